@@ -1,0 +1,19 @@
+//! The cryptographic vocabulary of `pbft`: digests with domain separation, Ed25519 keys and their files,
+//! signed values whose verification is visible in the type, and Merkle trees.
+//!
+//! Nothing here does I/O except [`key_file`], and nothing here knows the protocol: what a signed value *says*
+//! is described by a [`Statement`], which the messages crate implements.
+//!
+//! A value's journey is `Signed<T>` (bytes as received, believed by nobody) → [`Signed::verify`] →
+//! `Verified<T>` (signature and content checked; no other way to make one from received bytes).
+
+mod digest;
+mod key;
+pub mod key_file;
+mod merkle;
+mod signed;
+
+pub use digest::{Digest, Domain, Hasher};
+pub use key::{PublicKey, SecretKey, Signature, Signer, WeakKey};
+pub use merkle::{MerkleProof, MerkleTree};
+pub use signed::{Keyring, Kind, Malformed, Rejected, Scope, Signed, Statement, Verified};

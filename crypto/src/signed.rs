@@ -1,0 +1,334 @@
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::{Digest, PublicKey, Signature, Signer};
+
+/// The kind of a statement. It is part of what is signed, so a signature over one kind never passes for another.
+pub type Kind = u8;
+
+/// Something that is said under a signature.
+///
+/// What is signed is a fixed tag, the [`Scope`], the kind, the signer's public key and the encoded statement, in
+/// this order. The signer is part of it and the statement itself names no author: the identity that a verified
+/// key belongs to is the only one there is (fault 9).
+pub trait Statement: Sized {
+    /// Who may make this statement.
+    type Signer: Copy + fmt::Debug + Ord;
+    /// What knows the keys of those who may make it, and the limits that it must keep.
+    type Keyring: Keyring<Self::Signer>;
+    /// The statement's kind; each kind has its own number.
+    const KIND: Kind;
+
+    /// The bytes that stand for the statement; equal statements have equal bytes.
+    fn encode(&self) -> Vec<u8>;
+
+    /// Reads a statement, bounded before it allocates.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the bytes are not exactly one encoded statement.
+    fn decode(payload: &[u8]) -> Result<Self, Malformed>;
+
+    /// Checks all that can be checked of the statement by itself: limits, and whatever signed statements it
+    /// carries. [`Signed::verify`] calls it after the signature has been checked.
+    ///
+    /// # Errors
+    /// [`Malformed`], with what is wrong.
+    fn validate(&self, _signer: Self::Signer, _keyring: &Self::Keyring) -> Result<(), Malformed> {
+        Ok(())
+    }
+}
+
+/// The keys of a group of signers, and the scope within which they sign.
+pub trait Keyring<S> {
+    /// The scope that every signature covers.
+    fn scope(&self) -> &Scope;
+
+    /// The key of `signer`, or `None` if there is no such signer.
+    fn public_key(&self, signer: S) -> Option<PublicKey>;
+}
+
+/// Where a signature holds: one cluster, in one epoch of its configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The cluster's identity.
+    pub cluster: Digest,
+    /// The configuration's epoch.
+    pub epoch: u64,
+}
+
+/// Bytes that are no well-formed statement, or a statement that contradicts itself or its limits.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed: {0}")]
+pub struct Malformed(pub String);
+
+/// Why a signed value was not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The named signer has no key here.
+    #[error("signed by somebody unknown: {0}")]
+    UnknownSigner(String),
+    /// The signature is not the named signer's over these bytes.
+    #[error("bad signature in the name of {0}")]
+    BadSignature(String),
+    /// The signature is good, and what it signs is not.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// A signed statement as it was received: believed by nobody until [`Signed::verify`].
+///
+/// It keeps the received bytes; they, and never a re-encoding, are what is verified, hashed and passed on.
+pub struct Signed<T: Statement> {
+    signer: T::Signer,
+    payload: Bytes,
+    signature: Signature,
+}
+
+impl<T: Statement> Signed<T> {
+    /// A signed statement from its parts; certificates use it to restore a vote that they hold in compact form.
+    #[must_use]
+    pub fn from_parts(signer: T::Signer, payload: Bytes, signature: Signature) -> Self {
+        Self { signer, payload, signature }
+    }
+
+    /// Who is said to have signed. A claim, until verified.
+    #[must_use]
+    pub fn claimed_signer(&self) -> T::Signer {
+        self.signer
+    }
+
+    /// The encoded statement.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The signature.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Reads what is said without believing it.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the payload is not exactly one encoded statement.
+    pub fn peek(&self) -> Result<T, Malformed> {
+        T::decode(&self.payload)
+    }
+
+    /// Checks the signature, then the statement itself.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the reason.
+    pub fn verify(self, keyring: &T::Keyring) -> Result<Verified<T>, Rejected> {
+        let key = keyring
+            .public_key(self.signer)
+            .ok_or_else(|| Rejected::UnknownSigner(format!("{:?}", self.signer)))?;
+        if !key.verifies(&preimage::<T>(keyring.scope(), &key, &self.payload), &self.signature) {
+            return Err(Rejected::BadSignature(format!("{:?}", self.signer)));
+        }
+        let value = T::decode(&self.payload)?;
+        value.validate(self.signer, keyring)?;
+        Ok(Verified(Arc::new(Inner { signed: self, value })))
+    }
+}
+
+/// A statement whose signature and content have been checked, or that was signed here.
+pub struct Verified<T: Statement>(Arc<Inner<T>>);
+
+struct Inner<T: Statement> {
+    signed: Signed<T>,
+    value: T,
+}
+
+impl<T: Statement> Verified<T> {
+    /// Signs `value` in the name of `identity`, whose key `signer` holds.
+    #[must_use]
+    pub fn sign(value: T, identity: T::Signer, signer: &dyn Signer, scope: &Scope) -> Self {
+        let payload = value.encode();
+        let signature = signer.sign(&preimage::<T>(scope, &signer.public_key(), &payload));
+        let signed = Signed { signer: identity, payload: payload.into(), signature };
+        Self(Arc::new(Inner { signed, value }))
+    }
+
+    /// What is said.
+    #[must_use]
+    pub fn value(&self) -> &T {
+        &self.0.value
+    }
+
+    /// Who said it.
+    #[must_use]
+    pub fn signer(&self) -> T::Signer {
+        self.0.signed.signer
+    }
+
+    /// The signed bytes, to pass on.
+    #[must_use]
+    pub fn signed(&self) -> &Signed<T> {
+        &self.0.signed
+    }
+}
+
+/// What a signature covers.
+fn preimage<T: Statement>(scope: &Scope, key: &PublicKey, payload: &[u8]) -> Vec<u8> {
+    const TAG: &[u8] = b"pbft/statement/1\0";
+    let mut message = Vec::with_capacity(TAG.len() + 73 + payload.len());
+    message.extend_from_slice(TAG);
+    message.extend_from_slice(scope.cluster.as_bytes());
+    message.extend_from_slice(&scope.epoch.to_le_bytes());
+    message.push(T::KIND);
+    message.extend_from_slice(key.as_bytes());
+    message.extend_from_slice(payload);
+    message
+}
+
+// The traits below are written out because derives would demand them of `T` itself.
+
+impl<T: Statement> Clone for Signed<T> {
+    fn clone(&self) -> Self {
+        Self { signer: self.signer, payload: self.payload.clone(), signature: self.signature }
+    }
+}
+
+impl<T: Statement> PartialEq for Signed<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.signer, &self.payload, self.signature) == (other.signer, &other.payload, other.signature)
+    }
+}
+
+impl<T: Statement> Eq for Signed<T> {}
+
+impl<T: Statement + fmt::Debug> fmt::Debug for Signed<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peek() {
+            Ok(value) => write!(formatter, "{:?} by {:?}", value, self.signer),
+            Err(_) => write!(formatter, "unreadable bytes by {:?}", self.signer),
+        }
+    }
+}
+
+impl<T: Statement> Clone for Verified<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Statement> PartialEq for Verified<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.signed == other.0.signed
+    }
+}
+
+impl<T: Statement> Eq for Verified<T> {}
+
+impl<T: Statement + fmt::Debug> fmt::Debug for Verified<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?} by {:?}", self.value(), self.signer())
+    }
+}
+
+impl<T: Statement> Serialize for Signed<T>
+where
+    T::Signer: Serialize,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&self.signer, &self.payload, &self.signature).serialize(serializer)
+    }
+}
+
+impl<'de, T: Statement> Deserialize<'de> for Signed<T>
+where
+    T::Signer: Deserialize<'de>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (signer, payload, signature) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { signer, payload, signature })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Domain, SecretKey};
+
+    /// A statement for tests: a number, which must be even. `K` is its kind.
+    #[derive(Debug, PartialEq)]
+    struct Even<const K: u8>(u64);
+
+    struct Keys(Scope, Vec<PublicKey>);
+
+    impl Keyring<usize> for Keys {
+        fn scope(&self) -> &Scope {
+            &self.0
+        }
+        fn public_key(&self, signer: usize) -> Option<PublicKey> {
+            self.1.get(signer).copied()
+        }
+    }
+
+    impl<const K: u8> Statement for Even<K> {
+        type Signer = usize;
+        type Keyring = Keys;
+        const KIND: Kind = K;
+
+        fn encode(&self) -> Vec<u8> {
+            self.0.to_le_bytes().to_vec()
+        }
+        fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+            let bytes = payload.try_into().map_err(|_| Malformed("not eight bytes".into()))?;
+            Ok(Self(u64::from_le_bytes(bytes)))
+        }
+        fn validate(&self, _: usize, _: &Keys) -> Result<(), Malformed> {
+            if self.0.is_multiple_of(2) { Ok(()) } else { Err(Malformed("odd".into())) }
+        }
+    }
+
+    fn secret(index: usize) -> SecretKey {
+        SecretKey::from_seed(&[index as u8 + 1; 32])
+    }
+
+    fn keys(name: &[u8], epoch: u64) -> Keys {
+        let scope = Scope { cluster: Digest::of(Domain::Cluster, name), epoch };
+        Keys(scope, (0..3).map(|index| secret(index).public_key()).collect())
+    }
+
+    fn signed(value: u64) -> Signed<Even<1>> {
+        Verified::sign(Even(value), 1, &secret(1), keys(b"a", 0).scope()).signed().clone()
+    }
+
+    #[test]
+    fn a_signed_value_verifies() {
+        let verified = signed(4).verify(&keys(b"a", 0)).unwrap();
+        assert_eq!((verified.value(), verified.signer()), (&Even(4), 1));
+    }
+
+    /// Faults 9 and 10, and replay across clusters and epochs.
+    #[test]
+    fn a_signature_holds_for_its_signer_kind_cluster_and_epoch_only() {
+        let good = signed(4);
+        let rejected = |result: Result<Verified<Even<1>>, Rejected>| matches!(result, Err(Rejected::BadSignature(_)));
+        let renamed = Signed::from_parts(2, good.payload.clone(), good.signature);
+        assert!(rejected(renamed.verify(&keys(b"a", 0))));
+        assert!(rejected(good.clone().verify(&keys(b"b", 0))));
+        assert!(rejected(good.clone().verify(&keys(b"a", 1))));
+        let other_kind: Signed<Even<2>> = Signed::from_parts(1, good.payload.clone(), good.signature);
+        assert!(matches!(other_kind.verify(&keys(b"a", 0)), Err(Rejected::BadSignature(_))));
+        let unknown: Signed<Even<1>> = Signed::from_parts(3, good.payload.clone(), good.signature);
+        assert!(matches!(unknown.verify(&keys(b"a", 0)), Err(Rejected::UnknownSigner(_))));
+    }
+
+    #[test]
+    fn a_well_signed_statement_that_is_wrong_is_refused() {
+        assert!(matches!(signed(5).verify(&keys(b"a", 0)), Err(Rejected::Malformed(_))));
+        let payload: Bytes = Bytes::from_static(b"short");
+        let key = secret(1);
+        let signature = key.sign(&preimage::<Even<1>>(keys(b"a", 0).scope(), &key.public_key(), &payload));
+        let short: Signed<Even<1>> = Signed::from_parts(1, payload, signature);
+        assert!(matches!(short.verify(&keys(b"a", 0)), Err(Rejected::Malformed(_))));
+    }
+}
