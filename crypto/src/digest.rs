@@ -143,13 +143,15 @@ mod tests {
             Domain::MerkleNode,
             Domain::MerkleRoot,
         ];
-        let digests: std::collections::BTreeSet<_> = domains.iter().map(|d| Digest::of(*d, b"same")).collect();
+        let digests: std::collections::BTreeSet<_> =
+            domains.iter().map(|d| Digest::of(*d, b"same")).collect();
         assert_eq!(digests.len(), domains.len());
     }
 
     #[test]
     fn sized_fields_do_not_run_together() {
-        let split = |left: &[u8], right: &[u8]| Hasher::new(Domain::Request).sized(left).sized(right).finish();
+        let split =
+            |left: &[u8], right: &[u8]| Hasher::new(Domain::Request).sized(left).sized(right).finish();
         assert_ne!(split(b"ab", b"c"), split(b"a", b"bc"));
     }
 }

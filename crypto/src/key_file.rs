@@ -80,7 +80,10 @@ mod tests {
         create(&path, &key).unwrap();
         assert_eq!(read(&path).unwrap().public_key(), key.public_key());
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert!(matches!(create(&path, &key), Err(KeyFileError::Io { .. })), "a key file is never overwritten");
+        assert!(
+            matches!(create(&path, &key), Err(KeyFileError::Io { .. })),
+            "a key file is never overwritten"
+        );
     }
 
     #[test]

@@ -311,7 +311,8 @@ mod tests {
     #[test]
     fn a_signature_holds_for_its_signer_kind_cluster_and_epoch_only() {
         let good = signed(4);
-        let rejected = |result: Result<Verified<Even<1>>, Rejected>| matches!(result, Err(Rejected::BadSignature(_)));
+        let rejected =
+            |result: Result<Verified<Even<1>>, Rejected>| matches!(result, Err(Rejected::BadSignature(_)));
         let renamed = Signed::from_parts(2, good.payload.clone(), good.signature);
         assert!(rejected(renamed.verify(&keys(b"a", 0))));
         assert!(rejected(good.clone().verify(&keys(b"b", 0))));

@@ -1,4 +1,37 @@
 //! What replicas and clients say to each other: identifiers, the cluster's configuration, every message,
 //! certificates and vote sets, and the one bounded codec.
+//!
+//! Two ideas run through all of it. What has been checked has a type of its own ([`pbft_crypto::Verified`],
+//! [`Proven`]) that nothing but the check makes; and a signed statement names no author, the verified key does.
+
+mod agreement;
+mod batch;
+mod certificate;
+mod client;
+mod cluster_file;
+pub mod codec;
+mod configuration;
+mod evidence;
 mod ids;
+mod peer;
+mod quorum;
+mod statement;
+mod submission;
+#[cfg(test)]
+mod testing;
+mod view_change;
+
+pub use agreement::{Checkpoint, Commit, Exclusive, PrePrepare, Prepare};
+pub use batch::{Body, OrderedSubmission};
+pub use certificate::{
+    Certificate, CommittedCertificate, Endorsed, PreparedCertificate, Proven, StableCertificate, VoteSet,
+};
+pub use client::{ClientMessage, Outcome, Refusal, ReplicaMessage, Reply};
+pub use cluster_file::{ClientTable, ClusterFile, ParametersTable, ReplicaTable};
+pub use configuration::{Configuration, InvalidConfiguration, Member, Parameters};
+pub use evidence::{Accusation, Conflict, Evidence, EvidenceKind};
 pub use ids::{ClientId, ReplicaId, RequestNumber, Sequence, SessionId, Timestamp, View};
+pub use peer::{Chunk, ChunkId, Message, PeerMessage, SlotProgress, Status};
+pub use quorum::{Quorum, WeakQuorum, faults_tolerated};
+pub use submission::{Request, RequestId, Submission};
+pub use view_change::{CarriedOver, NewView, ViewChange};

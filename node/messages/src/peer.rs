@@ -1,0 +1,226 @@
+//! What replicas say to each other: as it travels ([`PeerMessage`]), and as it is believed ([`Message`]).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use pbft_crypto::{Digest, Malformed, MerkleProof, Rejected, Signed, Verified};
+
+use crate::{
+    Body, Checkpoint, Commit, CommittedCertificate, Configuration, Evidence, NewView, PrePrepare, Prepare,
+    PreparedCertificate, Proven, Sequence, StableCertificate, Submission, View, ViewChange, codec,
+};
+
+/// A message as it travels between replicas. Its sender is the replica at the other end of the link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// A primary's proposal with its body (N2).
+    Proposal(Signed<PrePrepare>, Arc<Body>),
+    /// A backup's vote, with the primary's proposal that it is for (N3).
+    Prepare(Signed<Prepare>, Signed<PrePrepare>),
+    /// A replica's second vote (N4).
+    Commit(Signed<Commit>),
+    /// A replica's vote for a state (C1).
+    Checkpoint(Signed<Checkpoint>),
+    /// A replica asks for a view (VC2).
+    ViewChange(Signed<ViewChange>),
+    /// A primary opens its view (VC4).
+    NewView(Signed<NewView>),
+    /// A backup passes a client's submission to the primary (N8).
+    Forward(Signed<Submission>),
+    /// Where a replica stands, and what it lacks (C4).
+    Status(Status),
+    /// Asks for the body with this digest.
+    FetchBody(Digest),
+    /// A body, checked by its digest alone.
+    Body(Arc<Body>),
+    /// A prepared certificate with its body, for a replica that lacks it (C4).
+    Prepared(PreparedCertificate, Arc<Body>),
+    /// A committed certificate with its body, for a replica that lacks it (C4).
+    Committed(CommittedCertificate, Arc<Body>),
+    /// A stable checkpoint, for a replica that is behind it (C4).
+    Stable(StableCertificate),
+    /// Asks for a chunk of the snapshot at a stable checkpoint (C3).
+    FetchChunk(ChunkId),
+    /// A chunk, proven against the snapshot's root.
+    Chunk(Chunk),
+    /// The asked snapshot is not, or no longer, here.
+    NoChunk(ChunkId),
+    /// Proof that a replica lied (section E).
+    Evidence(Evidence),
+}
+
+/// Which chunk of which snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ChunkId {
+    /// The checkpoint's sequence.
+    pub sequence: Sequence,
+    /// The chunk's place in the snapshot, from 0.
+    pub index: u64,
+}
+
+/// One chunk of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// Which.
+    pub id: ChunkId,
+    /// How many chunks the snapshot has.
+    pub count: u64,
+    /// The content.
+    pub content: Bytes,
+    /// That it belongs to the root that the checkpoint certifies.
+    pub proof: MerkleProof,
+}
+
+/// Where a replica stands (C4). Unsigned: a hint for whoever can help, and binding on nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The last view entered.
+    pub view: View,
+    /// The view asked for, in a view change.
+    pub pending: Option<View>,
+    /// h, the last stable checkpoint.
+    pub stable: Sequence,
+    /// The last sequence executed.
+    pub last_executed: Sequence,
+    /// Whether `last_executed` has not moved since the last status: what is missing should be sent again.
+    pub stalled: bool,
+    /// How far each of the sequences after `last_executed` has come, as far as known.
+    pub slots: Vec<SlotProgress>,
+}
+
+/// How far a sequence has come at a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SlotProgress {
+    /// Nothing, or a proposal without its body.
+    Unproposed,
+    /// Accepted, and not yet prepared.
+    Proposed,
+    /// Prepared, and not yet committed.
+    Prepared,
+    /// Committed, body included.
+    Committed,
+}
+
+/// A message that a replica may act on: what is signed in it has been verified, and its certificates are proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// A proposal whose body belongs to it and holds only admitted clients' submissions.
+    Proposal(Verified<PrePrepare>, Arc<Body>),
+    /// A vote. The proposal beside it is *not* verified: who needs it verifies it.
+    Prepare(Verified<Prepare>, Signed<PrePrepare>),
+    /// A vote.
+    Commit(Verified<Commit>),
+    /// A vote.
+    Checkpoint(Verified<Checkpoint>),
+    /// A VIEW-CHANGE, good in every part (VC3).
+    ViewChange(Verified<ViewChange>),
+    /// A NEW-VIEW, good in every part (VC5).
+    NewView(Verified<NewView>),
+    /// A submission of an admitted client.
+    Forward(Verified<Submission>),
+    /// A hint.
+    Status(Status),
+    /// A question.
+    FetchBody(Digest),
+    /// A body; its submissions' signatures are not verified.
+    Body(Arc<Body>),
+    /// A certificate and the body that belongs to it.
+    Prepared(Proven<PreparedCertificate>, Arc<Body>),
+    /// A certificate and the body that belongs to it.
+    Committed(Proven<CommittedCertificate>, Arc<Body>),
+    /// A certificate.
+    Stable(Proven<StableCertificate>),
+    /// A question.
+    FetchChunk(ChunkId),
+    /// A chunk, not yet proven: that needs the root.
+    Chunk(Chunk),
+    /// An answer.
+    NoChunk(ChunkId),
+    /// Evidence that holds.
+    Evidence(Proven<Evidence>),
+}
+
+impl PeerMessage {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`Malformed`] unless the bytes are exactly one message.
+    pub fn decode(frame: &[u8]) -> Result<Self, Malformed> {
+        codec::decode(frame)
+    }
+
+    /// The frame to send.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        codec::encode(self).into()
+    }
+
+    /// Whether the message carries bodies or state, which travel apart from votes so as not to delay them.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        matches!(
+            self,
+            Self::Proposal(..)
+                | Self::Forward(_)
+                | Self::Body(_)
+                | Self::Prepared(..)
+                | Self::Committed(..)
+                | Self::Chunk(_)
+        )
+    }
+
+    /// Checks everything in the message that can be checked without a replica's state. This is the costly part of
+    /// receiving, made to run on any thread.
+    ///
+    /// A NEW-VIEW that its primary signed and that is wrong comes back as the evidence that it is.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the first thing wrong.
+    pub fn verify(self, configuration: &Configuration) -> Result<Message, Rejected> {
+        let belongs = |certified: Digest, body: &Body| {
+            if certified == body.digest() {
+                Ok(())
+            } else {
+                Err(Malformed("a body that is not the certified one".into()))
+            }
+        };
+        Ok(match self {
+            Self::Proposal(header, body) => {
+                let header = header.verify(configuration)?;
+                belongs(header.value().digest, &body)?;
+                body.check_fresh(configuration)?;
+                Message::Proposal(header, body)
+            }
+            Self::Prepare(vote, header) => Message::Prepare(vote.verify(configuration)?, header),
+            Self::Commit(vote) => Message::Commit(vote.verify(configuration)?),
+            Self::Checkpoint(vote) => Message::Checkpoint(vote.verify(configuration)?),
+            Self::ViewChange(signed) => Message::ViewChange(signed.verify(configuration)?),
+            Self::NewView(signed) => match signed.clone().verify(configuration) {
+                Ok(verified) => Message::NewView(verified),
+                Err(Rejected::Malformed(_)) => {
+                    Message::Evidence(Proven::new(Evidence::WrongNewView(signed), configuration)?)
+                }
+                Err(other) => return Err(other),
+            },
+            Self::Forward(submission) => Message::Forward(submission.verify(configuration)?),
+            Self::Status(status) => Message::Status(status),
+            Self::FetchBody(digest) => Message::FetchBody(digest),
+            Self::Body(body) => Message::Body(body),
+            Self::Prepared(certificate, body) => {
+                belongs(certificate.proposal().digest, &body)?;
+                Message::Prepared(Proven::new(certificate, configuration)?, body)
+            }
+            Self::Committed(certificate, body) => {
+                belongs(certificate.statement.digest, &body)?;
+                Message::Committed(Proven::new(certificate, configuration)?, body)
+            }
+            Self::Stable(certificate) => Message::Stable(Proven::new(certificate, configuration)?),
+            Self::FetchChunk(id) => Message::FetchChunk(id),
+            Self::Chunk(chunk) => Message::Chunk(chunk),
+            Self::NoChunk(id) => Message::NoChunk(id),
+            Self::Evidence(evidence) => Message::Evidence(Proven::new(evidence, configuration)?),
+        })
+    }
+}

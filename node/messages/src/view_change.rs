@@ -1,0 +1,195 @@
+//! VIEW-CHANGE and NEW-VIEW, and what a set of VIEW-CHANGEs carries over into the new view (VC2 to VC5).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use pbft_crypto::{Digest, Malformed, Signed};
+
+use crate::certificate::Certificate as _;
+use crate::configuration::distinct;
+use crate::statement::{ensure, statement};
+use crate::{
+    Body, Configuration, Exclusive, PrePrepare, PreparedCertificate, ReplicaId, Sequence, StableCertificate,
+    View,
+};
+
+/// ⟨VIEW-CHANGE, v+1, s, C, P⟩: a replica has left the views below `view`, and shows what it holds (VC2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewChange {
+    /// The view asked for.
+    pub view: View,
+    /// C, which proves s, the last stable sequence; `None` only where s is 0, the genesis.
+    pub stable: Option<StableCertificate>,
+    /// P: for each sequence in (s, s+L] the prepared certificate of the highest view held with its body, ascending.
+    pub prepared: Vec<PreparedCertificate>,
+}
+
+statement!(ViewChange, signer: ReplicaId, kind: 6, validate: |it, _, configuration| it.check(configuration));
+
+impl ViewChange {
+    /// s, the last stable sequence of the sender.
+    #[must_use]
+    pub fn stable_sequence(&self) -> Sequence {
+        self.stable.as_ref().map_or(Sequence(0), |certificate| certificate.statement.sequence)
+    }
+
+    /// VC3: one bad part rejects the whole.
+    fn check(&self, configuration: &Configuration) -> Result<(), Malformed> {
+        let nested =
+            |error: pbft_crypto::Rejected| Malformed(format!("a VIEW-CHANGE's certificate is bad: {error}"));
+        ensure(self.view > View(0), || "a VIEW-CHANGE to view 0".into())?;
+        if let Some(certificate) = &self.stable {
+            certificate.check(configuration).map_err(nested)?;
+        }
+        let mut last = self.stable_sequence();
+        let high = last.plus(configuration.parameters().window);
+        for certificate in &self.prepared {
+            let proposal = certificate.proposal();
+            ensure(proposal.sequence > last && proposal.sequence <= high, || {
+                format!("a VIEW-CHANGE's certificate at {} is out of order or range", proposal.sequence)
+            })?;
+            ensure(proposal.view < self.view, || {
+                format!("a certificate of view {}, not below the asked", proposal.view)
+            })?;
+            certificate.check(configuration).map_err(nested)?;
+            last = proposal.sequence;
+        }
+        Ok(())
+    }
+}
+
+/// ⟨NEW-VIEW, v+1, V, O⟩: the new primary shows that a quorum asked for the view, and re-proposes what may have
+/// been committed (VC4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewView {
+    /// The view, whose primary signs.
+    pub view: View,
+    /// V: a quorum of valid VIEW-CHANGEs for this view.
+    pub view_changes: Vec<Signed<ViewChange>>,
+    /// O: one signed PRE-PREPARE for each sequence in (min-s, max-s].
+    pub pre_prepares: Vec<Signed<PrePrepare>>,
+}
+
+statement!(NewView, signer: ReplicaId, kind: 7, validate: |it, signer, configuration| it.check(signer, configuration));
+
+impl NewView {
+    /// VC5: V is a quorum, and O follows from V (fault 5).
+    fn check(&self, signer: ReplicaId, configuration: &Configuration) -> Result<(), Malformed> {
+        let view = self.view;
+        ensure(configuration.primary(view) == signer, || {
+            format!("{signer} is not the primary of view {view}")
+        })?;
+        let signers = self.view_changes.iter().map(Signed::claimed_signer);
+        ensure(distinct(signers) == self.view_changes.len(), || "two VIEW-CHANGEs of one replica".into())?;
+        ensure(configuration.quorum().reached(self.view_changes.len()), || {
+            "a NEW-VIEW without a quorum".into()
+        })?;
+        let mut view_changes = Vec::with_capacity(self.view_changes.len());
+        for signed in &self.view_changes {
+            let bad = |error| Malformed(format!("a NEW-VIEW's VIEW-CHANGE is bad: {error}"));
+            view_changes.push(signed.clone().verify(configuration).map_err(bad)?);
+        }
+        ensure(view_changes.iter().all(|it| it.value().view == view), || {
+            "a VIEW-CHANGE for another view".into()
+        })?;
+        let carried = CarriedOver::from_view_changes(view_changes.iter().map(|it| it.value()));
+        ensure(carried.digests.len() == self.pre_prepares.len(), || {
+            "O has not the length that follows from V".into()
+        })?;
+        for (signed, expected) in self.pre_prepares.iter().zip(carried.pre_prepares(view)) {
+            let bad = |error| Malformed(format!("a PRE-PREPARE of O is bad: {error}"));
+            let header = signed.clone().verify(configuration).map_err(bad)?;
+            ensure(*header.value() == expected, || {
+                format!("O at {} does not follow from V", expected.sequence)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What V carries over.
+    ///
+    /// # Errors
+    /// [`Malformed`] if a VIEW-CHANGE cannot be read; those of a verified NEW-VIEW can.
+    pub fn carried_over(&self) -> Result<CarriedOver, Malformed> {
+        let view_changes = self.view_changes.iter().map(Signed::peek).collect::<Result<Vec<_>, _>>()?;
+        Ok(CarriedOver::from_view_changes(&view_changes))
+    }
+}
+
+/// What a quorum of VIEW-CHANGEs carries over: the one computation that the new primary makes O with (VC4), and
+/// that backups check it with (VC5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedOver {
+    /// The stable certificate with the highest sequence, min-s; `None` at genesis.
+    pub stable: Option<StableCertificate>,
+    /// The digests at min-s+1, min-s+2, …, max-s.
+    pub digests: Vec<Digest>,
+}
+
+impl CarriedOver {
+    /// For each sequence above the highest proven checkpoint: the digest of the highest view's certificate
+    /// (fault 1), else the null batch.
+    pub fn from_view_changes<'a>(view_changes: impl IntoIterator<Item = &'a ViewChange>) -> Self {
+        let mut stable: Option<&StableCertificate> = None;
+        let mut highest: BTreeMap<Sequence, (View, Digest)> = BTreeMap::new();
+        for view_change in view_changes {
+            if view_change.stable_sequence() > sequence_of(stable) {
+                stable = view_change.stable.as_ref();
+            }
+            for certificate in &view_change.prepared {
+                let proposal = certificate.proposal();
+                let entry = highest.entry(proposal.sequence).or_insert((proposal.view, proposal.digest));
+                if proposal.view > entry.0 {
+                    *entry = (proposal.view, proposal.digest);
+                }
+            }
+        }
+        let min_s = sequence_of(stable);
+        let max_s = highest.keys().next_back().copied().unwrap_or_default().max(min_s);
+        let digests = (min_s.0 + 1..=max_s.0)
+            .map(|sequence| {
+                highest.get(&Sequence(sequence)).map_or_else(Body::null_digest, |(_, digest)| *digest)
+            })
+            .collect();
+        Self { stable: stable.cloned(), digests }
+    }
+
+    /// min-s: the highest proven checkpoint.
+    #[must_use]
+    pub fn min_s(&self) -> Sequence {
+        sequence_of(self.stable.as_ref())
+    }
+
+    /// max-s: the highest sequence carried over.
+    #[must_use]
+    pub fn max_s(&self) -> Sequence {
+        self.min_s().plus(self.digests.len() as u64)
+    }
+
+    /// The proposals of `view` that O consists of.
+    pub fn pre_prepares(&self, view: View) -> impl Iterator<Item = PrePrepare> + '_ {
+        let min_s = self.min_s();
+        (1..).zip(&self.digests).map(move |(distance, digest)| PrePrepare {
+            view,
+            sequence: min_s.plus(distance),
+            digest: *digest,
+        })
+    }
+}
+
+fn sequence_of(stable: Option<&StableCertificate>) -> Sequence {
+    stable.map_or(Sequence(0), |certificate| certificate.statement.sequence)
+}
+
+impl Exclusive for ViewChange {
+    fn place(&self) -> (View, Sequence) {
+        (self.view, Sequence(0))
+    }
+}
+
+impl Exclusive for NewView {
+    fn place(&self) -> (View, Sequence) {
+        (self.view, Sequence(0))
+    }
+}
