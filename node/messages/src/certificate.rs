@@ -168,14 +168,14 @@ impl<T: Exclusive + Clone + PartialEq> VoteSet<T> {
     ///
     /// # Errors
     /// The two contradicting votes, if the replica voted for something else here.
-    pub fn insert(&mut self, vote: Verified<T>) -> Result<bool, Conflict<T>> {
+    pub fn insert(&mut self, vote: Verified<T>) -> Result<bool, Box<Conflict<T>>> {
         match self.0.get(&vote.signer()) {
             None => {
                 self.0.insert(vote.signer(), vote);
                 Ok(true)
             }
             Some(existing) => match Conflict::between(existing, &vote) {
-                Some(conflict) => Err(conflict),
+                Some(conflict) => Err(Box::new(conflict)),
                 None => Ok(false),
             },
         }

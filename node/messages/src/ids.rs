@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use pbft_crypto::PublicKey;
 
@@ -40,7 +40,7 @@ impl Sequence {
 }
 
 /// The index of a replica in its configuration, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId(pub u16);
 
 impl ReplicaId {
@@ -85,6 +85,41 @@ macro_rules! display {
 }
 
 display!(View => "{}", Sequence => "{}", ReplicaId => "r{}", SessionId => "{}", RequestNumber => "{}", Timestamp => "{}");
+
+/// A name that is not `r` and a number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no replica: they are r0, r1, …")]
+pub struct NoReplicaName(String);
+
+impl std::str::FromStr for ReplicaId {
+    type Err = NoReplicaName;
+
+    /// Reads `r0`, `r1`, and so on.
+    fn from_str(text: &str) -> Result<Self, NoReplicaName> {
+        let number = text.strip_prefix('r').and_then(|digits| digits.parse().ok());
+        number.map(Self).ok_or_else(|| NoReplicaName(text.to_owned()))
+    }
+}
+
+/// `r0` in formats for people, such as JSON; two bytes in others.
+impl Serialize for ReplicaId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ReplicaId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return String::deserialize(deserializer)?.parse().map_err(D::Error::custom);
+        }
+        Deserialize::deserialize(deserializer).map(Self)
+    }
+}
 
 /// The first eight hexadecimal digits of the key.
 impl fmt::Display for ClientId {

@@ -1,0 +1,190 @@
+//! What a replica wants done. Effects are plain values: a driver carries them out in order.
+
+use bytes::Bytes;
+
+use pbft_messages::{
+    ChunkId, ClientId, PeerMessage, Proven, ReplicaId, Reply, RequestNumber, Sequence, SessionId,
+    StableCertificate, Timestamp,
+};
+
+use crate::{Halt, Instant, Record, Report, Timer};
+
+/// The number of a write. They grow by one, and become durable in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WriteId(pub u64);
+
+/// The number of an audit, chosen by whoever asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AuditId(pub u64);
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message to one replica. It may be lost.
+    Send {
+        /// To whom.
+        to: ReplicaId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Send a message to every other replica. It may be lost.
+    Broadcast(PeerMessage),
+    /// Write records, together with all notes before them, in one atomic durable write; then carry out `then`; then
+    /// report [`crate::Input::Durable`]. Writes become durable in order; one fsync may cover several. If the write
+    /// fails, the replica stops without carrying out `then` (D7).
+    Persist {
+        /// The write's number.
+        id: WriteId,
+        /// What to write; a record replaces the one with the same key.
+        records: Vec<Record>,
+        /// What must wait for the write.
+        then: Vec<Effect>,
+    },
+    /// Write records with the next [`Effect::Persist`], or when there is time; nothing waits for them.
+    Note(Vec<Record>),
+    /// Nothing of the log at or below `through` is needed any more, nor any snapshot below it.
+    Collect {
+        /// The last sequence to forget.
+        through: Sequence,
+    },
+    /// Set a timer, or stop it.
+    SetTimer {
+        /// Which.
+        timer: Timer,
+        /// When it expires; `None` stops it.
+        at: Option<Instant>,
+    },
+    /// Let the service execute a batch, then report [`crate::Input::Executed`].
+    Execute(Execution),
+    /// Take a snapshot of the service's state after all executions before, put `ledger` before its chunks, make it
+    /// durable, then report [`crate::Input::SnapshotTaken`]. Executions go on meanwhile.
+    Snapshot {
+        /// The checkpoint's sequence.
+        sequence: Sequence,
+        /// The first chunks of the snapshot: the replica's own part of the state.
+        ledger: Vec<Bytes>,
+    },
+    /// Compute the root of the state after all executions before, as for a snapshot, and tell whoever asked.
+    Audit {
+        /// Whom to tell.
+        id: AuditId,
+        /// After which sequence this is the state.
+        sequence: Sequence,
+        /// As in [`Effect::Snapshot`].
+        ledger: Vec<Bytes>,
+    },
+    /// Send a chunk of a stored snapshot to a replica, or [`PeerMessage::NoChunk`].
+    ServeChunk {
+        /// To whom.
+        to: ReplicaId,
+        /// Which.
+        id: ChunkId,
+    },
+    /// Make the fetched snapshot durable, let the service restore from it, then report [`crate::Input::Installed`].
+    Install(Install),
+    /// Answer a client, on whatever connections serve that session.
+    Reply {
+        /// The client.
+        client: ClientId,
+        /// Its session.
+        session: SessionId,
+        /// The answers.
+        replies: Vec<Reply>,
+    },
+    /// Tell a client that its submission was not taken.
+    Busy {
+        /// The client.
+        client: ClientId,
+        /// Its session.
+        session: SessionId,
+        /// The first request of the submission.
+        first: RequestNumber,
+    },
+    /// Something worth knowing happened: the one source of logs, metrics, transcripts and checks.
+    Report(Report),
+    /// Stop for good: going on would not be safe.
+    Halt(Halt),
+}
+
+/// A batch for the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Execution {
+    /// Its place.
+    pub sequence: Sequence,
+    /// The agreed time; null batches have none (N6).
+    pub time: Option<Timestamp>,
+    /// The operations to execute, in order: only those that the client table found new.
+    pub operations: Vec<Operation>,
+}
+
+/// One operation of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Whose.
+    pub client: ClientId,
+    /// In which session.
+    pub session: SessionId,
+    /// The operation, for the service to read.
+    pub operation: Bytes,
+}
+
+/// A fetched snapshot, all of it proven against a stable certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Install {
+    /// The certificate.
+    pub certificate: Proven<StableCertificate>,
+    /// All chunks, in order.
+    pub chunks: Vec<Bytes>,
+    /// How many of the chunks, from the first, are the ledger; the service's follow.
+    pub ledger_chunks: usize,
+}
+
+/// Effects in order, as one input gives rise to them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// No effects.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds an effect.
+    pub fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    pub(crate) fn send(&mut self, to: ReplicaId, message: PeerMessage) {
+        self.push(Effect::Send { to, message });
+    }
+
+    pub(crate) fn broadcast(&mut self, message: PeerMessage) {
+        self.push(Effect::Broadcast(message));
+    }
+
+    pub(crate) fn report(&mut self, report: Report) {
+        self.push(Effect::Report(report));
+    }
+}
+
+impl IntoIterator for Effects {
+    type Item = Effect;
+    type IntoIter = std::vec::IntoIter<Effect>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl From<Effects> for Vec<Effect> {
+    fn from(effects: Effects) -> Self {
+        effects.0
+    }
+}
+
+impl From<Vec<Effect>> for Effects {
+    fn from(effects: Vec<Effect>) -> Self {
+        Self(effects)
+    }
+}

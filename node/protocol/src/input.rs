@@ -1,0 +1,53 @@
+//! What happens to a replica.
+
+use bytes::Bytes;
+
+use pbft_crypto::{Digest, Verified};
+use pbft_messages::{Message, ReplicaId, Sequence, Submission, Timestamp};
+
+use crate::{AuditId, Timer, WriteId};
+
+/// One event. The driver hands them in one by one, with the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A verified message from another replica: `from` is the identity at the other end of the link.
+    Message {
+        /// The sender.
+        from: ReplicaId,
+        /// What it sent.
+        message: Message,
+    },
+    /// A verified submission that came from a client itself.
+    Submission(Verified<Submission>),
+    /// A timer that was set has expired.
+    Timer(Timer),
+    /// All writes up to and including this one are durable; the effects inside it have been released.
+    Durable(WriteId),
+    /// The execution of [`crate::Effect::Execute`] is done.
+    Executed {
+        /// The batch's sequence.
+        sequence: Sequence,
+        /// The service's result for each operation, in order.
+        results: Vec<Bytes>,
+        /// When the service wants to be told the time next, if at all (N6).
+        next_deadline: Option<Timestamp>,
+    },
+    /// The snapshot of [`crate::Effect::Snapshot`] is durable.
+    SnapshotTaken {
+        /// The checkpoint's sequence.
+        sequence: Sequence,
+        /// The Merkle root of the snapshot's chunks.
+        root: Digest,
+    },
+    /// The state of [`crate::Effect::Install`] is durable, and the service runs on it.
+    Installed {
+        /// The checkpoint's sequence.
+        sequence: Sequence,
+        /// See [`Input::Executed`].
+        next_deadline: Option<Timestamp>,
+    },
+    /// Somebody wants to know the root of the executed state, as [`crate::Effect::Audit`].
+    Audit(AuditId),
+    /// The replica is about to stop in good order: write what makes abstention unnecessary (D2).
+    Shutdown,
+}
