@@ -1,0 +1,343 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::{SeedableRng as _, rngs::StdRng};
+
+use pbft_crypto::{Signer, Verified};
+use pbft_messages::{
+    ClientId, ClientMessage, Configuration, Outcome, Refusal, ReplicaId, ReplicaMessage, Reply, RequestId,
+    RequestNumber, Sequence, SessionId, Submission, View,
+};
+
+use super::believed_view::BelievedView;
+use super::flight::{Addressed, Flight};
+use super::votes::Votes;
+use super::{Abandoned, Answer, Effect, Settings, SubmitError, Ticket};
+
+/// Where the session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Its opening is not answered: what is submitted waits.
+    Opening,
+    /// It is open.
+    Open,
+    /// It was refused or has expired: nothing new is sent.
+    Over,
+}
+
+/// One session of one client (N1, N5, N8).
+pub struct Core {
+    configuration: Arc<Configuration>,
+    client: ClientId,
+    session: SessionId,
+    settings: Settings,
+    signer: Arc<dyn Signer>,
+    random: StdRng,
+    phase: Phase,
+    view: BelievedView,
+    /// Replicas that are known to be out of reach.
+    unreachable: BTreeSet<ReplicaId>,
+    /// Submissions on their way, by their first number; the opening has number 0.
+    flights: BTreeMap<RequestNumber, Flight>,
+    /// Submissions that wait for the opening or for the window, in order.
+    queue: VecDeque<(Ticket, Vec<Bytes>)>,
+    next_number: RequestNumber,
+    next_ticket: u64,
+}
+
+impl Core {
+    /// A session that is not open yet: call [`Core::open`]. `client` is the identity of `signer`'s key. `session`
+    /// must be above every session that this client opened, or it will be refused.
+    #[must_use]
+    pub fn new(
+        configuration: Arc<Configuration>,
+        client: ClientId,
+        session: SessionId,
+        settings: Settings,
+        signer: Arc<dyn Signer>,
+    ) -> Self {
+        Self {
+            view: BelievedView::new(configuration.n()),
+            random: StdRng::seed_from_u64(settings.seed),
+            configuration,
+            client,
+            session,
+            settings,
+            signer,
+            phase: Phase::Opening,
+            unreachable: BTreeSet::new(),
+            flights: BTreeMap::new(),
+            queue: VecDeque::new(),
+            next_number: RequestNumber(1),
+            next_ticket: 0,
+        }
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The view that f+1 replicas have reached, as far as replies told.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.get()
+    }
+
+    /// The believed view's primary.
+    #[must_use]
+    pub fn primary(&self) -> ReplicaId {
+        self.configuration.primary(self.view())
+    }
+
+    /// Whether nothing new can be submitted, because the session was refused or has expired.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// When [`Core::tick`] is next due; `None` while nothing is on its way.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.flights.values().map(|flight| flight.due).min()
+    }
+
+    /// Sends the opening of the session. To be called once, first.
+    pub fn open(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        self.launch(now, None, RequestNumber(0), Submission::Open { session: self.session }, effects);
+    }
+
+    /// Takes operations as one submission: they get consecutive numbers and are executed in order, each answered
+    /// by itself. Sent at once if the session is open and the window allows, else kept until then; submissions
+    /// are sent in the order of the calls, though the cluster may execute two of them in either order.
+    ///
+    /// # Errors
+    /// [`SubmitError`] if the cluster would not take them; nothing is signed or sent then.
+    pub fn submit(
+        &mut self,
+        now: Duration,
+        operations: Vec<Bytes>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Ticket, SubmitError> {
+        check(&operations, &self.configuration)?;
+        if self.is_over() {
+            return Err(SubmitError::SessionOver);
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.queue.push_back((ticket, operations));
+        self.send_queued(now, effects);
+        Ok(ticket)
+    }
+
+    /// Ends a caller's interest in its submission, since its time is up.
+    pub fn abandon(&mut self, ticket: Ticket) -> Abandoned {
+        if let Some(place) = self.queue.iter().position(|(queued, _)| *queued == ticket) {
+            self.queue.remove(place);
+            return Abandoned::NeverSent;
+        }
+        if self.flights.values().any(|flight| flight.ticket == Some(ticket)) {
+            return Abandoned::Sent;
+        }
+        Abandoned::Answered
+    }
+
+    /// Takes a message that came over the channel of replica `from`, which authenticates it.
+    pub fn on_message(
+        &mut self,
+        now: Duration,
+        from: ReplicaId,
+        message: &ReplicaMessage,
+        effects: &mut Vec<Effect>,
+    ) {
+        match message {
+            ReplicaMessage::Replies(replies) => {
+                let session = self.session;
+                for reply in replies.iter().filter(|reply| reply.session == session) {
+                    self.view.report(from, reply.view, &self.configuration);
+                    self.on_reply(from, reply, effects);
+                }
+                self.send_queued(now, effects);
+            }
+            ReplicaMessage::Busy { session, first } => {
+                if *session == self.session
+                    && let Some(flight) = self.flights.get_mut(first)
+                {
+                    flight.on_busy(now, from, &self.configuration, &self.settings, &mut self.random);
+                }
+            }
+        }
+    }
+
+    /// Learns that the link to a replica is up or down. Links that nothing was heard of count as up, so a driver
+    /// without links need not call this.
+    pub fn on_link(&mut self, now: Duration, replica: ReplicaId, up: bool, effects: &mut Vec<Effect>) {
+        if !up {
+            self.unreachable.insert(replica);
+            return;
+        }
+        self.unreachable.remove(&replica);
+        // What was sent into the dead link is lost, and so are replies.
+        let primary = self.primary();
+        for flight in self.flights.values().filter(|flight| flight.concerns(replica, primary)) {
+            effects.push(Effect::Send { to: vec![replica], message: flight.message.clone() });
+        }
+        self.send_queued(now, effects);
+    }
+
+    /// Sends again what has gone unanswered for too long. Due at [`Core::deadline`]; harmless at other times.
+    pub fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let due = self.flights.iter().filter(|(_, flight)| flight.due <= now);
+        for first in due.map(|(first, _)| *first).collect::<Vec<_>>() {
+            self.send(now, first, effects);
+        }
+    }
+
+    /// Counts one reply, and passes the answer on if it completes f+1 equal ones.
+    fn on_reply(&mut self, from: ReplicaId, reply: &Reply, effects: &mut Vec<Effect>) {
+        if from.index() >= self.configuration.n() {
+            return;
+        }
+        let Some((first, flight)) = self.flights.range_mut(..=reply.number).next_back() else { return };
+        let (first, index) = (*first, (reply.number.0 - first.0) as usize);
+        let Some(slot) = flight.votes.get_mut(index) else { return };
+        let Some(votes) = slot else { return };
+        let Some((sequence, outcome)) = votes.insert(from, reply, self.configuration.weak_quorum()) else {
+            return;
+        };
+        *slot = None;
+        let ticket = flight.ticket;
+        if flight.first_unanswered().is_none() {
+            self.flights.remove(&first);
+        }
+        match ticket {
+            None => self.on_opening_answered(sequence, outcome, effects),
+            Some(ticket) => {
+                let answer = match outcome {
+                    Outcome::Executed(result) => Answer::Executed { sequence, result },
+                    Outcome::Refused(Refusal::SessionExpired) => Answer::Expired { sent: true },
+                    Outcome::Refused(refusal) => Answer::Refused { sequence, refusal },
+                    // Votes for it are not counted.
+                    Outcome::Opened => return,
+                };
+                let expired = matches!(answer, Answer::Expired { .. });
+                let number = Some(reply.number);
+                effects.push(Effect::Answered { ticket, index, number, answer });
+                if expired {
+                    self.end(effects);
+                }
+            }
+        }
+    }
+
+    fn on_opening_answered(&mut self, sequence: Sequence, outcome: Outcome, effects: &mut Vec<Effect>) {
+        if let Outcome::Refused(refusal) = outcome {
+            effects.push(Effect::OpeningRefused(refusal));
+            self.end(effects);
+        } else {
+            self.phase = Phase::Open;
+            effects.push(Effect::Opened { sequence });
+        }
+    }
+
+    /// Sends nothing new any more. What is on its way stays so: it may have been executed before, and its
+    /// answers tell.
+    fn end(&mut self, effects: &mut Vec<Effect>) {
+        self.phase = Phase::Over;
+        for (ticket, operations) in self.queue.drain(..) {
+            for index in 0..operations.len() {
+                let answer = Answer::Expired { sent: false };
+                effects.push(Effect::Answered { ticket, index, number: None, answer });
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the window allows: the last number of a submission may be W above the last
+    /// below which everything is answered, so that replicas need to keep W replies only (N1).
+    ///
+    /// Numbers are given here and not earlier, so that what is abandoned in the queue leaves no gap.
+    fn send_queued(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if self.phase != Phase::Open || self.unreachable.len() == self.configuration.n() {
+            return;
+        }
+        while let Some((_, operations)) = self.queue.front() {
+            let last = self.next_number.0 + operations.len() as u64 - 1;
+            if last > self.answered_through() + self.configuration.parameters().session_window {
+                return;
+            }
+            let Some((ticket, operations)) = self.queue.pop_front() else { return };
+            let first = self.next_number;
+            self.next_number = RequestNumber(last + 1);
+            let submission = Submission::Requests { session: self.session, first, operations };
+            self.launch(now, Some(ticket), first, submission, effects);
+        }
+    }
+
+    /// The number up to which every request is answered.
+    fn answered_through(&self) -> u64 {
+        match self.flights.first_key_value() {
+            Some((first, flight)) => {
+                (first.0 + flight.first_unanswered().unwrap_or(0) as u64).saturating_sub(1)
+            }
+            None => self.next_number.0 - 1,
+        }
+    }
+
+    /// Signs a submission, once, and sends it.
+    fn launch(
+        &mut self,
+        now: Duration,
+        ticket: Option<Ticket>,
+        first: RequestNumber,
+        submission: Submission,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (client, session) = (self.client, self.session);
+        let votes = submission.requests().map(|request| {
+            let id = RequestId { client, session, number: request.number };
+            Votes::new(id.digest(request.operation))
+        });
+        let votes = votes.collect();
+        let signed = Verified::sign(submission, client, &*self.signer, self.configuration.scope());
+        let message = ClientMessage::Submit(signed.signed().clone());
+        self.flights.insert(first, Flight::new(ticket, message, votes));
+        self.send(now, first, effects);
+    }
+
+    /// Sends a submission that is on its way, for the first time or again.
+    fn send(&mut self, now: Duration, first: RequestNumber, effects: &mut Vec<Effect>) {
+        let primary = self.primary();
+        let primary_reachable = !self.unreachable.contains(&primary);
+        let Some(flight) = self.flights.get_mut(&first) else { return };
+        let addressed = flight.address(now, primary, primary_reachable, &self.settings, &mut self.random);
+        let to: Vec<ReplicaId> = match addressed {
+            Addressed::Primary(primary) => vec![primary],
+            Addressed::All => {
+                let replicas = self.configuration.replicas();
+                replicas.filter(|replica| !self.unreachable.contains(replica)).collect()
+            }
+        };
+        if !to.is_empty() {
+            effects.push(Effect::Send { to, message: flight.message.clone() });
+        }
+    }
+}
+
+/// Checks what replicas would refuse to read, before anything is signed.
+fn check(operations: &[Bytes], configuration: &Configuration) -> Result<(), SubmitError> {
+    let parameters = configuration.parameters();
+    if !(1..=Submission::MAXIMUM_REQUESTS).contains(&operations.len()) {
+        return Err(SubmitError::Count(operations.len()));
+    }
+    let limit = parameters.operation_bytes;
+    if let Some((index, operation)) =
+        operations.iter().enumerate().find(|(_, operation)| operation.len() > limit)
+    {
+        return Err(SubmitError::OperationTooLarge { index, bytes: operation.len(), limit });
+    }
+    let (bytes, limit) = (operations.iter().map(Bytes::len).sum(), parameters.batch_bytes);
+    if bytes > limit { Err(SubmitError::SubmissionTooLarge { bytes, limit }) } else { Ok(()) }
+}
