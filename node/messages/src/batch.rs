@@ -96,6 +96,16 @@ impl Body {
         Self { digest: hasher.finish(), content: Content::Ordered { time, submissions } }
     }
 
+    /// The same submissions at another time, which is another batch; the null batch stays itself. Nothing needs to be
+    /// verified anew, as no signature covers the time.
+    #[must_use]
+    pub fn with_time(&self, time: Timestamp) -> Self {
+        match &self.content {
+            Content::Null => Self::null(),
+            Content::Ordered { submissions, .. } => Self::ordered(time, submissions.clone()),
+        }
+    }
+
     /// The digest.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -231,6 +241,7 @@ mod tests {
             Body::new(Timestamp(5), [&b, &a]).digest(),
             Body::new(Timestamp(5), [&a]).digest(),
         ];
+        assert_eq!(Body::new(Timestamp(6), [&a, &b]), Body::new(Timestamp(5), [&a, &b]).with_time(Timestamp(6)));
         assert_eq!(digests.iter().collect::<BTreeSet<_>>().len(), digests.len());
     }
 

@@ -1,0 +1,70 @@
+use pbft_protocol::{Effects, Now};
+
+use crate::{Identity, Strategy, UnknownStrategy, strategy};
+
+/// Where a replica's effects pass through on their way out: unchanged, until a strategy is set.
+pub struct Switch {
+    identity: Identity,
+    current: Option<Box<dyn Strategy>>,
+}
+
+impl Switch {
+    /// A switch that lets everything pass.
+    #[must_use]
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, current: None }
+    }
+
+    /// Misbehaves from the next effects on. Setting the strategy that is set already lets it go on undisturbed.
+    ///
+    /// # Errors
+    /// [`UnknownStrategy`]; what was set stays set.
+    pub fn set(&mut self, name: &str) -> Result<(), UnknownStrategy> {
+        if self.name() != Some(name) {
+            self.current = Some(strategy(name, &self.identity)?);
+        }
+        Ok(())
+    }
+
+    /// Behaves from the next effects on.
+    pub fn clear(&mut self) {
+        self.current = None;
+    }
+
+    /// The name of the strategy that is set.
+    #[must_use]
+    pub fn name(&self) -> Option<&'static str> {
+        self.current.as_deref().map(Strategy::name)
+    }
+
+    /// What is done in place of `effects`.
+    pub fn effects(&mut self, now: Now, effects: Effects) -> Effects {
+        match &mut self.current {
+            Some(strategy) => strategy.effects(now, effects),
+            None => effects,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{PeerMessage, ReplicaId};
+    use pbft_protocol::Effect;
+
+    use super::*;
+    use crate::testing::{digest, identity};
+
+    #[test]
+    fn it_misbehaves_only_while_a_strategy_is_set() {
+        let mut switch = Switch::new(identity(4, ReplicaId(0)));
+        let effects = || vec![Effect::Broadcast(PeerMessage::FetchBody(digest(b"a")))];
+        let passed = |switch: &mut Switch| switch.effects(Now::default(), effects().into());
+        assert_eq!((switch.name(), passed(&mut switch)), (None, effects().into()));
+        switch.set("silent").unwrap();
+        assert_eq!((switch.name(), passed(&mut switch)), (Some("silent"), Effects::new()));
+        assert!(switch.set("loud").is_err());
+        assert_eq!(switch.name(), Some("silent"));
+        switch.clear();
+        assert_eq!((switch.name(), passed(&mut switch)), (None, effects().into()));
+    }
+}
