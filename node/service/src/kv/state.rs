@@ -1,0 +1,79 @@
+//! What the store holds, and how it changes by one revision.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::OrdMap;
+
+use super::Error;
+use super::history::History;
+
+/// The store's whole state. A clone shares everything with the original until one of them changes.
+#[derive(Clone)]
+pub(super) struct State {
+    /// The newest revision.
+    pub(super) revision: u64,
+    /// The oldest revision that can be read; 0 before the first compaction.
+    pub(super) compacted: u64,
+    /// How many of the newest revisions stay readable at least until an explicit compaction.
+    pub(super) retained: NonZeroU64,
+    pub(super) history: History,
+    /// The keys that each revision above the compacted one changed, in order. It follows from the history; with it
+    /// compaction looks only at keys that have something to forget.
+    pub(super) changes: OrdMap<u64, Arc<[Bytes]>>,
+}
+
+impl State {
+    /// An empty store.
+    pub(super) fn new(retained: NonZeroU64) -> Self {
+        Self { revision: 1, compacted: 0, retained, history: History::new(), changes: OrdMap::new() }
+    }
+
+    /// Refuses a revision that can't be read.
+    pub(super) fn check_readable(&self, requested: u64) -> Result<(), Error> {
+        if requested < self.compacted {
+            return Err(Error::Compacted { requested, oldest: self.compacted });
+        }
+        if requested > self.revision {
+            return Err(Error::FutureRevision { requested, newest: self.revision });
+        }
+        Ok(())
+    }
+
+    /// Raises the revision by one, once the history has the changes that make it, of the given keys. Forgets the
+    /// revision that is no longer to be retained.
+    pub(super) fn commit(&mut self, mut changed: Vec<Bytes>) {
+        changed.sort_unstable();
+        self.revision += 1;
+        self.changes.insert(self.revision, changed.into());
+        let oldest = (self.revision + 1).saturating_sub(self.retained.get());
+        if oldest > self.compacted {
+            self.forget_below(oldest);
+        }
+    }
+
+    /// Forgets, at a client's wish, what only revisions below `revision` show.
+    pub(super) fn compact(&mut self, revision: u64) -> Result<(), Error> {
+        if revision <= self.compacted {
+            return Err(Error::Compacted { requested: revision, oldest: self.compacted });
+        }
+        self.check_readable(revision)?;
+        self.forget_below(revision);
+        Ok(())
+    }
+
+    /// A version can only be forgotten once a later one of its key, or its own deletion, is at or below the compacted
+    /// revision; so it is enough to look at the keys that changed since the last compaction.
+    fn forget_below(&mut self, revision: u64) {
+        self.compacted = revision;
+        while let Some((changed_at, keys)) = self.changes.get_min().cloned()
+            && changed_at <= revision
+        {
+            self.changes.remove(&changed_at);
+            for key in keys.iter() {
+                self.history.compact(key, revision);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+
+use super::state::State;
+use super::{Error, Operation, Reply, chunks, transaction};
+use crate::{Context, Event, Output, RestoreError, Service, Snapshot};
+
+/// How many revisions a store made by [`KeyValueStore::default`] keeps readable.
+pub const DEFAULT_RETAINED: NonZeroU64 = NonZeroU64::new(10_000).expect("the constant is not zero");
+
+/// The replicated key-value store. It executes encoded [`Operation`]s; see the [module](super) for the data model.
+pub struct KeyValueStore {
+    state: State,
+}
+
+impl KeyValueStore {
+    /// An empty store that keeps the newest `retained` revisions readable, the current one included, and compacts
+    /// older ones by itself.
+    ///
+    /// All replicas of a cluster must be given the same number, as it decides which reads succeed and what a snapshot
+    /// holds; a snapshot made with another one is refused. The number also bounds what the history can take, to that
+    /// many operations' writes.
+    #[must_use]
+    pub fn new(retained: NonZeroU64) -> Self {
+        Self { state: State::new(retained) }
+    }
+
+    /// How many revisions are kept readable.
+    #[must_use]
+    pub fn retained(&self) -> NonZeroU64 {
+        self.state.retained
+    }
+
+    /// The current revision.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.state.revision
+    }
+}
+
+impl Default for KeyValueStore {
+    fn default() -> Self {
+        Self::new(DEFAULT_RETAINED)
+    }
+}
+
+fn decode(operation: &[u8]) -> Result<Operation, Error> {
+    Operation::decode(operation).map_err(|_| Error::NotAnOperation)
+}
+
+impl Service for KeyValueStore {
+    fn execute(&mut self, _: &Context, operation: &[u8]) -> Output {
+        let done = decode(operation).and_then(|operation| transaction::run(&mut self.state, &operation));
+        let (result, changes) = match done {
+            Ok((reply, changes)) => (Ok(reply), changes),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        let events =
+            changes.iter().map(|change| Event { topic: change.key().clone(), content: change.encode() });
+        Output { result: Reply::encode(&result), events: events.collect() }
+    }
+
+    fn query(&self, operation: &[u8]) -> Bytes {
+        let result = decode(operation).and_then(|operation| {
+            if !operation.is_read_only() {
+                return Err(Error::WriteInQuery);
+            }
+            // The clone shares the whole state, and nothing is written to it.
+            transaction::run(&mut self.state.clone(), &operation).map(|(reply, _)| reply)
+        });
+        Reply::encode(&result)
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        Box::new(self.state.clone())
+    }
+
+    fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
+        self.state = chunks::restore(self.state.retained, chunks)?;
+        Ok(())
+    }
+}
