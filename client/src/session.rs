@@ -1,0 +1,250 @@
+//! The task that owns a session: its core, its links and its callers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use pbft_messages::{Configuration, Refusal, View};
+
+use crate::client::Executed;
+use crate::core::{Abandoned, Answer, Core, Effect, Ticket};
+use crate::error::{ClientError, Reach};
+use crate::links::{LinkNews, LinkSet, LinkState, Links};
+use crate::turnstile::Turn;
+
+/// One call of a handle.
+pub(crate) struct Call {
+    pub(crate) operations: Vec<Bytes>,
+    pub(crate) deadline: Instant,
+    /// The time between the call and its deadline, for the error.
+    pub(crate) waited: Duration,
+    pub(crate) answer: oneshot::Sender<Vec<Result<Executed, ClientError>>>,
+    /// Given back when the call is answered.
+    pub(crate) _places: OwnedSemaphorePermit,
+}
+
+/// What handles can see of the session.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) opening: Opening,
+    pub(crate) links: Links,
+    pub(crate) view: View,
+}
+
+/// How far the opening has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    Waiting,
+    Done,
+    Refused(Refusal),
+}
+
+/// A call whose operations are on their way.
+struct Pending {
+    results: Vec<Option<Result<Executed, ClientError>>>,
+    missing: usize,
+    call: Call,
+}
+
+/// The task's state. It ends when all handles are gone.
+pub(crate) struct Session {
+    core: Core,
+    links: LinkSet,
+    configuration: Arc<Configuration>,
+    standing: watch::Sender<Standing>,
+    pending: BTreeMap<Ticket, Pending>,
+    deadlines: BTreeSet<(Instant, Ticket)>,
+    started: Instant,
+    effects: Vec<Effect>,
+}
+
+impl Standing {
+    pub(crate) fn new(n: usize) -> Self {
+        Self { opening: Opening::Waiting, links: vec![LinkState::Connecting; n], view: View(0) }
+    }
+
+    /// Whether so many replicas refuse this client for good that a correct one is among them, and the others are no
+    /// quorum: then waiting longer leads nowhere.
+    pub(crate) fn is_hopeless(&self, configuration: &Configuration) -> bool {
+        let permanent =
+            |link: &&LinkState| matches!(link, LinkState::Down { reason } if reason.is_permanent());
+        let refusing = self.links.iter().filter(permanent).count();
+        let others = configuration.n() - refusing;
+        configuration.weak_quorum().reached(refusing) && !configuration.quorum().reached(others)
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        core: Core,
+        links: LinkSet,
+        configuration: Arc<Configuration>,
+        standing: watch::Sender<Standing>,
+    ) -> Self {
+        Self {
+            core,
+            links,
+            configuration,
+            standing,
+            pending: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            started: Instant::now(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Serves the session's handles until the last is dropped.
+    pub(crate) async fn run(mut self, mut calls: mpsc::UnboundedReceiver<Call>, turn: Turn) {
+        let (mut turn, mut opened) = (Some(turn), false);
+        loop {
+            let deadline = self.next_deadline();
+            tokio::select! {
+                call = calls.recv() => match call {
+                    Some(call) => self.on_call(call),
+                    None => return,
+                },
+                news = self.links.news() => self.on_news(news),
+                () = wait_until(deadline) => self.on_time(),
+                () = comes(turn.as_mut()), if !opened => {
+                    opened = true;
+                    self.core.open(self.started.elapsed(), &mut self.effects);
+                }
+            }
+            self.apply_effects();
+            if self.standing.borrow().opening != Opening::Waiting {
+                // Lets the next session of this client be opened.
+                turn = None;
+            }
+        }
+    }
+
+    fn on_call(&mut self, mut call: Call) {
+        let operations = std::mem::take(&mut call.operations);
+        let count = operations.len();
+        match self.core.submit(self.started.elapsed(), operations, &mut self.effects) {
+            Ok(ticket) => {
+                self.deadlines.insert((call.deadline, ticket));
+                self.pending.insert(ticket, Pending { results: vec![None; count], missing: count, call });
+            }
+            Err(error) => {
+                // A caller that is gone needs no answer, here and below.
+                let _ = call.answer.send(vec![Err(error.into()); count]);
+            }
+        }
+    }
+
+    fn on_news(&mut self, news: LinkNews) {
+        let now = self.started.elapsed();
+        match news {
+            LinkNews::Message(from, message) => {
+                self.core.on_message(now, from, &message, &mut self.effects);
+                let view = self.core.view();
+                self.standing
+                    .send_if_modified(|standing| std::mem::replace(&mut standing.view, view) != view);
+            }
+            LinkNews::State(replica, state) => {
+                tracing::debug!(%replica, ?state, "link");
+                self.core.on_link(now, replica, matches!(state, LinkState::Up { .. }), &mut self.effects);
+                self.standing.send_modify(|standing| standing.links[replica.index()] = state);
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let retry = self.core.deadline().map(|deadline| self.started + deadline);
+        let call = self.deadlines.first().map(|(deadline, _)| *deadline);
+        retry.into_iter().chain(call).min()
+    }
+
+    fn on_time(&mut self) {
+        self.core.tick(self.started.elapsed(), &mut self.effects);
+        let now = Instant::now();
+        while let Some((deadline, ticket)) = self.deadlines.first().copied().filter(|(when, _)| *when <= now)
+        {
+            self.deadlines.remove(&(deadline, ticket));
+            self.give_up(ticket);
+        }
+    }
+
+    /// Answers a call whose time is up, as far as it is not answered.
+    fn give_up(&mut self, ticket: Ticket) {
+        let abandoned = self.core.abandon(ticket);
+        let Some(Pending { results, call, .. }) = self.pending.remove(&ticket) else { return };
+        let standing = self.standing.borrow();
+        let reach = Reach { links: standing.links.clone(), needed: self.configuration.weak_quorum().get() };
+        let waited = call.waited;
+        let error = match abandoned {
+            Abandoned::Sent | Abandoned::Answered => ClientError::OutcomeUnknown { waited, reach },
+            Abandoned::NeverSent if standing.opening == Opening::Done && reach.reachable() > 0 => {
+                ClientError::NotSent { waited, reach }
+            }
+            Abandoned::NeverSent => ClientError::Unreachable { waited, reach },
+        };
+        let results = results.into_iter().map(|result| result.unwrap_or_else(|| Err(error.clone())));
+        let _ = call.answer.send(results.collect());
+    }
+
+    fn apply_effects(&mut self) {
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Send { to, message } => self.links.send(&to, &message),
+                Effect::Opened { .. } => {
+                    self.standing.send_modify(|standing| standing.opening = Opening::Done);
+                }
+                Effect::OpeningRefused(refusal) => {
+                    self.standing.send_modify(|standing| standing.opening = Opening::Refused(refusal));
+                }
+                Effect::Answered { ticket, index, number, answer } => {
+                    let session = self.core.session();
+                    let result = match answer {
+                        Answer::Executed { sequence, result } => Ok(Executed {
+                            sequence,
+                            session,
+                            // Whatever was executed had been given a number.
+                            number: number.unwrap_or_default(),
+                            result,
+                        }),
+                        Answer::Refused { sequence, refusal } => {
+                            Err(ClientError::Refused { sequence, refusal })
+                        }
+                        Answer::Expired { sent } => Err(ClientError::SessionExpired { sent }),
+                    };
+                    self.on_result(ticket, index, result);
+                }
+            }
+        }
+    }
+
+    fn on_result(&mut self, ticket: Ticket, index: usize, result: Result<Executed, ClientError>) {
+        // The caller of an abandoned submission has been told already.
+        let Some(pending) = self.pending.get_mut(&ticket) else { return };
+        pending.results[index] = Some(result);
+        pending.missing -= 1;
+        if pending.missing == 0
+            && let Some(Pending { results, call, .. }) = self.pending.remove(&ticket)
+        {
+            self.deadlines.remove(&(call.deadline, ticket));
+            let _ = call.answer.send(results.into_iter().flatten().collect());
+        }
+    }
+}
+
+/// Waits until `deadline`, for ever if there is none.
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the session's turn to be opened.
+async fn comes(turn: Option<&mut Turn>) {
+    match turn {
+        Some(turn) => turn.comes().await,
+        None => std::future::pending().await,
+    }
+}
