@@ -57,8 +57,9 @@ impl Identity {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(secret.to_pkcs8_der().to_vec()));
         let public = CertificateDer::from(secret.public_key().to_subject_public_key_info());
-        let key = Arc::new(CertifiedKey::from_der(vec![public], private, &provider)?);
-        Ok(Self { provider, key })
+        // Not `from_der`, which would read the raw key as a certificate.
+        let private = provider.key_provider.load_private_key(private)?;
+        Ok(Self { provider, key: Arc::new(CertifiedKey::new(vec![public], private)) })
     }
 
     /// The listening side's configuration: it takes connections of exactly the keys in `admitted`.
