@@ -9,7 +9,7 @@ use pbft_crypto::{Digest, Malformed, MerkleProof, Rejected, Signed, Verified};
 
 use crate::{
     Body, Checkpoint, Commit, CommittedCertificate, Configuration, Evidence, NewView, PrePrepare, Prepare,
-    PreparedCertificate, Proven, Sequence, StableCertificate, Submission, View, ViewChange, codec,
+    PreparedCertificate, Proven, ReplicaId, Sequence, StableCertificate, Submission, View, ViewChange, codec,
 };
 
 /// A message as it travels between replicas. Its sender is the replica at the other end of the link.
@@ -84,8 +84,9 @@ pub struct Status {
     pub stable: Sequence,
     /// The last sequence executed.
     pub last_executed: Sequence,
-    /// Whether `last_executed` has not moved since the last status: what is missing should be sent again.
-    pub stalled: bool,
+    /// Set when `last_executed` has not moved since the last status: every replica then sends its own votes above
+    /// it again, and the one named here, another each time, hands over proposals, certificates and bodies.
+    pub asks: Option<ReplicaId>,
     /// How far each of the sequences after `last_executed` has come, as far as known.
     pub slots: Vec<SlotProgress>,
 }

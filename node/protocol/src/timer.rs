@@ -9,17 +9,15 @@ pub enum Timer {
     Request,
     /// A view change that a quorum asked for has not ended (VC7).
     ViewChange,
-    /// Time to tell the others where this replica stands (C4).
+    /// Time to tell the others where this replica stands, and to ask again for what has not come (C4).
     Status,
-    /// Time to ask again for bodies and chunks that have not come.
-    Fetch,
     /// The service's next deadline: an idle primary proposes an empty timed batch (N6).
     Deadline,
 }
 
 impl Timer {
     /// All timers.
-    pub const ALL: [Self; 5] = [Self::Request, Self::ViewChange, Self::Status, Self::Fetch, Self::Deadline];
+    pub const ALL: [Self; 4] = [Self::Request, Self::ViewChange, Self::Status, Self::Deadline];
 }
 
 /// When each timer expires, if it runs.
@@ -27,10 +25,6 @@ impl Timer {
 pub(crate) struct Timers([Option<Instant>; Timer::ALL.len()]);
 
 impl Timers {
-    pub(crate) fn expiry(&self, timer: Timer) -> Option<Instant> {
-        self.0[timer as usize]
-    }
-
     /// Sets or stops a timer; says so to the driver only if that changes anything.
     pub(crate) fn set(&mut self, timer: Timer, at: Option<Instant>, effects: &mut Effects) {
         if self.0[timer as usize] != at {

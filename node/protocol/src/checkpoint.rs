@@ -1,0 +1,144 @@
+//! Checkpoints and the collection of the log (OSDI'99 §4.3; C1, D5).
+
+use pbft_crypto::{Digest, Verified};
+use pbft_messages::{Checkpoint, PeerMessage, Proven, ReplicaId, Sequence, StableCertificate};
+
+use crate::durability::Awaited;
+use crate::replica::Replica;
+use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report};
+
+impl Replica {
+    /// A snapshot of this replica is durable. Its root is written before it is told to anybody.
+    pub(crate) fn on_snapshot_taken(&mut self, sequence: Sequence, root: Digest, effects: &mut Effects) {
+        if let Some(stored) = self.snapshots.get(&sequence).filter(|stored| **stored != root) {
+            return self.halt(Halt::Diverged { sequence, own: root, certified: *stored }, effects);
+        }
+        self.snapshots.insert(sequence, root);
+        effects.report(Report::Checkpoint { sequence, root });
+        let vote = self.sign(Checkpoint { sequence, root });
+        let then = vec![Effect::Broadcast(PeerMessage::Checkpoint(vote.signed().clone()))];
+        self.persist(vec![Record::Snapshot(sequence, root)], then, [Awaited::Snapshot(sequence)], effects);
+    }
+
+    pub(crate) fn on_snapshot_durable(&mut self, sequence: Sequence, effects: &mut Effects) {
+        if let Some(root) = self.snapshots.get(&sequence) {
+            let vote = self.sign(Checkpoint { sequence, root: *root });
+            // The first of its own at this place: it cannot conflict.
+            let _ = self.checkpoints.entry(sequence).or_default().insert(vote);
+            self.try_stable(sequence, effects);
+        }
+        self.collect(effects);
+    }
+
+    /// A replica's vote for a state.
+    pub(crate) fn on_checkpoint(
+        &mut self,
+        from: ReplicaId,
+        vote: Verified<Checkpoint>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let sequence = vote.value().sequence;
+        if sequence <= self.stable_sequence() {
+            return;
+        }
+        // Votes are kept for two windows; a replica that is further behind is handed the certificate (C4).
+        if sequence > self.high().plus(self.parameters().window) {
+            return self.reject(from, Rejection::BeyondWindow, effects);
+        }
+        if let Err(conflict) = self.checkpoints.entry(sequence).or_default().insert(vote) {
+            self.accuse(*conflict, now, effects);
+        }
+        self.try_stable(sequence, effects);
+    }
+
+    /// A quorum of equal votes is a stable certificate.
+    pub(crate) fn try_stable(&mut self, sequence: Sequence, effects: &mut Effects) {
+        let quorum = self.configuration.quorum();
+        if let Some(certificate) = self.checkpoints.get(&sequence).and_then(|votes| votes.quorum(quorum)) {
+            self.on_stable(certificate, effects);
+        }
+    }
+
+    /// A stable certificate, formed here or handed over: it is made durable before h moves (C1, fault 3).
+    pub(crate) fn on_stable(&mut self, certificate: Proven<StableCertificate>, effects: &mut Effects) {
+        let Checkpoint { sequence, root } = certificate.get().statement;
+        if sequence <= self.stable_sequence() {
+            return;
+        }
+        if !self.agrees_with(sequence, root, effects) {
+            return;
+        }
+        // Votes for what a certificate covers are needed no more; so it is written once.
+        self.checkpoints = self.checkpoints.split_off(&sequence.next());
+        let record = Record::Stable(certificate.get().clone());
+        self.persist(vec![record], vec![], [Awaited::Stable(certificate)], effects);
+    }
+
+    /// Whether a certified root is this replica's own, as far as it has one; if not, it stops (I1).
+    pub(crate) fn agrees_with(
+        &mut self,
+        sequence: Sequence,
+        certified: Digest,
+        effects: &mut Effects,
+    ) -> bool {
+        match self.snapshots.get(&sequence) {
+            Some(own) if *own != certified => {
+                self.halt(Halt::Diverged { sequence, own: *own, certified }, effects);
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// Moves h to a certificate that is durable, and goes on with what the window now takes in.
+    pub(crate) fn on_stable_durable(
+        &mut self,
+        certificate: Proven<StableCertificate>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Checkpoint { sequence, root } = certificate.get().statement;
+        if sequence <= self.stable_sequence() {
+            return;
+        }
+        if self.last_executed >= self.high() {
+            // Nobody was to blame for waiting while the window was full (VC1).
+            self.patient_from = now.instant;
+        }
+        self.stable = Some(certificate);
+        self.checkpoints = self.checkpoints.split_off(&sequence.next());
+        effects.report(Report::Stable { sequence, root });
+        self.collect(effects);
+        self.revisit_slots(now, effects);
+    }
+
+    /// Goes on with every slot of the window as far as its state allows: the window, or the view, has moved.
+    pub(crate) fn revisit_slots(&mut self, now: Now, effects: &mut Effects) {
+        let (low, high) = (self.stable_sequence(), self.high());
+        let sequences: Vec<_> = self
+            .log
+            .above(low)
+            .map(|(sequence, _)| sequence)
+            .take_while(|sequence| *sequence <= high)
+            .collect();
+        for sequence in sequences {
+            self.try_accept(sequence, now, effects);
+            self.try_prepare(sequence, effects);
+            self.try_prepared(sequence, now, effects);
+        }
+    }
+
+    /// Forgets what a stable checkpoint covers, once this replica holds a durable snapshot there or above (D5). A
+    /// snapshot is of what was executed, so nothing that is yet to be executed is forgotten.
+    pub(crate) fn collect(&mut self, effects: &mut Effects) {
+        let Some((&through, _)) = self.snapshots.range(..=self.stable_sequence()).next_back() else { return };
+        if through <= self.collected {
+            return;
+        }
+        self.collected = through;
+        self.log.collect(through);
+        self.snapshots = self.snapshots.split_off(&through);
+        effects.push(Effect::Collect { through });
+    }
+}

@@ -1,0 +1,139 @@
+//! What waits for the disk (section D), and the reservation that lets PRE-PREPARE and PREPARE leave without a
+//! write of their own (D2).
+
+use std::collections::VecDeque;
+
+use pbft_crypto::Verified;
+use pbft_messages::{Commit, PeerMessage, Proven, Sequence, StableCertificate, View};
+
+use crate::replica::{Awaiting, Replica};
+use crate::{CleanShutdown, Effect, Effects, Now, Record, WriteId};
+
+/// The writes under way.
+#[derive(Debug, Default)]
+pub(crate) struct Writes {
+    last: WriteId,
+    awaiting: Awaiting<Awaited>,
+    /// Up to where votes of the active view are reserved once all issued writes are durable.
+    reserved: Sequence,
+    /// Up to where they are durably reserved.
+    reserved_durably: Sequence,
+}
+
+/// What this replica does once a write is durable, besides the effects inside the write.
+#[derive(Debug)]
+pub(crate) enum Awaited {
+    /// A prepared certificate is durable: this replica's COMMIT counts (D1).
+    Prepared(Verified<Commit>),
+    /// Entering the view is durable, with the checkpoint that it starts from (D3).
+    ViewEntered(View, Option<Proven<StableCertificate>>),
+    /// A stable certificate is durable: h moves (C1).
+    Stable(Proven<StableCertificate>),
+    /// The root of a snapshot is durable: this replica's CHECKPOINT counts (C1).
+    Snapshot(Sequence),
+    /// The view's reservation reaches further.
+    Reservation(View, Sequence),
+}
+
+impl Replica {
+    /// Issues a durable write.
+    pub(crate) fn persist(
+        &mut self,
+        records: Vec<Record>,
+        then: Vec<Effect>,
+        awaited: impl IntoIterator<Item = Awaited>,
+        effects: &mut Effects,
+    ) {
+        let id = WriteId(self.writes.last.0 + 1);
+        self.writes.last = id;
+        self.writes.awaiting.extend(awaited.into_iter().map(|awaited| (id, awaited)));
+        effects.push(Effect::Persist { id, records, then });
+    }
+
+    pub(crate) fn on_durable(&mut self, id: WriteId, now: Now, effects: &mut Effects) {
+        while let Some((_, awaited)) = self.writes.awaiting.pop_front_if(|(write, _)| *write <= id) {
+            match awaited {
+                Awaited::Reservation(view, through) => {
+                    if view == self.view.active {
+                        self.writes.reserved_durably = through;
+                    }
+                }
+                // A replica that has stopped votes no more, whatever becomes durable.
+                _ if self.stopped => {}
+                Awaited::Prepared(commit) => self.on_prepared_durable(commit, effects),
+                Awaited::ViewEntered(view, stable) => self.on_view_entry_durable(view, stable, now, effects),
+                Awaited::Stable(certificate) => self.on_stable_durable(certificate, now, effects),
+                Awaited::Snapshot(sequence) => self.on_snapshot_durable(sequence, effects),
+            }
+        }
+    }
+
+    /// Broadcasts a PRE-PREPARE or PREPARE of the active view once a durable reservation covers it. The
+    /// reservation is written ahead, by one checkpoint interval, so that it seldom has to wait.
+    pub(crate) fn broadcast_reserved(
+        &mut self,
+        sequence: Sequence,
+        message: PeerMessage,
+        effects: &mut Effects,
+    ) {
+        let stride = self.parameters().checkpoint_interval;
+        let covered = sequence <= self.writes.reserved_durably;
+        if covered {
+            effects.broadcast(message);
+            if sequence.plus(stride / 2) <= self.writes.reserved {
+                return;
+            }
+            self.reserve(sequence.plus(stride), vec![], effects);
+        } else {
+            // Writes become durable in order, so a reservation that was issued before is covered by this write.
+            self.reserve(sequence.plus(stride), vec![Effect::Broadcast(message)], effects);
+        }
+    }
+
+    fn reserve(&mut self, through: Sequence, then: Vec<Effect>, effects: &mut Effects) {
+        let (records, awaited) = self.reservation(through);
+        self.persist(records, then, awaited, effects);
+    }
+
+    /// The record of a reservation in the active view, which never falls, and what to do when it is durable.
+    pub(crate) fn reservation(&mut self, through: Sequence) -> (Vec<Record>, Option<Awaited>) {
+        if through <= self.writes.reserved {
+            return (vec![], None);
+        }
+        self.writes.reserved = through;
+        let view = self.view.active;
+        (vec![Record::Reservation(view, through)], Some(Awaited::Reservation(view, through)))
+    }
+
+    /// Starts the reservations of a new view.
+    pub(crate) fn restart_reservation(&mut self) {
+        (self.writes.reserved, self.writes.reserved_durably) = (Sequence(0), Sequence(0));
+    }
+
+    /// Takes over the reservation that the store held at boot.
+    pub(crate) fn restore_reservation(&mut self, through: Sequence) {
+        (self.writes.reserved, self.writes.reserved_durably) = (through, through);
+    }
+
+    /// Writes what this replica voted on in its view, so that it need not abstain when it starts again (D2).
+    pub(crate) fn on_shutdown(&mut self, effects: &mut Effects) {
+        self.stopped = true;
+        if !self.view.durable {
+            return;
+        }
+        let accepted = self
+            .log
+            .above(self.stable_sequence())
+            .filter_map(|(_, slot)| slot.accepted.as_ref().map(|header| header.signed().clone()))
+            .collect();
+        let shutdown = CleanShutdown { view: self.view.active, accepted };
+        self.persist(vec![Record::Shutdown(Some(shutdown))], vec![], None, effects);
+    }
+}
+
+impl Writes {
+    /// Nothing written yet.
+    pub(crate) fn new() -> Self {
+        Self { awaiting: VecDeque::new(), ..Self::default() }
+    }
+}

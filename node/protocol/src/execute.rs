@@ -1,0 +1,123 @@
+//! Execution, strictly in the order of sequences (N4), exactly once (N1), and the replies (N5).
+
+use bytes::Bytes;
+
+use pbft_crypto::Digest;
+use pbft_messages::{ClientId, Outcome, Reply, RequestId, Sequence, SessionId, Timestamp};
+
+use crate::ledger::Judgement;
+use crate::replica::Replica;
+use crate::{Effect, Effects, Execution, Now, Operation, Report};
+
+/// The batch that the service is executing, and what is to be answered when it has.
+pub(crate) struct InExecution {
+    sequence: Sequence,
+    digest: Digest,
+    submissions: Vec<Answers>,
+    /// Requests that stand in the batch and are answered by an earlier one.
+    repeated: Vec<RequestId>,
+}
+
+/// The answers to one submission.
+struct Answers {
+    client: ClientId,
+    session: SessionId,
+    requests: Vec<(RequestId, Digest, Answer)>,
+}
+
+enum Answer {
+    /// The service's next result.
+    Result,
+    /// Known without the service.
+    Known(Sequence, Outcome),
+}
+
+impl Replica {
+    /// Hands the next decided batch to the service, if the last one is done and the body is there.
+    pub(crate) fn try_execute(&mut self, effects: &mut Effects) {
+        let installing = self.transfer.as_ref().is_some_and(|transfer| transfer.is_installing());
+        if self.executing.is_some() || installing || self.stopped {
+            return;
+        }
+        for id in std::mem::take(&mut self.audits) {
+            let ledger = self.ledger.chunks();
+            effects.push(Effect::Audit { id, sequence: self.last_executed, ledger });
+        }
+        let sequence = self.last_executed.next();
+        let Some((_, body)) = self.log.get(sequence).and_then(|slot| slot.decided()) else { return };
+        let mut operations = Vec::new();
+        let mut in_execution =
+            InExecution { sequence, digest: body.digest(), submissions: Vec::new(), repeated: Vec::new() };
+        for ordered in body.submissions() {
+            let (client, session) = (ordered.client(), ordered.submission().session());
+            let mut requests = Vec::new();
+            for (id, request) in ordered.submission().ids(client).zip(ordered.submission().requests()) {
+                let digest = id.digest(request.operation);
+                match self.ledger.judge(id, digest, sequence, self.configuration.parameters()) {
+                    Judgement::Execute => {
+                        operations.push(Operation { client, session, operation: request.operation.clone() });
+                        requests.push((id, digest, Answer::Result));
+                    }
+                    Judgement::Answer(at, outcome) => requests.push((id, digest, Answer::Known(at, outcome))),
+                    Judgement::Repeated => in_execution.repeated.push(id),
+                }
+            }
+            in_execution.submissions.push(Answers { client, session, requests });
+        }
+        let time = body.time().map(|proposed| self.ledger.agree_time(proposed));
+        self.executing = Some(in_execution);
+        effects.push(Effect::Execute(Execution { sequence, time, operations }));
+    }
+
+    /// The service has executed a batch: its requests are answered and wait no more.
+    pub(crate) fn on_executed(
+        &mut self,
+        sequence: Sequence,
+        results: Vec<Bytes>,
+        next_deadline: Option<Timestamp>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let Some(done) = self.executing.take_if(|batch| batch.sequence == sequence) else { return };
+        let requests = results.len();
+        let mut results = results.into_iter();
+        for Answers { client, session, requests } in done.submissions {
+            let mut replies = Vec::with_capacity(requests.len());
+            for (id, digest, answer) in requests {
+                let (sequence, outcome) = match answer {
+                    Answer::Known(sequence, outcome) => (sequence, outcome),
+                    Answer::Result => {
+                        // The driver's duty is one result for each operation; an empty one stands for a missing one.
+                        let result = results.next().unwrap_or_default();
+                        self.ledger.complete(id, result.clone());
+                        (sequence, Outcome::Executed(result))
+                    }
+                };
+                self.waiting.executed(id);
+                replies.push(Reply {
+                    view: self.view.active,
+                    session,
+                    number: id.number,
+                    digest,
+                    sequence,
+                    outcome,
+                });
+            }
+            effects.push(Effect::Reply { client, session, replies });
+        }
+        for id in done.repeated {
+            self.waiting.executed(id);
+        }
+        self.last_executed = sequence;
+        self.set_deadline(next_deadline, now);
+        if sequence > self.view.max_s {
+            // Real progress: the next view change starts with the plain timeout again (VC7, fault 26).
+            self.view.progressed = true;
+            self.view.timeout = self.parameters().view_timeout;
+        }
+        effects.report(Report::Executed { sequence, digest: done.digest, requests });
+        if sequence.0.is_multiple_of(self.parameters().checkpoint_interval) {
+            effects.push(Effect::Snapshot { sequence, ledger: self.ledger.chunks() });
+        }
+    }
+}

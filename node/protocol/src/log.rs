@@ -1,0 +1,140 @@
+//! The log: what is known about each sequence between the watermarks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pbft_crypto::{Digest, Signed, Verified};
+use pbft_messages::{
+    Body, Commit, CommittedCertificate, PrePrepare, Prepare, PreparedCertificate, Proven, Sequence,
+    SlotProgress, View, VoteSet,
+};
+
+use crate::Instant;
+
+/// The agreement on one sequence.
+///
+/// What belongs to the active view is forgotten when a view is entered; certificates, of whatever view, stay.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// The active view's proposal that this replica accepted. No other digest is accepted at this place.
+    pub(crate) accepted: Option<Verified<PrePrepare>>,
+    /// A proposal that came beside a PREPARE before it came from the primary. Not verified: whoever needs it does.
+    pub(crate) sighted: Option<Signed<PrePrepare>>,
+    /// The active view's first votes.
+    pub(crate) prepares: VoteSet<Prepare>,
+    /// The active view's second votes.
+    pub(crate) commits: VoteSet<Commit>,
+    /// The prepared certificate of the highest view; its write was issued when it was put here (D1).
+    pub(crate) prepared: Option<Proven<PreparedCertificate>>,
+    /// Since when it has been prepared in the active view and not committed.
+    pub(crate) prepared_at: Option<Instant>,
+    /// The committed certificate, of whatever view.
+    pub(crate) committed: Option<Proven<CommittedCertificate>>,
+    /// Bodies held, by digest, and whether their write was issued.
+    bodies: BTreeMap<Digest, (Arc<Body>, Stored)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    No,
+    Yes,
+}
+
+impl Slot {
+    /// The body with this digest, if it is held. The null batch always is.
+    pub(crate) fn body(&self, digest: &Digest) -> Option<Arc<Body>> {
+        if *digest == Body::null_digest() {
+            return Some(Arc::new(Body::null()));
+        }
+        self.bodies.get(digest).map(|(body, _)| Arc::clone(body))
+    }
+
+    /// Keeps a body.
+    pub(crate) fn keep(&mut self, body: Arc<Body>) {
+        self.bodies.entry(body.digest()).or_insert((body, Stored::No));
+    }
+
+    /// Keeps a body that the store holds.
+    pub(crate) fn keep_stored(&mut self, body: Arc<Body>) {
+        self.bodies.insert(body.digest(), (body, Stored::Yes));
+    }
+
+    /// The body with this digest if it has yet to be written; the caller writes it.
+    pub(crate) fn body_to_store(&mut self, digest: &Digest) -> Option<Arc<Body>> {
+        let (body, stored) = self.bodies.get_mut(digest).filter(|(_, stored)| *stored == Stored::No)?;
+        *stored = Stored::Yes;
+        Some(Arc::clone(body))
+    }
+
+    /// The prepared certificate, if it is of `view`.
+    pub(crate) fn prepared_in(&self, view: View) -> Option<&Proven<PreparedCertificate>> {
+        self.prepared.as_ref().filter(|certificate| certificate.get().proposal().view == view)
+    }
+
+    /// The decided batch, if it is decided and its body held.
+    pub(crate) fn decided(&self) -> Option<(&Proven<CommittedCertificate>, Arc<Body>)> {
+        let certificate = self.committed.as_ref()?;
+        Some((certificate, self.body(&certificate.get().statement.digest)?))
+    }
+
+    /// Forgets what belonged to the view that is left; bodies that no certificate needs go too.
+    fn leave_view(&mut self) {
+        let prepared = self.prepared.as_ref().map(|certificate| certificate.get().proposal().digest);
+        let committed = self.committed.as_ref().map(|certificate| certificate.get().statement.digest);
+        self.bodies.retain(|digest, _| Some(*digest) == prepared || Some(*digest) == committed);
+        (self.accepted, self.sighted, self.prepared_at) = (None, None, None);
+        (self.prepares, self.commits) = (VoteSet::default(), VoteSet::default());
+    }
+
+    /// How far the slot has come, for a status (C4).
+    pub(crate) fn progress(&self, view: View) -> SlotProgress {
+        if self.decided().is_some() {
+            SlotProgress::Committed
+        } else if self.prepared_in(view).is_some() {
+            SlotProgress::Prepared
+        } else if self.accepted.as_ref().is_some_and(|header| self.body(&header.value().digest).is_some()) {
+            SlotProgress::Proposed
+        } else {
+            SlotProgress::Unproposed
+        }
+    }
+}
+
+/// The slots. Whoever adds one has checked that its sequence is within the bound of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Log(BTreeMap<Sequence, Slot>);
+
+impl Log {
+    pub(crate) fn get(&self, sequence: Sequence) -> Option<&Slot> {
+        self.0.get(&sequence)
+    }
+
+    pub(crate) fn get_mut(&mut self, sequence: Sequence) -> Option<&mut Slot> {
+        self.0.get_mut(&sequence)
+    }
+
+    pub(crate) fn slot(&mut self, sequence: Sequence) -> &mut Slot {
+        self.0.entry(sequence).or_default()
+    }
+
+    /// The slots above a sequence, ascending.
+    pub(crate) fn above(&self, sequence: Sequence) -> impl Iterator<Item = (Sequence, &Slot)> {
+        self.0.range(sequence.next()..).map(|(sequence, slot)| (*sequence, slot))
+    }
+
+    /// The highest sequence with a slot.
+    pub(crate) fn highest(&self) -> Sequence {
+        self.0.keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// Forgets the slots up to and including a sequence (C1).
+    pub(crate) fn collect(&mut self, through: Sequence) {
+        self.0 = self.0.split_off(&through.next());
+    }
+
+    /// Forgets what belonged to the view that is left. Slots left with nothing go.
+    pub(crate) fn leave_view(&mut self) {
+        self.0.values_mut().for_each(Slot::leave_view);
+        self.0.retain(|_, slot| slot.prepared.is_some() || slot.committed.is_some());
+    }
+}

@@ -1,0 +1,202 @@
+//! NEW-VIEW (OSDI'99 §4.4; VC4 to VC6): the new primary opens its view, and everybody enters it.
+
+use pbft_crypto::{Signed, Verified};
+use pbft_messages::{
+    Body, CarriedOver, Checkpoint, Conflict, NewView, PeerMessage, PrePrepare, Proven, ReplicaId, Sequence,
+    StableCertificate, View,
+};
+
+use crate::durability::Awaited;
+use crate::replica::{Replica, requests_in_log};
+use crate::{Effect, Effects, Now, Record, Rejection, Report};
+
+/// How many waiting submissions a backup passes to a new primary.
+const FORWARDED: usize = 256;
+
+impl Replica {
+    /// Opens the pending view, if this replica is its primary, a quorum asks for it, and every body that it
+    /// re-proposes above this replica's own checkpoint is held (VC4).
+    pub(crate) fn try_new_view(&mut self, now: Now, effects: &mut Effects) {
+        let Some(view) = self.view.pending.filter(|view| self.configuration.primary(*view) == self.me) else {
+            return;
+        };
+        let view_changes: Vec<_> =
+            self.view.view_changes.values().filter(|it| it.value().view == view).collect();
+        if !self.configuration.quorum().reached(view_changes.len()) {
+            return;
+        }
+        let carried = CarriedOver::from_view_changes(view_changes.iter().map(|it| it.value()));
+        let view_changes = view_changes.iter().map(|it| it.signed().clone()).collect();
+        if !self.holds_bodies(&carried, view, effects) {
+            return;
+        }
+        let pre_prepares =
+            carried.pre_prepares(view).map(|header| self.sign(header).signed().clone()).collect();
+        let new_view = self.sign(NewView { view, view_changes, pre_prepares });
+        self.enter_view(new_view, carried, now, effects);
+    }
+
+    /// Whether the bodies that O takes are held; asks for those that are not.
+    fn holds_bodies(&mut self, carried: &CarriedOver, view: View, effects: &mut Effects) -> bool {
+        let low = self.stable_sequence();
+        let missing: Vec<_> = carried
+            .pre_prepares(view)
+            .filter(|header| header.sequence > low)
+            .filter(|header| self.held_body(header.sequence, header).is_none())
+            .map(|header| (header.digest, header.sequence))
+            .collect();
+        for (digest, sequence) in &missing {
+            // Asked of everybody: whoever holds the certificate holds the body (D1).
+            if self.wanted.insert(*digest, *sequence).is_none() {
+                effects.broadcast(PeerMessage::FetchBody(*digest));
+            }
+        }
+        missing.is_empty()
+    }
+
+    fn held_body(&self, sequence: Sequence, header: &PrePrepare) -> Option<std::sync::Arc<Body>> {
+        match self.log.get(sequence) {
+            Some(slot) => slot.body(&header.digest),
+            None => (header.digest == Body::null_digest()).then(|| std::sync::Arc::new(Body::null())),
+        }
+    }
+
+    /// A NEW-VIEW that is good in every part (VC5). It suffices also for a replica that had not asked for the view.
+    pub(crate) fn on_new_view(
+        &mut self,
+        from: ReplicaId,
+        new_view: Verified<NewView>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let view = new_view.value().view;
+        if view == self.view.active {
+            let conflict = self.view.new_view.as_ref().and_then(|held| Conflict::between(held, &new_view));
+            if let Some(conflict) = conflict {
+                self.accuse(conflict, now, effects);
+            }
+            return;
+        }
+        // A replayed quorum never moves the view back (fault 6).
+        if view < self.highest_view() {
+            return self.reject(from, Rejection::OldView, effects);
+        }
+        // What has been verified can be read.
+        if let Ok(carried) = new_view.value().carried_over() {
+            self.enter_view(new_view, carried, now, effects);
+        }
+    }
+
+    /// Enters a view (VC6). Votes leave once that is durable (D3); see [`Replica::on_view_entry_durable`].
+    fn enter_view(
+        &mut self,
+        new_view: Verified<NewView>,
+        carried: CarriedOver,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let view = new_view.value().view;
+        let checkpoint = carried.stable.as_ref().filter(|it| it.statement.sequence > self.stable_sequence());
+        // It was checked as part of the NEW-VIEW.
+        let checkpoint = checkpoint.and_then(|it| Proven::new(it.clone(), &self.configuration).ok());
+        if let Some(Checkpoint { sequence, root }) = checkpoint.as_ref().map(|it| it.get().statement.clone())
+        {
+            if !self.agrees_with(sequence, root, effects) {
+                return;
+            }
+        }
+        let max_s = carried.max_s();
+        self.adopt_view(view, Some(new_view.clone()), max_s, now);
+        self.next_sequence = max_s.next();
+        self.wanted.clear();
+        for header in &new_view.value().pre_prepares {
+            self.accept_carried(header, carried.min_s());
+        }
+        self.want_decided_bodies();
+        let in_log = requests_in_log(&self.log, self.last_executed);
+        self.waiting.restart_proposals(&in_log);
+
+        let signed = new_view.signed().clone();
+        let mut records = vec![Record::View(view, Some(signed.clone()))];
+        records.extend(checkpoint.as_ref().map(|it| Record::Stable(it.get().clone())));
+        let (reservation, reserved) = self.reservation(max_s.plus(self.parameters().checkpoint_interval));
+        records.extend(reservation);
+        let then = match self.is_primary() {
+            true => vec![Effect::Broadcast(PeerMessage::NewView(signed))],
+            false => vec![],
+        };
+        let entered = Awaited::ViewEntered(view, checkpoint);
+        self.persist(records, then, reserved.into_iter().chain([entered]), effects);
+        self.fetch_wanted(self.primary(), effects);
+    }
+
+    /// Makes a view the active one, with nothing in it yet.
+    pub(crate) fn adopt_view(
+        &mut self,
+        view: View,
+        new_view: Option<Verified<NewView>>,
+        max_s: Sequence,
+        now: Now,
+    ) {
+        self.log.leave_view();
+        self.restart_reservation();
+        self.patient_from = now.instant;
+        let it = &mut self.view;
+        it.active = view;
+        it.durable = false;
+        it.pending = it.pending.filter(|pending| *pending > view);
+        it.max_s = max_s;
+        it.new_view = new_view;
+        it.abstains_through = Sequence(0);
+        it.view_changes.retain(|_, held| held.value().view > view);
+        it.progressed = false;
+        it.deadline = None;
+    }
+
+    /// Accepts a proposal of O above this replica's checkpoint. Its body may have to be fetched.
+    pub(crate) fn accept_carried(&mut self, header: &Signed<PrePrepare>, min_s: Sequence) {
+        // It was checked as part of the NEW-VIEW.
+        let Ok(header) = header.clone().verify(&self.configuration) else { return };
+        let PrePrepare { sequence, digest, .. } = *header.value();
+        if sequence <= self.stable_sequence().max(min_s) {
+            return;
+        }
+        let slot = self.log.slot(sequence);
+        slot.accepted = Some(header);
+        if slot.body(&digest).is_none() {
+            self.wanted.insert(digest, sequence);
+        }
+    }
+
+    /// Entering the view is durable: this replica votes on O, and goes on with what came meanwhile.
+    pub(crate) fn on_view_entry_durable(
+        &mut self,
+        view: View,
+        stable: Option<Proven<StableCertificate>>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        if let Some(certificate) = stable {
+            self.on_stable_durable(certificate, now, effects);
+        }
+        if view != self.view.active {
+            return;
+        }
+        self.view.durable = true;
+        let digests = self.view.new_view.iter().flat_map(|it| &it.value().pre_prepares);
+        let digests: Vec<_> =
+            digests.filter_map(|header| header.peek().ok()).map(|header| header.digest).collect();
+        let null = digests.iter().filter(|digest| **digest == Body::null_digest()).count();
+        effects.report(Report::ViewEntered {
+            view,
+            primary: self.primary(),
+            carried_over: digests.len(),
+            null,
+        });
+        self.revisit_slots(now, effects);
+        self.forward_waiting(FORWARDED, effects);
+        for (from, message) in self.ahead.take(view) {
+            self.on_message(from, message, now, effects);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The primary's part of the normal case: batches are formed and proposed (N2, N6, N7).
+
+use std::sync::Arc;
+
+use pbft_messages::{Body, PeerMessage, PrePrepare};
+
+use crate::log::Slot;
+use crate::replica::Replica;
+use crate::{Effects, Now, Report};
+
+impl Replica {
+    /// Proposes as long as the pipeline has room: with nothing in flight, whatever waits goes at once; when the
+    /// pipeline is full, what comes meanwhile fills the next batch (N7).
+    pub(crate) fn try_propose(&mut self, now: Now, effects: &mut Effects) {
+        while self.may_propose() {
+            if self.waiting.has_unproposed() {
+                let submissions = self.waiting.next_batch(self.configuration.parameters());
+                if submissions.is_empty() {
+                    return;
+                }
+                self.propose(Body::new(now.wall, &submissions), effects);
+            } else if self.in_flight() == 0 && self.deadline_reached(now) {
+                self.propose(Body::new(now.wall, []), effects);
+            } else {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn may_propose(&self) -> bool {
+        self.is_primary()
+            && self.may_vote()
+            && self.next_sequence <= self.high()
+            && self.in_flight() < self.parameters().pipeline
+    }
+
+    /// How many proposals of this primary are not decided. Those that are decided and wait here for state do not
+    /// count: a primary that lags may lead all the same (VC6).
+    fn in_flight(&self) -> u64 {
+        let undecided =
+            |(sequence, slot): &(_, &Slot)| *sequence < self.next_sequence && slot.committed.is_none();
+        self.log.above(self.last_executed.max(self.stable_sequence())).filter(undecided).count() as u64
+    }
+
+    /// Whether the service waits to be told the time, and that time has come: an empty batch tells it (N6).
+    fn deadline_reached(&self, now: Now) -> bool {
+        self.deadline.is_some_and(|deadline| deadline.at <= now.wall)
+    }
+
+    fn propose(&mut self, body: Body, effects: &mut Effects) {
+        let (view, sequence, digest) = (self.view.active, self.next_sequence, body.digest());
+        self.next_sequence = sequence.next();
+        let header = self.sign(PrePrepare { view, sequence, digest });
+        let requests = body.request_ids().count();
+        let body = Arc::new(body);
+        let slot = self.log.slot(sequence);
+        slot.accepted = Some(header.clone());
+        slot.keep(Arc::clone(&body));
+        effects.report(Report::Proposed { view, sequence, digest, requests });
+        self.broadcast_reserved(sequence, PeerMessage::Proposal(header.signed().clone(), body), effects);
+    }
+}

@@ -1,0 +1,170 @@
+//! STATUS (C4): each replica tells periodically where it stands, and the others hand over exactly what it lacks.
+
+use pbft_messages::{PeerMessage, ReplicaId, SlotProgress, Status};
+
+use crate::log::Slot;
+use crate::replica::Replica;
+use crate::{Effects, Instant, Now};
+
+/// The most sequences that one status describes, and that are helped with at a time.
+const SLOTS: usize = 128;
+
+/// About how many bytes of bodies are handed over at a time.
+const BYTES: usize = 2 << 20;
+
+/// Every so many statuses, what may have been lost without a trace is sent again: the own VIEW-CHANGE, and waiting
+/// submissions.
+const RESEND_EVERY: u64 = 5;
+
+/// How many waiting submissions are passed on again at a time.
+const FORWARDED: usize = 64;
+
+/// The rounds of statuses.
+#[derive(Debug)]
+pub(crate) struct StatusRound {
+    number: u64,
+    next: Instant,
+    /// `last_executed` at the last round.
+    last_executed: pbft_messages::Sequence,
+}
+
+impl StatusRound {
+    /// The first round comes at once.
+    pub(crate) fn starting_at(now: Instant) -> Self {
+        Self { number: 0, next: now, last_executed: pbft_messages::Sequence(0) }
+    }
+
+    /// When the next status is due.
+    pub(crate) fn next(&self) -> Instant {
+        self.next
+    }
+}
+
+impl Replica {
+    pub(crate) fn on_status_timer(&mut self, now: Now, effects: &mut Effects) {
+        let stalled = self.status.last_executed == self.last_executed;
+        let number = self.status.number;
+        self.status = StatusRound {
+            number: number + 1,
+            next: now.instant.plus(self.parameters().status_interval),
+            last_executed: self.last_executed,
+        };
+        let helper = self.other_replica(number);
+        effects.broadcast(PeerMessage::Status(self.own_status(stalled.then_some(helper))));
+        if stalled {
+            self.want_sighted_bodies();
+        }
+        self.fetch_wanted(helper, effects);
+        self.tick_transfer(effects);
+        if number.is_multiple_of(RESEND_EVERY) {
+            match (&self.view.own_view_change, self.view.pending) {
+                // The same bytes, until the view moves (VC7, fault 21).
+                (Some(own), Some(_)) => effects.broadcast(PeerMessage::ViewChange(own.clone())),
+                _ if stalled => self.forward_waiting(FORWARDED, effects),
+                _ => {}
+            }
+        }
+    }
+
+    /// One of the other replicas, another one each time.
+    pub(crate) fn other_replica(&self, number: u64) -> ReplicaId {
+        let n = self.configuration.n() as u64;
+        let distance = 1 + number % (n - 1);
+        // Both are below n, which fits.
+        ReplicaId(((u64::from(self.me.0) + distance) % n) as u16)
+    }
+
+    fn own_status(&self, asks: Option<ReplicaId>) -> Status {
+        let view = self.view.active;
+        let known = self.log.highest().0.saturating_sub(self.last_executed.0).min(SLOTS as u64);
+        let progress = |distance| {
+            let slot = self.log.get(self.last_executed.plus(distance));
+            slot.map_or(SlotProgress::Unproposed, |slot| slot.progress(view))
+        };
+        Status {
+            view,
+            pending: self.view.pending,
+            stable: self.stable_sequence(),
+            last_executed: self.last_executed,
+            asks,
+            slots: if asks.is_some() { (1..=known).map(progress).collect() } else { vec![] },
+        }
+    }
+
+    /// Another replica's standing: it is handed what it lacks and this replica has.
+    pub(crate) fn on_status(&mut self, from: ReplicaId, status: &Status, effects: &mut Effects) {
+        if status.view < self.view.active && self.view.durable {
+            if let Some(new_view) = &self.view.new_view {
+                effects.send(from, PeerMessage::NewView(new_view.signed().clone()));
+            }
+        }
+        let lacks_view_change = self.view.pending > status.pending.or(Some(status.view));
+        if let Some(own) = self.view.own_view_change.as_ref().filter(|_| lacks_view_change) {
+            effects.send(from, PeerMessage::ViewChange(own.clone()));
+        }
+        if let Some(certificate) =
+            self.stable.as_ref().filter(|it| it.get().statement.sequence > status.stable)
+        {
+            effects.send(from, PeerMessage::Stable(certificate.get().clone()));
+        }
+        if status.asks.is_some() {
+            self.help(from, status, effects);
+        }
+    }
+
+    /// Sends again this replica's own votes above what the other has executed and, if it is the one asked, proposals,
+    /// certificates and bodies.
+    fn help(&self, to: ReplicaId, status: &Status, effects: &mut Effects) {
+        let asked = status.asks == Some(self.me);
+        let same_view = status.view == self.view.active && status.pending.is_none() && self.may_vote();
+        let mut bytes = 0;
+        for (sequence, slot) in self.log.above(status.last_executed).take(SLOTS) {
+            let distance = (sequence.0 - status.last_executed.0 - 1) as usize;
+            let progress = status.slots.get(distance).copied().unwrap_or(SlotProgress::Unproposed);
+            if progress == SlotProgress::Committed || bytes > BYTES {
+                continue;
+            }
+            if let Some((certificate, body)) = slot.decided().filter(|_| asked) {
+                bytes += body.operation_bytes();
+                effects.send(to, PeerMessage::Committed(certificate.get().clone(), body));
+            } else if same_view {
+                bytes += self.help_to_agree(to, slot, progress, asked, effects);
+            }
+        }
+    }
+
+    /// Helps with a slot that is in agreement in the view that both are in; gives the size of what was handed over.
+    fn help_to_agree(
+        &self,
+        to: ReplicaId,
+        slot: &Slot,
+        progress: SlotProgress,
+        asked: bool,
+        effects: &mut Effects,
+    ) -> usize {
+        let Some(header) = &slot.accepted else { return 0 };
+        let body = slot.body(&header.value().digest);
+        let mut bytes = 0;
+        if progress <= SlotProgress::Proposed {
+            if let Some(vote) = slot.prepares.of(self.me) {
+                effects.send(to, PeerMessage::Prepare(vote.signed().clone(), header.signed().clone()));
+            }
+            let certificate = slot.prepared_in(self.view.active).filter(|_| asked);
+            if let (Some(certificate), Some(body)) = (certificate, &body) {
+                bytes += body.operation_bytes();
+                effects.send(to, PeerMessage::Prepared(certificate.get().clone(), body.clone()));
+            }
+        }
+        // The primary hands its proposal over whoever was asked: nobody else's PREPARE brings it.
+        if progress == SlotProgress::Unproposed && self.is_primary() {
+            if let Some(body) = body {
+                bytes += body.operation_bytes();
+                effects.send(to, PeerMessage::Proposal(header.signed().clone(), body));
+            }
+        }
+        if let Some(vote) = slot.commits.of(self.me) {
+            effects.send(to, PeerMessage::Commit(vote.signed().clone()));
+        }
+        bytes
+    }
+}

@@ -1,0 +1,74 @@
+//! When patience ends (VC1, N6): the timers follow from the state, and are set anew after every input.
+
+use std::time::Duration;
+
+use pbft_messages::Timestamp;
+
+use crate::replica::Replica;
+use crate::{Effects, Instant, Now, Timer, ViewChangeReason};
+
+/// The service's next deadline, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    /// In agreed time.
+    pub(crate) at: Timestamp,
+    /// On this replica's monotonic clock, as estimated when it was last looked at.
+    expected: Instant,
+}
+
+impl Replica {
+    /// Takes the deadline that the service gave after an execution. One that the service has already been told
+    /// the time of is none: it would be told the same for ever.
+    pub(crate) fn set_deadline(&mut self, at: Option<Timestamp>, now: Now) {
+        let at = at.filter(|at| *at > self.ledger.last_time());
+        self.deadline = at.map(|at| Deadline { at, expected: Instant::default() });
+        self.estimate_deadline(now);
+    }
+
+    /// Places the deadline on the monotonic clock; the wall clock may have jumped.
+    pub(crate) fn estimate_deadline(&mut self, now: Now) {
+        if let Some(deadline) = &mut self.deadline {
+            let remaining = Duration::from_nanos(deadline.at.0.saturating_sub(now.wall.0));
+            deadline.expected = now.instant.plus(remaining);
+        }
+    }
+
+    /// Sets every timer to what the state asks for.
+    pub(crate) fn rearm(&mut self, now: Now, effects: &mut Effects) {
+        let request = self.patience_ends().map(|(at, _)| at);
+        let idle_deadline = self.deadline.filter(|deadline| {
+            self.may_propose() && !self.waiting.has_unproposed() && deadline.at > now.wall
+        });
+        self.timers.set(Timer::Request, request, effects);
+        self.timers.set(Timer::ViewChange, self.view.deadline, effects);
+        self.timers.set(Timer::Status, Some(self.status.next()), effects);
+        self.timers.set(Timer::Deadline, idle_deadline.map(|deadline| deadline.expected), effects);
+    }
+
+    /// When this replica gives its primary up, and why. Nobody is to blame while all up to H is executed.
+    fn patience_ends(&self) -> Option<(Instant, ViewChangeReason)> {
+        if self.view.pending.is_some() || self.last_executed >= self.high() {
+            return None;
+        }
+        // An uncommitted certificate counts as a waiting request.
+        let uncommitted = self.log.get(self.last_executed.next()).and_then(|slot| slot.prepared_at);
+        let oldest = [self.waiting.oldest(), uncommitted].into_iter().flatten().min();
+        let request = oldest.map(|since| {
+            let end = since.max(self.patient_from).plus(self.view.timeout);
+            (end, ViewChangeReason::RequestTimeout)
+        });
+        let overdue = self.deadline.map(|deadline| {
+            let since = deadline.expected.max(self.patient_from);
+            (since.plus(self.parameters().clock_bound), ViewChangeReason::DeadlineOverdue)
+        });
+        [request, overdue].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// The timer that measures the oldest waiting request has expired; other progress has not reset it (fault 25).
+    pub(crate) fn on_request_timeout(&mut self, now: Now, effects: &mut Effects) {
+        let due = self.patience_ends().filter(|(at, _)| *at <= now.instant);
+        if let Some((_, reason)) = due {
+            self.start_view_change(self.view.active.next(), reason, now, effects);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! VIEW-CHANGE (OSDI'99 §4.4; VC1 to VC3, VC7): leaving a view, and joining others that leave.
+
+use pbft_crypto::Verified;
+use pbft_messages::{Conflict, PeerMessage, View, ViewChange};
+
+use crate::replica::Replica;
+use crate::{Effect, Effects, Now, Record, Report, ViewChangeReason};
+
+impl Replica {
+    /// The highest view that this replica is in or asks for.
+    pub(crate) fn highest_view(&self) -> View {
+        self.view.pending.unwrap_or(self.view.active)
+    }
+
+    /// Leaves the view for `target`: from here on this replica sends no vote in a lower view (D3).
+    pub(crate) fn start_view_change(
+        &mut self,
+        target: View,
+        reason: ViewChangeReason,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        if target <= self.highest_view() {
+            return;
+        }
+        if !std::mem::take(&mut self.view.progressed) {
+            self.view.timeout = (self.view.timeout * 2).min(self.parameters().view_timeout_cap);
+        }
+        self.view.pending = Some(target);
+        self.view.deadline = None;
+        // Every certificate whose write was issued is in its slot, and this write comes after theirs, so no COMMIT
+        // that is not shown here leaves later (D3).
+        let low = self.stable_sequence();
+        let prepared =
+            self.log.above(low).filter_map(|(_, slot)| slot.prepared.as_ref().map(|it| it.get().clone()));
+        let view_change = ViewChange {
+            view: target,
+            stable: self.stable.as_ref().map(|certificate| certificate.get().clone()),
+            prepared: prepared.collect(),
+        };
+        let view_change = self.sign(view_change);
+        let signed = view_change.signed().clone();
+        self.view.own_view_change = Some(signed.clone());
+        effects.report(Report::ViewChange { view: target, reason });
+        let then = vec![Effect::Broadcast(PeerMessage::ViewChange(signed.clone()))];
+        self.persist(vec![Record::ViewChange(signed)], then, None, effects);
+        self.on_view_change(view_change, now, effects);
+    }
+
+    /// A VIEW-CHANGE that is good in every part (VC3), this replica's own included.
+    pub(crate) fn on_view_change(
+        &mut self,
+        view_change: Verified<ViewChange>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let (sender, view) = (view_change.signer(), view_change.value().view);
+        if view <= self.view.active {
+            return;
+        }
+        // Kept is the one of the highest view of each sender, never the latest to arrive (fault 2).
+        match self.view.view_changes.get(&sender) {
+            Some(held) if held.value().view == view => {
+                if let Some(conflict) = Conflict::between(held, &view_change) {
+                    self.accuse(conflict, now, effects);
+                }
+                return;
+            }
+            Some(held) if held.value().view > view => return,
+            _ => self.view.view_changes.insert(sender, view_change),
+        };
+        if sender == self.primary() && self.view.pending.is_none() {
+            self.start_view_change(self.view.active.next(), ViewChangeReason::PrimaryLeft, now, effects);
+        }
+        if let Some(target) = self.joinable_view() {
+            self.start_view_change(target, ViewChangeReason::Joined, now, effects);
+        }
+        self.try_start_deadline(now);
+        self.try_new_view(now, effects);
+    }
+
+    /// The highest view above this replica's that f+1 replicas have reached or passed (VC1): at least one of them
+    /// is correct.
+    fn joinable_view(&self) -> Option<View> {
+        let weak = self.configuration.weak_quorum().get();
+        let mut views: Vec<_> = self.view.view_changes.values().map(|held| held.value().view).collect();
+        views.sort_unstable_by(|left, right| right.cmp(left));
+        views.get(weak - 1).copied().filter(|view| *view > self.highest_view())
+    }
+
+    /// Starts the timer of the pending view change once a quorum asks for its view or a higher one (VC7).
+    fn try_start_deadline(&mut self, now: Now) {
+        let Some(pending) = self.view.pending else { return };
+        let asking = self.view.view_changes.values().filter(|held| held.value().view >= pending).count();
+        if self.view.deadline.is_none() && self.configuration.quorum().reached(asking) {
+            self.view.deadline = Some(now.instant.plus(self.view.timeout));
+        }
+    }
+
+    /// The pending view has not begun in time: on to the next one (VC7).
+    pub(crate) fn on_view_change_timeout(&mut self, now: Now, effects: &mut Effects) {
+        if let Some(pending) = self.view.pending {
+            self.start_view_change(pending.next(), ViewChangeReason::ViewChangeTimeout, now, effects);
+        }
+    }
+}

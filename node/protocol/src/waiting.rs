@@ -1,0 +1,223 @@
+//! Requests that wait for execution (N8), keyed by client, session and number: execution clears them whatever
+//! their digest, so a client that sends different requests to different replicas forces nothing (fault 28).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pbft_crypto::Verified;
+use pbft_messages::{ClientId, Parameters, RequestId, Submission};
+
+use crate::Instant;
+
+/// The waiting submissions, oldest first. Bounded in all, and for each client.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    submissions: BTreeMap<Arrival, Waiter>,
+    /// Those that stand in no proposal of the active view.
+    unproposed: BTreeSet<Arrival>,
+    requests: BTreeMap<RequestId, Arrival>,
+    by_client: BTreeMap<ClientId, usize>,
+    next: Arrival,
+}
+
+type Arrival = u64;
+
+#[derive(Debug)]
+struct Waiter {
+    submission: Verified<Submission>,
+    since: Instant,
+    /// How many of its requests still wait.
+    requests: usize,
+}
+
+/// What became of a submission that came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// It waits now.
+    New,
+    /// All its requests were waiting already.
+    Known,
+    /// Too much is waiting.
+    Full,
+}
+
+impl Waiting {
+    /// Lets a submission wait, within `limit` requests in all and a quarter of it a client.
+    pub(crate) fn insert(
+        &mut self,
+        submission: &Verified<Submission>,
+        limit: usize,
+        now: Instant,
+    ) -> Admission {
+        let client = submission.signer();
+        let new: Vec<_> =
+            submission.value().ids(client).filter(|id| !self.requests.contains_key(id)).collect();
+        if new.is_empty() {
+            return Admission::Known;
+        }
+        let of_client = self.by_client.get(&client).copied().unwrap_or(0);
+        if self.requests.len() + new.len() > limit
+            || of_client + new.len() > (limit / 4).max(Submission::MAXIMUM_REQUESTS)
+        {
+            return Admission::Full;
+        }
+        let arrival = self.next;
+        self.next += 1;
+        *self.by_client.entry(client).or_default() += new.len();
+        let waiter = Waiter { submission: submission.clone(), since: now, requests: new.len() };
+        self.submissions.insert(arrival, waiter);
+        self.unproposed.insert(arrival);
+        self.requests.extend(new.into_iter().map(|id| (id, arrival)));
+        Admission::New
+    }
+
+    /// Clears a request that was executed, or refused in its place in the order.
+    pub(crate) fn executed(&mut self, id: RequestId) {
+        let Some(arrival) = self.requests.remove(&id) else { return };
+        if let Some(count) = self.by_client.get_mut(&id.client) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_client.remove(&id.client);
+            }
+        }
+        if let Some(waiter) = self.submissions.get_mut(&arrival) {
+            waiter.requests -= 1;
+            if waiter.requests == 0 {
+                self.submissions.remove(&arrival);
+                self.unproposed.remove(&arrival);
+            }
+        }
+    }
+
+    /// Forgets everything: after a state transfer nobody here knows what was executed. Clients ask again.
+    pub(crate) fn clear(&mut self) {
+        let next = self.next;
+        *self = Self { next, ..Self::default() };
+    }
+
+    /// The number of waiting requests.
+    pub(crate) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Since when the oldest waits.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.submissions.values().next().map(|waiter| waiter.since)
+    }
+
+    /// The waiting submissions, oldest first.
+    pub(crate) fn submissions(&self) -> impl Iterator<Item = &Verified<Submission>> {
+        self.submissions.values().map(|waiter| &waiter.submission)
+    }
+
+    /// Forgets which submissions were proposed, but for those with a request in `proposed`.
+    pub(crate) fn restart_proposals(&mut self, proposed: &BTreeSet<RequestId>) {
+        let stands = |waiter: &Waiter| {
+            let client = waiter.submission.signer();
+            waiter.submission.value().ids(client).any(|id| proposed.contains(&id))
+        };
+        self.unproposed = self
+            .submissions
+            .iter()
+            .filter(|(_, waiter)| !stands(waiter))
+            .map(|(arrival, _)| *arrival)
+            .collect();
+    }
+
+    /// Whether something waits that was not proposed.
+    pub(crate) fn has_unproposed(&self) -> bool {
+        !self.unproposed.is_empty()
+    }
+
+    /// Takes the oldest unproposed submissions that fit in one batch, and marks them as proposed. No request stands
+    /// twice among them.
+    pub(crate) fn next_batch(&mut self, limits: &Parameters) -> Vec<Verified<Submission>> {
+        let (mut batch, mut seen, mut bytes) = (Vec::new(), BTreeSet::new(), 0);
+        let mut taken = Vec::new();
+        for arrival in &self.unproposed {
+            let Some(waiter) = self.submissions.get(arrival) else { continue };
+            let (client, submission) = (waiter.submission.signer(), waiter.submission.value());
+            let (count, size) = (submission.requests().len(), submission.operation_bytes());
+            if seen.len() + count > limits.batch_requests || bytes + size > limits.batch_bytes {
+                break;
+            }
+            if submission.ids(client).any(|id| seen.contains(&id)) {
+                continue;
+            }
+            seen.extend(submission.ids(client));
+            bytes += size;
+            taken.push(*arrival);
+            batch.push(waiter.submission.clone());
+        }
+        for arrival in taken {
+            self.unproposed.remove(&arrival);
+        }
+        batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use pbft_crypto::{Digest, Domain, Scope, SecretKey, Signer as _};
+    use pbft_messages::{RequestNumber, SessionId};
+
+    use super::*;
+
+    fn submission(seed: u8, first: u64, count: usize) -> Verified<Submission> {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        let scope = Scope { cluster: Digest::of(Domain::Cluster, b"test"), epoch: 0 };
+        let operations = vec![Bytes::from_static(b"0123456789"); count];
+        let value = Submission::Requests { session: SessionId(1), first: RequestNumber(first), operations };
+        Verified::sign(value, key.public_key().into(), &key, &scope)
+    }
+
+    fn ids(submission: &Verified<Submission>) -> Vec<RequestId> {
+        submission.value().ids(submission.signer()).collect()
+    }
+
+    #[test]
+    fn batches_are_filled_in_order_of_arrival_and_within_limits() {
+        let limits = Parameters { batch_requests: 64, ..Parameters::default() };
+        let mut waiting = Waiting::default();
+        for number in 0..3 {
+            waiting.insert(&submission(1, 1 + 30 * number, 30), 1000, Instant::default());
+        }
+        assert_eq!(waiting.next_batch(&limits).len(), 2);
+        assert_eq!(waiting.next_batch(&limits).len(), 1);
+        assert!(waiting.next_batch(&limits).is_empty());
+        assert_eq!(waiting.len(), 90, "proposed submissions go on waiting until they are executed");
+        waiting.restart_proposals(&ids(&submission(1, 31, 30)).into_iter().collect());
+        assert_eq!(waiting.next_batch(&limits).len(), 2);
+    }
+
+    #[test]
+    fn a_request_never_stands_twice_in_a_batch() {
+        let mut waiting = Waiting::default();
+        waiting.insert(&submission(1, 1, 2), 1000, Instant::default());
+        assert_eq!(waiting.insert(&submission(1, 2, 1), 1000, Instant::default()), Admission::Known);
+        assert_eq!(waiting.insert(&submission(1, 2, 2), 1000, Instant::default()), Admission::New);
+        assert_eq!(waiting.next_batch(&Parameters::default()).len(), 1);
+    }
+
+    /// Fault 28: execution clears by name, whatever was executed under it.
+    #[test]
+    fn execution_clears_by_name() {
+        let mut waiting = Waiting::default();
+        let both = submission(1, 1, 2);
+        waiting.insert(&both, 1000, Instant::default());
+        waiting.executed(ids(&both)[0]);
+        assert!(waiting.oldest().is_some());
+        waiting.executed(ids(&both)[1]);
+        assert_eq!((waiting.oldest(), waiting.len(), waiting.by_client.len()), (None, 0, 0));
+    }
+
+    #[test]
+    fn one_client_cannot_fill_it() {
+        let mut waiting = Waiting::default();
+        for number in 0..4 {
+            waiting.insert(&submission(1, 1 + 25 * number, 25), 400, Instant::default());
+        }
+        assert_eq!(waiting.insert(&submission(1, 101, 1), 400, Instant::default()), Admission::Full);
+        assert_eq!(waiting.insert(&submission(2, 1, 1), 400, Instant::default()), Admission::New);
+    }
+}
