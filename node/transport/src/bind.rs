@@ -42,6 +42,7 @@ pub enum BindError {
 }
 
 /// A QUIC endpoint that can be closed completely.
+#[derive(Debug)]
 pub(crate) struct Socket {
     endpoint: Mutex<Option<Endpoint>>,
     /// The socket, which the endpoint's own task releases some time after the last handle is gone.

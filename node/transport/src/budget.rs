@@ -42,7 +42,8 @@ impl OffenceBudget {
     pub(crate) fn charge(&self, now: Instant) -> Verdict {
         let mut state = self.current(now);
         state.unforgiven += 1.0;
-        if state.unforgiven < f64::from(self.limits.burst) {
+        // Rounded up: an offence counts whole until all of it is forgiven.
+        if state.unforgiven.ceil() < f64::from(self.limits.burst) {
             return Verdict::Tolerated;
         }
         // After it cooled off the peer starts at half: the next offences slow it at once.
@@ -93,6 +94,8 @@ mod tests {
         assert_eq!(budget.delay(now), Some(SLOW));
         assert_eq!(budget.charge(now), Verdict::Tolerated);
         assert_eq!(budget.cooling(now), None);
+        // Time passes between any two offences; it forgives a part of one only.
+        let now = now + LIMITS.recovery / 10;
         assert_eq!(budget.charge(now), Verdict::Cut);
         assert_eq!(budget.cooling(now), Some(LIMITS.cooling));
         assert_eq!(budget.cooling(now + LIMITS.cooling), None);

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use pbft_crypto::{Digest, PublicKey, SecretKey};
 use pbft_messages::{ReplicaId, SessionId};
 
-use super::link::{self, LinkEvent, LinkSender};
+use super::link::{Link, LinkEvent, LinkSender};
 use crate::bind::{BindError, Socket};
 use crate::dial::Target;
 use crate::hello::Hello;
@@ -22,7 +22,7 @@ use crate::tls::{Identity, Protocol};
 /// A client's end of its links to the replicas.
 ///
 /// All links, of all sessions and identities of a process, share one UDP socket. Cloning gives another handle on it.
-/// Links end when the last handle is dropped.
+/// Links that were made go on when the handles are dropped.
 #[derive(Clone)]
 pub struct ClientEndpoint {
     identity: Arc<SecretKey>,
@@ -33,7 +33,9 @@ pub struct ClientEndpoint {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+/// The socket and its links' tasks, which live as long as an endpoint or a link does.
+#[derive(Debug)]
+pub(super) struct Inner {
     socket: Socket,
     tasks: TaskTracker,
     ended: CancellationToken,
@@ -67,7 +69,7 @@ impl ClientEndpoint {
     }
 
     /// Starts a link for `session` to the holder of `key` at `address`, and keeps it up until the sender and its
-    /// clones, or the receiver, or the endpoint are dropped. The id is for logs.
+    /// clones are dropped, or the receiver is. The id is for logs.
     ///
     /// The events are to be read all the time: while their queue is full, the link does not read.
     ///
@@ -89,9 +91,8 @@ impl ClientEndpoint {
             hello: Hello { protocol: Protocol::Client, cluster: self.cluster, session },
         };
         let ended = self.inner.ended.child_token();
-        let (task, sender, events) =
-            link::prepare(replica, target, self.endpoint.clone(), self.limits, ended);
-        self.inner.tasks.spawn(task);
+        let (link, sender, events) = Link::new(replica, target, self.limits, ended, self.inner.clone());
+        self.inner.tasks.spawn(link.run(self.endpoint.clone()));
         Ok((sender, events))
     }
 

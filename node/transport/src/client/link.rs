@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use pbft_messages::ReplicaId;
 
+use super::endpoint::Inner;
 use crate::backoff::{Backoff, PROVEN};
 use crate::close::{Close, Refusal};
 use crate::dial::{DialError, Target};
@@ -38,6 +39,7 @@ pub enum LinkEvent {
 pub struct LinkSender {
     shared: Arc<Shared>,
     _end_on_drop: Arc<DropGuard>,
+    _endpoint: Arc<Inner>,
 }
 
 #[derive(Debug)]
@@ -77,39 +79,43 @@ impl Shared {
 /// The caller has dropped the events.
 struct Abandoned;
 
-/// Makes a link's two ends, and the task that is to be run between them.
-pub(super) fn prepare(
-    replica: ReplicaId,
-    target: Target,
-    endpoint: Endpoint,
-    limits: LinkLimits,
-    ended: CancellationToken,
-) -> (impl Future<Output = ()> + Send + 'static, LinkSender, mpsc::Receiver<LinkEvent>) {
-    let outbox = Outbox::new(limits.frame_bytes, limits.outgoing, true);
-    let shared = Arc::new(Shared { outbox, connection: Mutex::new(None) });
-    let (events, receiver) = mpsc::channel(limits.events.max(1));
-    let sender = LinkSender { shared: shared.clone(), _end_on_drop: Arc::new(ended.clone().drop_guard()) };
-    let link = Link { replica, target, frame_bytes: limits.frame_bytes, shared, events };
-    let task = async move {
-        let closed = link.events.clone();
-        tokio::select! {
-            () = ended.cancelled() => {}
-            () = closed.closed() => {}
-            _ = link.keep_dialing(&endpoint) => {}
-        }
-    };
-    (task, sender, receiver)
-}
-
-struct Link {
+/// A link's task.
+pub(super) struct Link {
     replica: ReplicaId,
     target: Target,
     frame_bytes: usize,
     shared: Arc<Shared>,
     events: mpsc::Sender<LinkEvent>,
+    ended: CancellationToken,
 }
 
 impl Link {
+    /// A link, to be run, and its two ends. The sender keeps the endpoint open.
+    pub(super) fn new(
+        replica: ReplicaId,
+        target: Target,
+        limits: LinkLimits,
+        ended: CancellationToken,
+        endpoint: Arc<Inner>,
+    ) -> (Self, LinkSender, mpsc::Receiver<LinkEvent>) {
+        let outbox = Outbox::new(limits.frame_bytes, limits.outgoing, true);
+        let shared = Arc::new(Shared { outbox, connection: Mutex::new(None) });
+        let (events, receiver) = mpsc::channel(limits.events.max(1));
+        let _end_on_drop = Arc::new(ended.clone().drop_guard());
+        let sender = LinkSender { shared: shared.clone(), _end_on_drop, _endpoint: endpoint };
+        let frame_bytes = limits.frame_bytes;
+        (Self { replica, target, frame_bytes, shared, events, ended }, sender, receiver)
+    }
+
+    /// Keeps the link up until nobody wants it.
+    pub(super) async fn run(self, endpoint: Endpoint) {
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = self.events.closed() => {}
+            _ = self.keep_dialing(&endpoint) => {}
+        }
+    }
+
     async fn keep_dialing(&self, endpoint: &Endpoint) -> Result<(), Abandoned> {
         let mut backoff = Backoff::default();
         loop {

@@ -1,5 +1,5 @@
 //! Replicas and clients on loopback ports that the system chooses, and waiting for what they report.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -22,6 +22,12 @@ pub async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
         Ok(value) => value,
         Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
     }
+}
+
+/// Shows the transport's log when a test fails and `RUST_LOG` says so.
+pub fn trace() {
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
 }
 
 pub fn loopback() -> SocketAddr {
@@ -69,6 +75,7 @@ pub struct Node {
 
 impl Node {
     pub fn bind(settings: PeerSettings) -> Self {
+        trace();
         let (network, receivers) = PeerNetwork::bind(settings).expect("loopback has free ports");
         Self { network, receivers }
     }
