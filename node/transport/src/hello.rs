@@ -86,6 +86,17 @@ impl Hello {
         Some([tag, &exported, &version.to_le_bytes(), &self.fields()].concat())
     }
 
+    /// The hello as it goes over `connection`, and no other; `None` if TLS has no key material to export.
+    pub(crate) fn encode(
+        &self,
+        version: u16,
+        connection: &Connection,
+        identity: &SecretKey,
+    ) -> Option<Vec<u8>> {
+        let signature = identity.sign(&self.signed(HELLO_TAG, version, connection)?).to_bytes();
+        Some([&MAGIC[..], &version.to_le_bytes(), &self.fields(), &signature].concat())
+    }
+
     /// The dialing side's part: says the hello on a new stream and waits for a good answer. A refusal is the close
     /// of the connection. The caller bounds the time.
     pub(crate) async fn say(
@@ -97,17 +108,16 @@ impl Hello {
         self.say_as(VERSION, connection, identity, listener).await
     }
 
-    async fn say_as(
+    /// As [`Hello::say`], for a version that tests choose.
+    pub(crate) async fn say_as(
         &self,
         version: u16,
         connection: &Connection,
         identity: &SecretKey,
         listener: &PublicKey,
     ) -> Result<(SendStream, RecvStream), HelloError> {
-        let signed = self.signed(HELLO_TAG, version, connection).ok_or(HelloError::BadAnswer)?;
-        let signature = identity.sign(&signed).to_bytes();
+        let hello = self.encode(version, connection, identity).ok_or(HelloError::BadAnswer)?;
         let (mut send, mut receive) = connection.open_bi().await?;
-        let hello = [&MAGIC[..], &version.to_le_bytes(), &self.fields(), &signature].concat();
         // If writing or reading fails, the connection's close says more than the stream's error does.
         if send.write_all(&hello).await.is_err() {
             return Err(connection.closed().await.into());

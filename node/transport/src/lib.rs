@@ -39,6 +39,8 @@ mod limits;
 mod outbox;
 mod peer;
 mod quic;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use bind::BindError;

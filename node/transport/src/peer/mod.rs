@@ -50,7 +50,7 @@ impl Lane {
     }
 
     /// The byte that opens the lane's stream.
-    const fn tag(self) -> u8 {
+    pub(crate) const fn tag(self) -> u8 {
         match self {
             Self::Votes => 1,
             Self::Bulk => 2,
