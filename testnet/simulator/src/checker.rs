@@ -1,0 +1,99 @@
+//! Invariants, checked as executions happen, by code that shares nothing with the replicas' decisions.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use pbft_crypto::Digest;
+use pbft_messages::{ClientId, ReplicaId, Sequence};
+
+/// A guarantee that was broken, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+/// What all correct replicas have in common.
+#[derive(Default)]
+pub(crate) struct Checker {
+    /// The one batch at each sequence (I1).
+    executed: BTreeMap<Sequence, Digest>,
+    /// The one state after each checkpoint (I1).
+    roots: BTreeMap<Sequence, Digest>,
+    /// Every operation that a client signed, and where it was executed, if it was (I2, I3). Clients never sign the
+    /// same operation twice.
+    operations: BTreeMap<(ClientId, Bytes), Option<Sequence>>,
+    violations: Vec<Violation>,
+}
+
+impl Checker {
+    /// A client signs an operation.
+    pub(crate) fn issued(&mut self, client: ClientId, operation: Bytes) {
+        self.operations.entry((client, operation)).or_insert(None);
+    }
+
+    /// A correct replica's service executes an operation.
+    pub(crate) fn operation(
+        &mut self,
+        replica: ReplicaId,
+        client: ClientId,
+        operation: &Bytes,
+        sequence: Sequence,
+    ) {
+        match self.operations.get_mut(&(client, operation.clone())) {
+            None => self
+                .violated(format!("I2: {replica} executed an operation that client {client} never signed")),
+            Some(None) => {
+                self.operations.insert((client, operation.clone()), Some(sequence));
+            }
+            Some(Some(first)) if *first == sequence => {}
+            Some(Some(first)) => {
+                let first = *first;
+                self.violated(format!(
+                    "I3: {replica} executed an operation at {sequence} that was executed at {first}"
+                ));
+            }
+        }
+    }
+
+    /// A correct replica has executed a batch.
+    pub(crate) fn batch(&mut self, replica: ReplicaId, sequence: Sequence, digest: Digest) {
+        let first = *self.executed.entry(sequence).or_insert(digest);
+        if first != digest {
+            self.violated(format!(
+                "I1: {replica} executed {digest:?} at {sequence}, another replica {first:?}"
+            ));
+        }
+    }
+
+    /// A correct replica has taken a checkpoint.
+    pub(crate) fn root(&mut self, replica: ReplicaId, sequence: Sequence, root: Digest) {
+        let first = *self.roots.entry(sequence).or_insert(root);
+        if first != root {
+            self.violated(format!(
+                "I1: {replica} has state {root:?} after {sequence}, another replica {first:?}"
+            ));
+        }
+    }
+
+    /// A client believes that its operation was executed at a sequence (I5).
+    pub(crate) fn acknowledged(&mut self, client: ClientId, operation: &Bytes, sequence: Sequence) {
+        let executed = self.operations.get(&(client, operation.clone())).copied().flatten();
+        if executed != Some(sequence) {
+            self.violated(format!(
+                "I5: client {client} was told of an execution at {sequence}; it was at {executed:?}"
+            ));
+        }
+    }
+
+    /// A correct replica is accused (I9), or a replica stops though nothing is wrong with it.
+    pub(crate) fn violated(&mut self, what: String) {
+        self.violations.push(Violation(what));
+    }
+
+    pub(crate) fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    pub(crate) fn highest(&self) -> Sequence {
+        self.executed.keys().next_back().copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,507 @@
+//! The cluster: virtual time, and everything that happens in it, one event after the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pbft_byzantine::Strategy;
+use pbft_crypto::{Digest, Signed};
+use pbft_messages::{
+    ClientMessage, Configuration, Outcome, PeerMessage, ReplicaId, ReplicaMessage, Reply, Sequence,
+    Submission, Timestamp, codec,
+};
+use pbft_protocol::{AuditId, Effect, Effects, Input, Instant, Now, Report, Standing, Timer, WriteId};
+use pbft_service::Service as _;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::checker::{Checker, Violation};
+use crate::client::{Client, RETRY};
+use crate::disk::{Pending, root};
+use crate::instance::Instance;
+use crate::network::{Faults, Network};
+use crate::settings::{Settings, replica_key};
+use crate::transcript::Transcript;
+
+/// How long an execution, a snapshot or an installation takes.
+const SERVICE_LATENCY: Duration = Duration::from_micros(100);
+
+/// Where the wall clocks start: some day in 2023.
+const EPOCH: u64 = 1_700_000_000_000_000_000;
+
+/// A simulated cluster.
+pub struct Cluster {
+    configuration: Arc<Configuration>,
+    now: Duration,
+    /// What will happen, by time and then by the order in which it was planned.
+    events: BTreeMap<(Duration, u64), Event>,
+    planned: u64,
+    random: ChaCha8Rng,
+    network: Network,
+    write_latency: Duration,
+    instances: Vec<Instance>,
+    clients: Vec<Client>,
+    checker: Checker,
+    reports: Vec<(Duration, ReplicaId, Report)>,
+    transcript: Transcript,
+}
+
+enum Event {
+    /// A message arrives, as bytes.
+    Arrival { from: ReplicaId, to: ReplicaId, frame: Vec<u8> },
+    /// A client's message arrives.
+    Submission { to: ReplicaId, frame: Vec<u8> },
+    /// An answer arrives at a client.
+    Answer { from: ReplicaId, to: usize, frame: Vec<u8> },
+    /// Something that belongs to one run of a replica.
+    Local { at: ReplicaId, run: u64, what: Local },
+    /// A client looks after its unanswered requests.
+    Retry { client: usize },
+}
+
+enum Local {
+    Timer(Timer, Instant),
+    Synced(WriteId),
+    Done(Box<Input>),
+}
+
+impl Cluster {
+    /// A cluster whose replicas have all started.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let configuration = settings.configuration();
+        let weak_quorum = configuration.weak_quorum().get();
+        let clients = (0..settings.clients)
+            .map(|index| Client::new(index, configuration.scope().clone(), weak_quorum))
+            .collect();
+        let mut cluster = Self {
+            now: Duration::ZERO,
+            events: BTreeMap::new(),
+            planned: 0,
+            random: ChaCha8Rng::seed_from_u64(settings.seed),
+            network: Network::new(settings.faults),
+            write_latency: settings.write_latency,
+            instances: configuration.replicas().map(Instance::new).collect(),
+            clients,
+            checker: Checker::default(),
+            reports: Vec::new(),
+            transcript: Transcript::default(),
+            configuration,
+        };
+        for replica in cluster.configuration.replicas() {
+            cluster.start(replica);
+        }
+        cluster
+    }
+
+    /// Starts a replica that is down, from its disk.
+    pub fn start(&mut self, replica: ReplicaId) {
+        let now = self.clocks();
+        self.transcript.line(self.now, &format!("{replica} starts"));
+        let effects = self.instances[replica.index()].start(&self.configuration, now);
+        self.carry_out(replica, effects);
+    }
+
+    /// Kills a replica: its memory is gone, and what its disk had not synced.
+    pub fn crash(&mut self, replica: ReplicaId) {
+        self.transcript.line(self.now, &format!("{replica} crashes"));
+        let instance = &mut self.instances[replica.index()];
+        instance.running = None;
+        instance.disk.crash();
+    }
+
+    /// Stops a replica in good order.
+    pub fn shut_down(&mut self, replica: ReplicaId) {
+        self.input(replica, Input::Shutdown);
+        self.run_for(self.write_latency * 4);
+        self.transcript.line(self.now, &format!("{replica} stops in good order"));
+        self.instances[replica.index()].running = None;
+    }
+
+    /// Makes a replica malicious.
+    pub fn corrupt(&mut self, replica: ReplicaId, strategy: Box<dyn Strategy>) {
+        self.transcript.line(self.now, &format!("{replica} turns malicious: {}", strategy.name()));
+        let instance = &mut self.instances[replica.index()];
+        instance.malicious = true;
+        instance.strategy = Some(strategy);
+    }
+
+    /// What a strategy needs to know of a replica: its keys among it.
+    #[must_use]
+    pub fn identity(&self, replica: ReplicaId) -> pbft_byzantine::Identity {
+        pbft_byzantine::Identity {
+            replica,
+            signer: Arc::new(replica_key(replica)),
+            configuration: Arc::clone(&self.configuration),
+        }
+    }
+
+    /// Cuts every link between two groups of replicas.
+    pub fn partition(&mut self, left: &[ReplicaId], right: &[ReplicaId]) {
+        for from in left {
+            for to in right {
+                self.network.cut(*from, *to);
+                self.network.cut(*to, *from);
+            }
+        }
+    }
+
+    /// Mends every link.
+    pub fn heal(&mut self) {
+        self.network.heal();
+    }
+
+    /// Changes the network's faults.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.network.faults = faults;
+    }
+
+    /// Lets every client issue so many requests more, `depth` at a time.
+    pub fn load(&mut self, requests: u64, depth: usize) {
+        for client in 0..self.clients.len() {
+            self.clients[client].issue(requests, depth);
+            self.pump(client);
+            self.plan(RETRY, Event::Retry { client });
+        }
+    }
+
+    /// Lets a client send a submission of its own making to some replicas, as a malicious client would.
+    pub fn submit(&mut self, client: usize, submission: Submission, to: &[ReplicaId]) {
+        let id = self.clients[client].id();
+        for request in submission.requests() {
+            self.checker.issued(id, request.operation.clone());
+        }
+        let signed = self.clients[client].sign(submission);
+        self.send_submission(&signed, to);
+    }
+
+    /// Runs for some virtual time.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= end) {
+            let ((at, _), event) = entry.remove_entry();
+            self.now = at;
+            self.happen(event);
+        }
+        self.now = end;
+    }
+
+    /// Runs until something holds; `false` if it does not within `limit`.
+    pub fn run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !holds(self) {
+            match self.events.first_entry().filter(|entry| entry.key().0 <= end) {
+                Some(entry) => {
+                    let ((at, _), event) = entry.remove_entry();
+                    self.now = at;
+                    self.happen(event);
+                }
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Runs until every client has all its answers and every running correct replica has executed everything.
+    pub fn settle(&mut self, limit: Duration) -> bool {
+        self.run_until(limit, |cluster| {
+            let highest = cluster.checker.highest();
+            let standings = cluster.correct().filter_map(|replica| cluster.standing(replica));
+            cluster.clients.iter().all(Client::is_done)
+                && standings.map(|standing| standing.last_executed).all(|executed| executed == highest)
+        })
+    }
+
+    /// The replicas that never had a strategy.
+    pub fn correct(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.instances.iter().filter(|instance| !instance.malicious).map(|instance| instance.id)
+    }
+
+    /// Where a replica stands; `None` if it is down.
+    #[must_use]
+    pub fn standing(&self, replica: ReplicaId) -> Option<Standing> {
+        self.instances[replica.index()].running.as_ref().map(|running| running.core.standing())
+    }
+
+    /// What the replicas reported, with the time.
+    #[must_use]
+    pub fn reports(&self) -> &[(Duration, ReplicaId, Report)] {
+        &self.reports
+    }
+
+    /// The guarantees that were broken.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.checker.violations()
+    }
+
+    /// How many requests the clients have answers to.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        self.clients.iter().map(|client| client.answered.len()).sum()
+    }
+
+    /// The state roots of the running correct replicas, each with the sequence it is of.
+    #[must_use]
+    pub fn state_roots(&mut self) -> Vec<(Sequence, Digest)> {
+        let correct: Vec<_> = self.correct().collect();
+        for replica in &correct {
+            self.input(*replica, Input::Audit(AuditId(0)));
+        }
+        let audits = |instance: &mut Instance| instance.running.as_mut().and_then(|it| it.audits.pop_back());
+        correct.iter().filter_map(|replica| audits(&mut self.instances[replica.index()])).collect()
+    }
+
+    /// The story so far, a line each event; statuses are left out.
+    #[must_use]
+    pub fn transcript(&self) -> String {
+        self.transcript.text()
+    }
+
+    /// Begins the transcript anew.
+    pub fn clear_transcript(&mut self) {
+        self.transcript = Transcript::default();
+    }
+
+    /// The virtual time.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.now
+    }
+
+    fn clocks(&self) -> Now {
+        let nanoseconds = u64::try_from(self.now.as_nanos()).expect("simulations last less than centuries");
+        Now { instant: Instant::after_start(self.now), wall: Timestamp(EPOCH + nanoseconds) }
+    }
+
+    fn plan(&mut self, delay: Duration, event: Event) {
+        self.planned += 1;
+        self.events.insert((self.now + delay, self.planned), event);
+    }
+
+    fn plan_local(&mut self, at: ReplicaId, delay: Duration, what: Local) {
+        let run = self.instances[at.index()].run;
+        self.plan(delay, Event::Local { at, run, what });
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrival { from, to, frame } => {
+                let message = PeerMessage::decode(&frame).expect("simulated replicas encode well");
+                // A malicious replica's message may be refused here, as the real node's workers would.
+                if let Ok(message) = message.verify(&self.configuration) {
+                    self.input(to, Input::Message { from, message });
+                }
+            }
+            Event::Submission { to, frame } => {
+                let Ok(ClientMessage::Submit(signed)) = codec::decode(&frame) else { return };
+                if let Ok(submission) = signed.verify(&self.configuration) {
+                    self.input(to, Input::Submission(submission));
+                }
+            }
+            Event::Answer { from, to, frame } => {
+                if let Ok(ReplicaMessage::Replies(replies)) = codec::decode(&frame) {
+                    replies.into_iter().for_each(|reply| self.on_reply(from, to, reply));
+                }
+            }
+            Event::Local { at, run, what } => {
+                if self.instances[at.index()].run == run && self.instances[at.index()].running.is_some() {
+                    self.local(at, what);
+                }
+            }
+            Event::Retry { client } => {
+                let everybody: Vec<_> = self.configuration.replicas().collect();
+                for signed in self.clients[client].unanswered() {
+                    self.send_submission(&signed, &everybody);
+                }
+                if !self.clients[client].is_done() {
+                    self.plan(RETRY, Event::Retry { client });
+                }
+            }
+        }
+    }
+
+    fn local(&mut self, at: ReplicaId, what: Local) {
+        match what {
+            Local::Timer(timer, set_for) => {
+                let timers = self.instances[at.index()].running.as_mut().map(|running| &mut running.timers);
+                if timers.is_some_and(|timers| timers.get(&timer) == Some(&set_for)) {
+                    self.input(at, Input::Timer(timer));
+                }
+            }
+            Local::Synced(id) => {
+                if let Some(then) = self.instances[at.index()].disk.sync(id) {
+                    self.carry_out(at, then.into());
+                    self.input(at, Input::Durable(id));
+                }
+            }
+            Local::Done(input) => self.input(at, *input),
+        }
+    }
+
+    fn input(&mut self, replica: ReplicaId, input: Input) {
+        let now = self.clocks();
+        let effects = self.instances[replica.index()].handle(now, input);
+        self.carry_out(replica, effects);
+    }
+
+    fn carry_out(&mut self, replica: ReplicaId, effects: Effects) {
+        for effect in effects {
+            self.carry_out_one(replica, effect);
+        }
+    }
+
+    fn carry_out_one(&mut self, me: ReplicaId, effect: Effect) {
+        match effect {
+            Effect::Send { to, message } => self.send(me, &[to], &message),
+            Effect::Broadcast(message) => {
+                let others: Vec<_> = self.configuration.replicas().filter(|replica| *replica != me).collect();
+                self.send(me, &others, &message);
+            }
+            Effect::Persist { id, records, then } => {
+                self.instances[me.index()].disk.issue(Pending::Persist { id, records, then });
+                self.plan_local(me, self.write_latency, Local::Synced(id));
+            }
+            Effect::Note(records) => self.instances[me.index()].disk.issue(Pending::Note(records)),
+            Effect::Collect { through } => self.instances[me.index()].disk.issue(Pending::Collect(through)),
+            Effect::SetTimer { timer, at } => self.set_timer(me, timer, at),
+            Effect::Execute(execution) => {
+                let malicious = self.instances[me.index()].malicious;
+                for it in execution.operations.iter().filter(|_| !malicious) {
+                    self.checker.operation(me, it.client, &it.operation, execution.sequence);
+                }
+                if let Some(running) = &mut self.instances[me.index()].running {
+                    let done = running.execute(&execution);
+                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                }
+            }
+            Effect::Snapshot { sequence, ledger } => {
+                let instance = &mut self.instances[me.index()];
+                if let Some(running) = &instance.running {
+                    let chunks = running.chunks(ledger);
+                    let done = Input::SnapshotTaken { sequence, root: root(&chunks) };
+                    instance.disk.keep_snapshot(sequence, chunks);
+                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                }
+            }
+            Effect::Audit { sequence, ledger, .. } => {
+                if let Some(running) = &mut self.instances[me.index()].running {
+                    let root = root(&running.chunks(ledger));
+                    running.audits.push_back((sequence, root));
+                }
+            }
+            Effect::ServeChunk { to, id } => {
+                let message = match self.instances[me.index()].disk.chunk(id) {
+                    Some(chunk) => PeerMessage::Chunk(chunk),
+                    None => PeerMessage::NoChunk(id),
+                };
+                self.send(me, &[to], &message);
+            }
+            Effect::Install(install) => {
+                let sequence = install.certificate.get().statement.sequence;
+                let instance = &mut self.instances[me.index()];
+                if let Some(running) = &mut instance.running {
+                    let mut service_chunks = install.chunks[install.ledger_chunks..].iter().cloned();
+                    running.service.restore(&mut service_chunks).expect("a proven snapshot is readable");
+                    let next_deadline = running.service.next_deadline();
+                    instance.disk.keep_snapshot(sequence, install.chunks);
+                    let done = Input::Installed { sequence, next_deadline };
+                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                }
+            }
+            Effect::Reply { client, replies, .. } => {
+                let to = self.clients.iter().position(|it| it.id() == client);
+                if let Some(to) = to {
+                    let frame = codec::encode(&ReplicaMessage::Replies(replies));
+                    for delay in self.network.arrivals(&mut self.random) {
+                        self.plan(delay, Event::Answer { from: me, to, frame: frame.clone() });
+                    }
+                }
+            }
+            Effect::Busy { .. } => {}
+            Effect::Report(report) => self.on_report(me, report),
+            Effect::Halt(halt) => {
+                if !self.instances[me.index()].malicious {
+                    self.checker.violated(format!("{me} stops: {halt}"));
+                }
+                self.instances[me.index()].running = None;
+            }
+        }
+    }
+
+    fn set_timer(&mut self, me: ReplicaId, timer: Timer, at: Option<Instant>) {
+        let now = self.clocks().instant;
+        let Some(running) = &mut self.instances[me.index()].running else { return };
+        match at {
+            Some(at) => {
+                running.timers.insert(timer, at);
+                self.plan_local(me, at.since(now), Local::Timer(timer, at));
+            }
+            None => {
+                running.timers.remove(&timer);
+            }
+        }
+    }
+
+    fn send(&mut self, from: ReplicaId, to: &[ReplicaId], message: &PeerMessage) {
+        self.transcript.message(self.now, from, to, message);
+        let frame = message.encode().to_vec();
+        for to in to.iter().filter(|to| **to != from) {
+            if self.network.is_cut(from, *to) {
+                continue;
+            }
+            for delay in self.network.arrivals(&mut self.random) {
+                self.plan(delay, Event::Arrival { from, to: *to, frame: frame.clone() });
+            }
+        }
+    }
+
+    fn on_report(&mut self, me: ReplicaId, report: Report) {
+        if !self.instances[me.index()].malicious {
+            match &report {
+                Report::Executed { sequence, digest, .. } => self.checker.batch(me, *sequence, *digest),
+                Report::Checkpoint { sequence, root } => self.checker.root(me, *sequence, *root),
+                Report::Evidence(it) if !self.instances[it.accused.index()].malicious => {
+                    self.checker.violated(format!("I9: {me} accuses {}, which is correct", it.accused));
+                }
+                _ => {}
+            }
+        }
+        self.transcript.report(self.now, me, &report);
+        self.reports.push((self.now, me, report));
+    }
+
+    fn on_reply(&mut self, from: ReplicaId, to: usize, reply: Reply) {
+        let client = &mut self.clients[to];
+        let id = client.id();
+        if let Some((operation, sequence, outcome)) = client.on_reply(from, reply) {
+            match outcome {
+                Outcome::Executed(_) => self.checker.acknowledged(id, &operation, sequence),
+                Outcome::Opened => {}
+                Outcome::Refused(refusal) => {
+                    self.checker.violated(format!("client {id} was refused: {refusal}"))
+                }
+            }
+            self.pump(to);
+        }
+    }
+
+    /// Lets a client send what it may.
+    fn pump(&mut self, client: usize) {
+        while let Some((signed, operation)) = self.clients[client].next_submission() {
+            let id = self.clients[client].id();
+            self.checker.issued(id, operation);
+            let primary = self.configuration.primary(self.clients[client].view);
+            self.send_submission(&signed, &[primary]);
+        }
+    }
+
+    fn send_submission(&mut self, signed: &Signed<Submission>, to: &[ReplicaId]) {
+        let frame = codec::encode(&ClientMessage::Submit(signed.clone()));
+        for to in to {
+            for delay in self.network.arrivals(&mut self.random) {
+                self.plan(delay, Event::Submission { to: *to, frame: frame.clone() });
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A replica's disk: what was synced survives a crash, what was not is lost.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use pbft_crypto::{Digest, MerkleTree};
+use pbft_messages::{Chunk, ChunkId, Sequence};
+use pbft_protocol::{Effect, Record, WriteId};
+
+/// What is to be written, in order.
+pub(crate) enum Pending {
+    Note(Vec<Record>),
+    Collect(Sequence),
+    Persist { id: WriteId, records: Vec<Record>, then: Vec<Effect> },
+}
+
+/// The disk.
+#[derive(Default)]
+pub(crate) struct Disk {
+    records: BTreeMap<Vec<u8>, Record>,
+    snapshots: BTreeMap<Sequence, Vec<Bytes>>,
+    pending: VecDeque<Pending>,
+}
+
+impl Disk {
+    pub(crate) fn new(initial: Vec<Record>) -> Self {
+        let mut disk = Self::default();
+        disk.apply(initial);
+        disk
+    }
+
+    pub(crate) fn issue(&mut self, pending: Pending) {
+        self.pending.push_back(pending);
+    }
+
+    /// Makes everything up to and including one write durable; gives what waited for it.
+    pub(crate) fn sync(&mut self, through: WriteId) -> Option<Vec<Effect>> {
+        while let Some(pending) = self.pending.pop_front() {
+            match pending {
+                Pending::Note(records) => self.apply(records),
+                Pending::Collect(sequence) => self.collect(sequence),
+                Pending::Persist { id, records, then } => {
+                    self.apply(records);
+                    if id == through {
+                        return Some(then);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The power goes: what was not synced is lost.
+    pub(crate) fn crash(&mut self) {
+        self.pending.clear();
+    }
+
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.records.values().cloned().collect()
+    }
+
+    pub(crate) fn keep_snapshot(&mut self, sequence: Sequence, chunks: Vec<Bytes>) {
+        self.snapshots.insert(sequence, chunks);
+    }
+
+    pub(crate) fn snapshot(&self, sequence: Sequence) -> Option<&Vec<Bytes>> {
+        self.snapshots.get(&sequence)
+    }
+
+    /// A chunk with its proof.
+    pub(crate) fn chunk(&self, id: ChunkId) -> Option<Chunk> {
+        let chunks = self.snapshots.get(&id.sequence)?;
+        let index = usize::try_from(id.index).ok()?;
+        let (content, proof) = (chunks.get(index)?.clone(), tree(chunks).proof(index)?);
+        Some(Chunk { id, count: chunks.len() as u64, content, proof })
+    }
+
+    fn apply(&mut self, records: Vec<Record>) {
+        self.records.extend(records.into_iter().map(|record| (record.key(), record)));
+    }
+
+    fn collect(&mut self, through: Sequence) {
+        let above = |prefix, sequence| Record::key_above(prefix, sequence);
+        let (log, snapshots) =
+            (above(Record::LOG, through), above(Record::SNAPSHOT, Sequence(through.0 - 1)));
+        self.records.retain(|key, _| {
+            !(key[0] == Record::LOG && *key < log || key[0] == Record::SNAPSHOT && *key < snapshots)
+        });
+        self.snapshots = self.snapshots.split_off(&through);
+    }
+}
+
+/// The root of a snapshot's chunks.
+pub(crate) fn root(chunks: &[Bytes]) -> Digest {
+    tree(chunks).root()
+}
+
+fn tree(chunks: &[Bytes]) -> MerkleTree {
+    MerkleTree::new(chunks.iter().map(|chunk| MerkleTree::leaf(chunk)).collect())
+}

@@ -1,0 +1,102 @@
+//! One running replica: the core, its service, its disk, and perhaps a strategy.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use pbft_byzantine::Strategy;
+use pbft_crypto::Digest;
+use pbft_messages::{Configuration, ReplicaId, Sequence};
+use pbft_protocol::{
+    Effects, Execution, Input, Instant, Now, Replica, Timer, initial_records, latest_snapshot, ledger_chunks,
+};
+use pbft_service::{Context, Service, kv::KeyValueStore};
+
+use crate::disk::{Disk, root};
+use crate::settings::replica_key;
+
+pub(crate) struct Instance {
+    pub(crate) id: ReplicaId,
+    pub(crate) disk: Disk,
+    pub(crate) strategy: Option<Box<dyn Strategy>>,
+    /// `None` while it is down.
+    pub(crate) running: Option<Running>,
+    /// Grows with each start, so that what belongs to an earlier run is recognized.
+    pub(crate) run: u64,
+    /// Whether it ever had a strategy: from then on it is not held to the invariants.
+    pub(crate) malicious: bool,
+}
+
+pub(crate) struct Running {
+    pub(crate) core: Replica,
+    pub(crate) service: KeyValueStore,
+    pub(crate) timers: BTreeMap<Timer, Instant>,
+    /// The roots that were asked for.
+    pub(crate) audits: VecDeque<(Sequence, Digest)>,
+}
+
+impl Instance {
+    pub(crate) fn new(id: ReplicaId) -> Self {
+        let disk = Disk::new(initial_records());
+        Self { id, disk, strategy: None, running: None, run: 0, malicious: false }
+    }
+
+    /// Starts it from its disk.
+    pub(crate) fn start(&mut self, configuration: &Arc<Configuration>, now: Now) -> Effects {
+        let mut service = KeyValueStore::default();
+        let records = self.disk.records();
+        let mut ledger = Vec::new();
+        if let Some((sequence, stored_root)) = latest_snapshot(&records) {
+            let chunks = self.disk.snapshot(sequence).expect("a recorded snapshot is on disk");
+            assert_eq!(root(chunks), stored_root);
+            let count = ledger_chunks(chunks).expect("a stored snapshot is readable");
+            service.restore(&mut chunks[count..].iter().cloned()).expect("a stored snapshot is readable");
+            ledger = chunks[..count].to_vec();
+        }
+        let mut effects = Effects::new();
+        let signer = Arc::new(replica_key(self.id));
+        let core =
+            Replica::start(Arc::clone(configuration), self.id, signer, records, &ledger, now, &mut effects)
+                .expect("a disk that was written by a replica is readable");
+        self.run += 1;
+        self.running = Some(Running { core, service, timers: BTreeMap::new(), audits: VecDeque::new() });
+        self.outgoing(now, effects)
+    }
+
+    pub(crate) fn handle(&mut self, now: Now, input: Input) -> Effects {
+        let Some(running) = &mut self.running else { return Effects::new() };
+        let mut effects = Effects::new();
+        running.core.handle(now, input, &mut effects);
+        self.outgoing(now, effects)
+    }
+
+    fn outgoing(&mut self, now: Now, effects: Effects) -> Effects {
+        match &mut self.strategy {
+            Some(strategy) => strategy.effects(now, effects),
+            None => effects,
+        }
+    }
+}
+
+impl Running {
+    /// Lets the service execute a batch.
+    pub(crate) fn execute(&mut self, execution: &Execution) -> Input {
+        let Execution { sequence, time, operations } = execution;
+        self.service.begin_batch(*sequence, *time);
+        let results = operations
+            .iter()
+            .map(|it| {
+                let time = time.unwrap_or_default();
+                let context = Context { sequence: *sequence, time, client: it.client, session: it.session };
+                self.service.execute(&context, &it.operation).result
+            })
+            .collect();
+        Input::Executed { sequence: *sequence, results, next_deadline: self.service.next_deadline() }
+    }
+
+    /// The whole state as chunks.
+    pub(crate) fn chunks(&self, ledger: Vec<Bytes>) -> Vec<Bytes> {
+        ledger.into_iter().chain(self.service.snapshot().chunks()).collect()
+    }
+}
