@@ -183,19 +183,15 @@ impl Replica {
         let view = recovered.view.ok_or_else(|| Unreadable("no record of any view".into()))?;
         let clean = recovered.shutdown.as_ref().filter(|shutdown| shutdown.view == view);
         self.view.active = view;
-        self.view.own_view_change = match self.view.own_view_change.take() {
-            Some(own) => {
-                let own = own.verify(&self.configuration)?;
-                let asked = own.value().view;
-                self.view.pending = Some(asked).filter(|asked| *asked > view);
-                let signed = own.signed().clone();
-                if self.view.pending.is_some() {
-                    self.view.view_changes.insert(self.me, own);
-                }
-                Some(signed)
+        if let Some(own) = self.view.own_view_change.take() {
+            let own = own.verify(&self.configuration)?;
+            let asked = own.value().view;
+            if asked > view {
+                self.view.pending = Some(asked);
+                self.view.own_view_change = Some(own.signed().clone());
+                self.view.view_changes.insert(self.me, own);
             }
-            None => None,
-        };
+        }
         self.restore_carried_over()?;
         let reserved =
             recovered.reservation.filter(|(of, _)| *of == view).map_or(Sequence(0), |(_, through)| through);
@@ -286,7 +282,7 @@ impl Replica {
                 let _ = self.checkpoints.entry(sequence).or_default().insert(vote);
             }
         }
-        if let (Some(own), Some(_)) = (&self.view.own_view_change, self.view.pending) {
+        if let Some(own) = &self.view.own_view_change {
             effects.broadcast(PeerMessage::ViewChange(own.clone()));
         }
     }

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use pbft_crypto::Verified;
-use pbft_messages::{Commit, PeerMessage, Proven, Sequence, StableCertificate, View};
+use pbft_crypto::{Signed, Verified};
+use pbft_messages::{Commit, PeerMessage, Proven, Sequence, StableCertificate, View, ViewChange};
 
 use crate::replica::{Awaiting, Replica};
 use crate::{CleanShutdown, Effect, Effects, Now, Record, WriteId};
@@ -25,6 +25,8 @@ pub(crate) struct Writes {
 pub(crate) enum Awaited {
     /// A prepared certificate is durable: this replica's COMMIT counts (D1).
     Prepared(Verified<Commit>),
+    /// This replica's VIEW-CHANGE is durable: it may be sent again (D3).
+    ViewChange(Signed<ViewChange>),
     /// Entering the view is durable, with the checkpoint that it starts from (D3).
     ViewEntered(View, Option<Proven<StableCertificate>>),
     /// A stable certificate is durable: h moves (C1).
@@ -61,6 +63,7 @@ impl Replica {
                 // A replica that has stopped votes no more, whatever becomes durable.
                 _ if self.stopped => {}
                 Awaited::Prepared(commit) => self.on_prepared_durable(commit, effects),
+                Awaited::ViewChange(signed) => self.view.own_view_change = Some(signed),
                 Awaited::ViewEntered(view, stable) => self.on_view_entry_durable(view, stable, now, effects),
                 Awaited::Stable(certificate) => self.on_stable_durable(certificate, now, effects),
                 Awaited::Snapshot(sequence) => self.on_snapshot_durable(sequence, effects),
@@ -77,8 +80,7 @@ impl Replica {
         effects: &mut Effects,
     ) {
         let stride = self.parameters().checkpoint_interval;
-        let covered = sequence <= self.writes.reserved_durably;
-        if covered {
+        if self.is_reserved(sequence) {
             effects.broadcast(message);
             if sequence.plus(stride / 2) <= self.writes.reserved {
                 return;
@@ -103,6 +105,11 @@ impl Replica {
         self.writes.reserved = through;
         let view = self.view.active;
         (vec![Record::Reservation(view, through)], Some(Awaited::Reservation(view, through)))
+    }
+
+    /// Whether votes at this place may leave without waiting.
+    pub(crate) fn is_reserved(&self, sequence: Sequence) -> bool {
+        sequence <= self.writes.reserved_durably
     }
 
     /// Starts the reservations of a new view.

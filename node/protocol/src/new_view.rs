@@ -100,10 +100,9 @@ impl Replica {
         // It was checked as part of the NEW-VIEW.
         let checkpoint = checkpoint.and_then(|it| Proven::new(it.clone(), &self.configuration).ok());
         if let Some(Checkpoint { sequence, root }) = checkpoint.as_ref().map(|it| it.get().statement.clone())
+            && !self.agrees_with(sequence, root, effects)
         {
-            if !self.agrees_with(sequence, root, effects) {
-                return;
-            }
+            return;
         }
         let max_s = carried.max_s();
         self.adopt_view(view, Some(new_view.clone()), max_s, now);

@@ -81,7 +81,7 @@ pub(crate) struct ViewState {
     pub(crate) new_view: Option<Verified<NewView>>,
     /// After a restart: no PREPARE in the active view in (max-s, this] (D2).
     pub(crate) abstains_through: Sequence,
-    /// This replica's last VIEW-CHANGE, to send again in the same bytes.
+    /// This replica's VIEW-CHANGE to the pending view, durable, to send again in the same bytes.
     pub(crate) own_view_change: Option<Signed<ViewChange>>,
     /// The VIEW-CHANGE of the highest view of each replica (VC3).
     pub(crate) view_changes: BTreeMap<ReplicaId, Verified<ViewChange>>,

@@ -93,10 +93,10 @@ impl Replica {
 
     /// Another replica's standing: it is handed what it lacks and this replica has.
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: &Status, effects: &mut Effects) {
-        if status.view < self.view.active && self.view.durable {
-            if let Some(new_view) = &self.view.new_view {
-                effects.send(from, PeerMessage::NewView(new_view.signed().clone()));
-            }
+        if let Some(new_view) =
+            self.view.new_view.as_ref().filter(|it| it.value().view > status.view && self.view.durable)
+        {
+            effects.send(from, PeerMessage::NewView(new_view.signed().clone()));
         }
         let lacks_view_change = self.view.pending > status.pending.or(Some(status.view));
         if let Some(own) = self.view.own_view_change.as_ref().filter(|_| lacks_view_change) {
@@ -127,7 +127,7 @@ impl Replica {
             if let Some((certificate, body)) = slot.decided().filter(|_| asked) {
                 bytes += body.operation_bytes();
                 effects.send(to, PeerMessage::Committed(certificate.get().clone(), body));
-            } else if same_view {
+            } else if same_view && self.is_reserved(sequence) {
                 bytes += self.help_to_agree(to, slot, progress, asked, effects);
             }
         }
@@ -156,11 +156,9 @@ impl Replica {
             }
         }
         // The primary hands its proposal over whoever was asked: nobody else's PREPARE brings it.
-        if progress == SlotProgress::Unproposed && self.is_primary() {
-            if let Some(body) = body {
-                bytes += body.operation_bytes();
-                effects.send(to, PeerMessage::Proposal(header.signed().clone(), body));
-            }
+        if let Some(body) = body.filter(|_| progress == SlotProgress::Unproposed && self.is_primary()) {
+            bytes += body.operation_bytes();
+            effects.send(to, PeerMessage::Proposal(header.signed().clone(), body));
         }
         if let Some(vote) = slot.commits.of(self.me) {
             effects.send(to, PeerMessage::Commit(vote.signed().clone()));

@@ -3,6 +3,7 @@
 use pbft_crypto::Verified;
 use pbft_messages::{Conflict, PeerMessage, View, ViewChange};
 
+use crate::durability::Awaited;
 use crate::replica::Replica;
 use crate::{Effect, Effects, Now, Record, Report, ViewChangeReason};
 
@@ -40,10 +41,11 @@ impl Replica {
         };
         let view_change = self.sign(view_change);
         let signed = view_change.signed().clone();
-        self.view.own_view_change = Some(signed.clone());
+        self.view.own_view_change = None;
         effects.report(Report::ViewChange { view: target, reason });
         let then = vec![Effect::Broadcast(PeerMessage::ViewChange(signed.clone()))];
-        self.persist(vec![Record::ViewChange(signed)], then, None, effects);
+        let awaited = Awaited::ViewChange(signed.clone());
+        self.persist(vec![Record::ViewChange(signed)], then, [awaited], effects);
         self.on_view_change(view_change, now, effects);
     }
 

@@ -252,7 +252,7 @@ impl Cluster {
         correct.iter().filter_map(|replica| audits(&mut self.instances[replica.index()])).collect()
     }
 
-    /// The story so far, a line each event; statuses are left out.
+    /// The story so far, a line each event; statuses and forwarded requests are left out.
     #[must_use]
     pub fn transcript(&self) -> String {
         self.transcript.text()

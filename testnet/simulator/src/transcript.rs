@@ -113,8 +113,7 @@ impl Transcript {
                     proposals.join(", ")
                 )
             }
-            PeerMessage::Forward(submission) => format!("forwards {:?}", submission.peek().ok()?.session()),
-            PeerMessage::Status(_) => return None,
+            PeerMessage::Forward(_) | PeerMessage::Status(_) => return None,
             PeerMessage::FetchBody(digest) => format!("asks for batch {}", self.name(digest)),
             PeerMessage::Body(body) => format!("hands over batch {}", self.name(&body.digest())),
             PeerMessage::Prepared(certificate, _) => {
