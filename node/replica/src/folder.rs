@@ -1,0 +1,110 @@
+//! A replica's data folder: what lies where, and how a file gets there durably.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use pbft_messages::Sequence;
+
+/// Where one replica keeps everything that is its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataFolder(PathBuf);
+
+impl DataFolder {
+    /// The data folder at `path`, whether or not there is one yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The database with the replica's records. Whether it exists is what tells whether `init` was run.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store.redb")
+    }
+
+    /// The witness of how far the store has come (see [`crate::store`]).
+    pub(crate) fn position(&self) -> PathBuf {
+        self.0.join("store.position")
+    }
+
+    /// The folder of snapshot files.
+    #[must_use]
+    pub fn snapshots(&self) -> PathBuf {
+        self.0.join("snapshots")
+    }
+
+    /// The snapshot taken after `sequence`.
+    #[must_use]
+    pub fn snapshot(&self, sequence: Sequence) -> PathBuf {
+        self.snapshots().join(format!("{}.{SNAPSHOT}", sequence.0))
+    }
+
+    /// The typed events of this replica, one JSON object a line; the newest ones.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.0.join("events.jsonl")
+    }
+
+    /// The events before those of [`DataFolder::events`]; absent until that file was full once.
+    #[must_use]
+    pub fn older_events(&self) -> PathBuf {
+        self.0.join("events.1.jsonl")
+    }
+
+    /// The socket on which a running replica takes commands.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+
+    /// The mark of a replica that has voted without storing its votes (D8).
+    pub(crate) fn memory_mark(&self) -> PathBuf {
+        self.0.join("ran-in-memory-mode")
+    }
+
+    /// Makes the folder, which only its owner may enter: the control socket in it obeys whoever reaches it.
+    pub(crate) fn create(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(self.snapshots())?;
+        let parent = self.0.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_folder(parent.unwrap_or(Path::new(".")))?;
+        sync_folder(&self.0)
+    }
+}
+
+/// The ending of snapshot files' names.
+pub(crate) const SNAPSHOT: &str = "snapshot";
+
+/// The ending of the names of files that are being written. What bears it at boot was never finished.
+pub(crate) const UNFINISHED: &str = "unfinished";
+
+/// The name under which the file that will be `path` is written.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// Waits until the names in a folder are on disk. Without it a crash can undo a rename (fault 14).
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Writes a file so that after a crash there is the whole of it or nothing under its name.
+pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let unfinished = unfinished(path);
+    let mut file = File::create(&unfinished)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
