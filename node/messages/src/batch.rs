@@ -241,7 +241,10 @@ mod tests {
             Body::new(Timestamp(5), [&b, &a]).digest(),
             Body::new(Timestamp(5), [&a]).digest(),
         ];
-        assert_eq!(Body::new(Timestamp(6), [&a, &b]), Body::new(Timestamp(5), [&a, &b]).with_time(Timestamp(6)));
+        assert_eq!(
+            Body::new(Timestamp(6), [&a, &b]),
+            Body::new(Timestamp(5), [&a, &b]).with_time(Timestamp(6))
+        );
         assert_eq!(digests.iter().collect::<BTreeSet<_>>().len(), digests.len());
     }
 

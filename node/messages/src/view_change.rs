@@ -193,3 +193,167 @@ impl Exclusive for NewView {
         (self.view, Sequence(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pbft_crypto::{Domain, Rejected, Verified};
+
+    use super::*;
+    use crate::testing::{configuration, replica_key};
+    use crate::{Checkpoint, Prepare, Proven, VoteSet};
+
+    const VIEW: View = View(5);
+
+    fn signed<T: Exclusive>(value: T, replica: ReplicaId) -> Verified<T> {
+        Verified::sign(value, replica, &replica_key(replica), configuration(4).scope())
+    }
+
+    fn digest(name: &str) -> Digest {
+        Digest::of(Domain::Batch, name.as_bytes())
+    }
+
+    fn prepared(view: u64, sequence: u64, name: &str) -> PreparedCertificate {
+        let (configuration, view, sequence, digest) =
+            (configuration(4), View(view), Sequence(sequence), digest(name));
+        let primary = configuration.primary(view);
+        let mut votes = VoteSet::default();
+        for backup in configuration.replicas().filter(|replica| *replica != primary).take(2) {
+            votes.insert(signed(Prepare { view, sequence, digest }, backup)).unwrap();
+        }
+        let header = signed(PrePrepare { view, sequence, digest }, primary);
+        Proven::prepared(&header, &votes, configuration.quorum()).unwrap().get().clone()
+    }
+
+    fn stable(sequence: u64) -> StableCertificate {
+        let mut votes = VoteSet::default();
+        for replica in configuration(4).replicas().take(3) {
+            votes
+                .insert(signed(Checkpoint { sequence: Sequence(sequence), root: digest("state") }, replica))
+                .unwrap();
+        }
+        votes.quorum(configuration(4).quorum()).unwrap().get().clone()
+    }
+
+    fn view_change(stable: Option<StableCertificate>, prepared: Vec<PreparedCertificate>) -> ViewChange {
+        ViewChange { view: VIEW, stable, prepared }
+    }
+
+    fn verify(value: ViewChange) -> Result<(), Rejected> {
+        signed(value, ReplicaId(0)).signed().clone().verify(&configuration(4)).map(drop)
+    }
+
+    #[test]
+    fn a_view_change_is_good_in_every_part_or_not_at_all() {
+        let good = || vec![prepared(0, 5, "a"), prepared(4, 6, "b")];
+        assert_eq!(verify(view_change(Some(stable(4)), good())), Ok(()));
+        assert_eq!(verify(view_change(None, good())), Ok(()));
+        let mut forged = prepared(4, 6, "b");
+        forged.prepares.signatures[0].1 = forged.prepares.signatures[1].1;
+        let mut forged_stable = stable(4);
+        forged_stable.signatures.pop();
+        for (bad, why) in [
+            (ViewChange { view: View(0), ..view_change(None, vec![]) }, "to view 0"),
+            (view_change(Some(forged_stable), vec![]), "a checkpoint without a quorum"),
+            (
+                view_change(None, vec![prepared(0, 5, "a"), forged]),
+                "one bad certificate among good ones (fault 4)",
+            ),
+            (view_change(None, good().into_iter().rev().collect()), "out of order"),
+            (view_change(None, vec![prepared(0, 5, "a"), prepared(1, 5, "b")]), "one sequence twice"),
+            (view_change(Some(stable(4)), vec![prepared(0, 4, "a")]), "below the checkpoint"),
+            (view_change(None, vec![prepared(0, 9, "a")]), "beyond the window"),
+            (view_change(None, vec![prepared(5, 1, "a")]), "of the view that is asked for"),
+        ] {
+            assert!(matches!(verify(bad), Err(Rejected::Malformed(_))), "{why}");
+        }
+    }
+
+    /// Fault 1: the highest view's certificate wins, whatever the order; gaps are null.
+    #[test]
+    fn the_highest_views_certificate_is_carried_over() {
+        let low = view_change(None, vec![prepared(0, 2, "old"), prepared(0, 4, "d")]);
+        let high = view_change(None, vec![prepared(3, 2, "new")]);
+        let expected = vec![Body::null_digest(), digest("new"), Body::null_digest(), digest("d")];
+        for order in [[&low, &high], [&high, &low]] {
+            let carried = CarriedOver::from_view_changes(order);
+            assert_eq!((carried.min_s(), carried.max_s()), (Sequence(0), Sequence(4)));
+            assert_eq!(carried.digests, expected);
+        }
+    }
+
+    #[test]
+    fn the_highest_checkpoint_is_where_it_starts() {
+        let behind = view_change(None, vec![prepared(0, 3, "c"), prepared(0, 5, "e")]);
+        let ahead = view_change(Some(stable(4)), vec![]);
+        let carried = CarriedOver::from_view_changes([&behind, &ahead]);
+        assert_eq!((carried.min_s(), carried.digests), (Sequence(4), vec![digest("e")]));
+        let nothing = CarriedOver::from_view_changes([&ahead]);
+        assert_eq!((nothing.min_s(), nothing.max_s()), (Sequence(4), Sequence(4)));
+    }
+
+    fn new_view(change: impl FnOnce(&mut NewView)) -> Result<(), Rejected> {
+        let configuration = configuration(4);
+        let primary = configuration.primary(VIEW);
+        let changes = [
+            view_change(None, vec![prepared(0, 2, "b")]),
+            view_change(None, vec![prepared(4, 1, "a")]),
+            view_change(None, vec![]),
+        ];
+        let carried = CarriedOver::from_view_changes(&changes);
+        let view_changes =
+            configuration.replicas().zip(changes).map(|(replica, it)| signed(it, replica).signed().clone());
+        let pre_prepares = carried.pre_prepares(VIEW).map(|it| signed(it, primary).signed().clone());
+        let mut value = NewView {
+            view: VIEW,
+            view_changes: view_changes.collect(),
+            pre_prepares: pre_prepares.collect(),
+        };
+        change(&mut value);
+        signed(value, primary).signed().clone().verify(&configuration).map(drop)
+    }
+
+    /// Faults 2 and 5: a quorum of distinct replicas, and O recomputed.
+    #[test]
+    fn a_new_view_follows_from_its_view_changes() {
+        assert_eq!(new_view(|_| {}), Ok(()));
+        let primary = configuration(4).primary(VIEW);
+        let propose = |sequence, name: &str| {
+            let value = PrePrepare { view: VIEW, sequence: Sequence(sequence), digest: digest(name) };
+            signed(value, primary).signed().clone()
+        };
+        let other_view = signed(ViewChange { view: View(9), ..view_change(None, vec![]) }, ReplicaId(2));
+        let bad: [(&str, &dyn Fn(&mut NewView)); 7] = [
+            ("too few", &|it| it.view_changes.truncate(2)),
+            ("one replica twice", &|it| it.view_changes[2] = it.view_changes[1].clone()),
+            ("a VIEW-CHANGE to another view", &|it| it.view_changes[2] = other_view.signed().clone()),
+            ("another batch", &|it| it.pre_prepares[1] = propose(2, "other")),
+            ("an entry left out", &|it| drop(it.pre_prepares.pop())),
+            ("an entry too many", &|it| it.pre_prepares.push(propose(3, "c"))),
+            ("another order", &|it| it.pre_prepares.swap(0, 1)),
+        ];
+        for (why, change) in bad {
+            assert!(matches!(new_view(change), Err(Rejected::Malformed(_))), "{why}");
+        }
+        assert!(
+            matches!(new_view(|it| it.view = View(6)), Err(Rejected::Malformed(_))),
+            "not the view's primary"
+        );
+    }
+
+    /// A wrong NEW-VIEW under its primary's signature is evidence; a right one is none (VC5).
+    #[test]
+    fn a_wrong_new_view_is_evidence() {
+        use crate::{Evidence, Message, PeerMessage};
+        let configuration = configuration(4);
+        let primary = configuration.primary(VIEW);
+        let wrong = NewView { view: VIEW, view_changes: vec![], pre_prepares: vec![] };
+        let wrong = signed(wrong, primary).signed().clone();
+        let message = PeerMessage::NewView(wrong.clone()).verify(&configuration).unwrap();
+        assert!(
+            matches!(message, Message::Evidence(it) if it.get().accusation().unwrap().accused == primary)
+        );
+        let forged = Signed::from_parts(ReplicaId(2), wrong.payload().clone(), *wrong.signature());
+        assert!(PeerMessage::NewView(forged.clone()).verify(&configuration).is_err());
+        assert!(Evidence::WrongNewView(forged).check(&configuration).is_err());
+    }
+}
