@@ -124,19 +124,18 @@ impl Client {
             standing.opening != Opening::Waiting || standing.is_hopeless(&self.shared.configuration)
         };
         let started = Instant::now();
-        let opening = match tokio::time::timeout(self.timeout, standing.wait_for(settled)).await {
-            Ok(Ok(standing)) => standing.opening,
+        let (opening, waited) = match tokio::time::timeout(self.timeout, standing.wait_for(settled)).await {
+            // Nobody wants to read nanoseconds.
+            Ok(Ok(standing)) => {
+                (standing.opening, Duration::from_millis(started.elapsed().as_millis() as u64))
+            }
             Ok(Err(_)) => return Err(ClientError::ShutDown),
-            Err(_) => Opening::Waiting,
+            Err(_) => (Opening::Waiting, self.timeout),
         };
         match opening {
             Opening::Done => Ok(()),
             Opening::Refused(refusal) => Err(ClientError::OpeningRefused(refusal)),
-            Opening::Waiting => {
-                // Nobody wants to read nanoseconds.
-                let waited = Duration::from_millis(started.elapsed().as_millis() as u64);
-                Err(ClientError::Unreachable { waited, reach: self.reach() })
-            }
+            Opening::Waiting => Err(ClientError::Unreachable { waited, reach: self.reach() }),
         }
     }
 

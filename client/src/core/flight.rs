@@ -87,13 +87,6 @@ impl Flight {
         self.addressed
     }
 
-    /// Whether `replica` is one of those who should have the submission, given who is primary now.
-    pub(super) fn concerns(&self, replica: ReplicaId, primary: ReplicaId) -> bool {
-        self.addressed == Addressed::All
-            || self.addressed == Addressed::Primary(replica)
-            || replica == primary
-    }
-
     /// Takes note that `from` did not take the submission.
     ///
     /// A busy primary gets a little time and is asked again, alone. Once all were asked, f+1 busy replicas mean

@@ -180,9 +180,8 @@ impl Core {
             return;
         }
         self.unreachable.remove(&replica);
-        // What was sent into the dead link is lost, and so are replies.
-        let primary = self.primary();
-        for flight in self.flights.values().filter(|flight| flight.concerns(replica, primary)) {
+        // What was sent into the dead link is lost, and so are this replica's answers to what others passed on.
+        for flight in self.flights.values() {
             effects.push(Effect::Send { to: vec![replica], message: flight.message.clone() });
         }
         self.send_queued(now, effects);

@@ -36,8 +36,8 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "PBFT_CLUSTER", default_value = "cluster.toml", value_name = "FILE")]
     pub(crate) cluster: PathBuf,
     /// The client's secret key [default: client.key beside the cluster file]
-    #[arg(long, global = true, env = "PBFT_KEY", value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    #[arg(long = "key", global = true, env = "PBFT_KEY", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
     /// How long to wait for an answer, as in 20s, 500ms, 2m
     #[arg(long, global = true, env = "PBFT_TIMEOUT", default_value = "20s", value_parser = duration)]
     pub(crate) timeout: Duration,

@@ -34,7 +34,7 @@ impl Setup {
     pub(crate) fn new(options: &Options) -> Outcome<Self> {
         let configuration = read_cluster(&options.cluster)?;
         let beside = || options.cluster.parent().unwrap_or(Path::new("")).join("client.key");
-        let key_file = options.key.clone().unwrap_or_else(beside);
+        let key_file = options.key_file.clone().unwrap_or_else(beside);
         let identity = read_key(&key_file)?;
         let public_key = identity.public_key();
         let settings = ClientSettings { timeout: options.timeout, ..ClientSettings::default() };
