@@ -1,8 +1,4 @@
-//! The PBFT state machine, pure: no clock, no randomness, no threads, no I/O. Time, verified messages and finished
-//! writes come in as [`Input`]s; what is to be done comes out as [`Effect`]s, which a driver carries out.
-//!
-//! Each phase of the paper has a file of its name. Labels such as `VC4` cite the rules that the documentation of
-//! this crate lists.
+#![doc = include_str!("../README.md")]
 
 mod ahead;
 mod boot;
