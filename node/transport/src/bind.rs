@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use quinn::udp::UdpSocketState;
 use quinn::{AsyncUdpSocket, Endpoint, EndpointConfig, ServerConfig};
 
 use crate::close::Close;
@@ -63,6 +64,7 @@ impl Socket {
         };
         let runtime = quinn::default_runtime().ok_or(BindError::NoRuntime)?;
         let socket = UdpSocket::bind(address).map_err(refused)?;
+        enlarge_buffers(&socket, address);
         let socket = runtime.wrap_udp_socket(socket).map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
         let held = std::sync::Arc::downgrade(&socket);
@@ -95,6 +97,21 @@ impl Socket {
         tracing::debug!(address = %self.address, "the socket is still held after its endpoint was closed");
     }
 }
+
+/// Asks for kernel buffers that hold a burst of all peers at once: a datagram that finds the buffer full is lost, and
+/// QUIC slows down. The system grants what its own limit allows, and a socket works with less.
+fn enlarge_buffers(socket: &UdpSocket, address: SocketAddr) {
+    let enlarged = UdpSocketState::new(socket.into()).and_then(|state| {
+        state.set_recv_buffer_size(socket.into(), SOCKET_BUFFER)?;
+        state.set_send_buffer_size(socket.into(), SOCKET_BUFFER)
+    });
+    if let Err(error) = enlarged {
+        tracing::debug!(%address, %error, "the socket keeps buffers of the default size");
+    }
+}
+
+/// The size of either kernel buffer that is asked for, in bytes.
+const SOCKET_BUFFER: usize = 4 << 20;
 
 /// How long closing waits for the connections' last packets.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

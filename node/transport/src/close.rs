@@ -109,6 +109,23 @@ impl Close {
     }
 }
 
+/// Closes a connection when it is dropped, also by cancellation.
+///
+/// It is to be dropped before the connection's streams: a stream that is dropped on an open connection is ended in
+/// order, which the other side would take for an offence.
+pub(crate) struct CloseOnDrop<'a> {
+    /// The connection.
+    pub(crate) connection: &'a Connection,
+    /// The reason to give. The first close of a connection counts, so this is for what had no better reason.
+    pub(crate) reason: Close,
+}
+
+impl Drop for CloseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.reason.apply(self.connection);
+    }
+}
+
 /// The refusal that closed a connection, if the other side refused it.
 pub(crate) fn refusal(error: &ConnectionError) -> Option<Refusal> {
     match error {

@@ -13,7 +13,7 @@ use pbft_messages::ClientId;
 use super::ClientEvent;
 use super::listener::Shared;
 use super::table::Entry;
-use crate::close::{Close, Refusal};
+use crate::close::{Close, CloseOnDrop, Refusal};
 use crate::frame::{FrameError, FrameReader, send_all};
 use crate::hello::Hello;
 use crate::inbox::InboxSender;
@@ -58,10 +58,7 @@ impl Session {
             tracing::debug!(%address, "a client's connection attempt failed");
             return;
         };
-        let serving = self.serve(&listed.entry, send, receive);
-        if self.ended.run_until_cancelled(serving).await.is_none() {
-            Close::Shutdown.apply(&listed.entry.connection);
-        }
+        let _ = self.ended.run_until_cancelled(self.serve(&listed.entry, send, receive)).await;
     }
 
     /// Takes an attempt through TLS and hello; `None` if it failed.
@@ -103,6 +100,8 @@ impl Session {
     /// Moves frames both ways until the connection ends, and tells the replica of its begin and end.
     async fn serve(&self, entry: &Entry, mut send: SendStream, receive: RecvStream) {
         let Entry { id: connection, client, session, .. } = *entry;
+        // The end by cancellation; all others have a reason of their own.
+        let close = CloseOnDrop { connection: &entry.connection, reason: Close::Shutdown };
         if self.events.put_empty(ClientEvent::Connected { connection, client, session }).await.is_err() {
             return;
         }
@@ -126,6 +125,7 @@ impl Session {
             }
         }
         Close::Requested.apply(&entry.connection);
+        drop(close);
         // The place is free before the replica hears of it, so that it never sends where nobody takes.
         self.shared.table.remove(connection);
         let _ = self.events.put_empty(ClientEvent::Disconnected { connection, client, session }).await;

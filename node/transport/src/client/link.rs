@@ -196,7 +196,8 @@ impl<'a> UpLink<'a> {
 impl Drop for UpLink<'_> {
     fn drop(&mut self) {
         *self.shared.connection() = None;
-        // The first close of a connection counts, so this is for what was not closed with a better reason.
+        // The first close of a connection counts, so this is for what had no better reason. It comes before the
+        // streams are dropped, which would end them in order.
         Close::Requested.apply(&self.connection);
     }
 }

@@ -105,7 +105,7 @@ impl ClientListener {
         });
         let (sender, receiver) = inbox(limits.incoming);
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(accept(shared.clone(), endpoint, sender, tasks.clone(), ended.clone()));
+        tasks.spawn(accept(shared.clone(), limits, endpoint, sender, tasks.clone(), ended.clone()));
         let _end_on_drop = ended.clone().drop_guard();
         let inner = Inner { shared, socket, tasks, ended, _end_on_drop };
         Ok((Self { inner: Arc::new(inner) }, ClientEvents(receiver)))
@@ -168,14 +168,17 @@ impl ClientListener {
 
 async fn accept(
     shared: Arc<Shared>,
+    limits: ClientLimits,
     endpoint: Endpoint,
     events: InboxSender<ClientEvent>,
     tasks: TaskTracker,
     ended: CancellationToken,
 ) {
+    let most_tasks = limits.connections.saturating_mul(2).saturating_add(limits.handshakes);
     while let Some(Some(incoming)) = ended.run_until_cancelled(endpoint.accept()).await {
-        // A full table refuses before any work is done; the limit itself is kept when the hello has come.
-        if shared.table.is_full() {
+        // A full table refuses before any work is done; the limit itself is kept when the hello has come. A task
+        // outlives its place in the table until its last event is taken, so tasks have a bound of their own.
+        if shared.table.is_full() || tasks.len() > most_tasks {
             shared.gate.refuse(incoming);
             continue;
         }

@@ -38,8 +38,7 @@ impl Acceptor {
                 let address = incoming.remote_address();
                 // The whole of it, TLS and hello, has the time that each part has for a dialing side.
                 let shaken = timeout(HELLO_TIMEOUT, acceptor.shake_hands(incoming));
-                if let Some(Ok(Some(()))) = ended.run_until_cancelled(shaken).await {
-                } else {
+                if !matches!(ended.run_until_cancelled(shaken).await, Some(Ok(Some(())))) {
                     acceptor.gate.count_refused();
                     tracing::debug!(%address, "a connection attempt failed");
                 }

@@ -18,7 +18,7 @@ use crate::quic::HELLO_TIMEOUT;
 /// How a stream of a link ended; all of the link ends with it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StreamEnd {
-    /// Nobody's fault: the connection is gone.
+    /// Nobody's fault: the connection is gone, or as good as gone.
     #[error("the connection was lost")]
     Lost,
     /// A frame broke a rule, or the stream did.

@@ -33,8 +33,8 @@ pub struct PeerReceivers {
 
 /// Frames of one lane, from all peers in turn.
 ///
-/// Each peer has a queue of its own, so one that floods fills its own queue, and delays another's next frame by one
-/// frame at most.
+/// Each peer has a queue of its own, so one that floods fills its own queue, and delays another's next frame by no
+/// more than one frame.
 #[derive(Debug)]
 pub struct LaneReceiver {
     queues: Vec<(ReplicaId, InboxReceiver<Bytes>)>,

@@ -76,11 +76,12 @@ impl Supervisor {
 
     /// Runs a connection until it ends, and gives the one that took its place, if that was the reason.
     async fn run(&mut self, connection: Connection) -> Option<Connection> {
-        let link = UpLink { peer: &self.peer, connection: &connection };
-        link.peer.connected(connection.clone());
+        self.peer.connected(connection.clone());
+        let mut streams = link::start(&self.peer, &self.inboxes, &connection);
+        // What is declared last is dropped first: the connection is closed before its streams are dropped.
+        let up = UpLink { peer: &self.peer, connection: &connection };
         tracing::info!(peer = %self.peer.id, address = %connection.remote_address(), "connected");
         self.report(PeerEvent::Connected(self.peer.id)).await;
-        let mut streams = link::start(&self.peer, &self.inboxes, &connection);
         let replacement = tokio::select! {
             reason = connection.closed() => {
                 tracing::info!(peer = %self.peer.id, %reason, "disconnected");
@@ -104,8 +105,8 @@ impl Supervisor {
                 None
             }
         };
+        drop(up);
         drop(streams);
-        drop(link);
         self.report(PeerEvent::Disconnected(self.peer.id)).await;
         replacement
     }
@@ -125,7 +126,7 @@ struct UpLink<'a> {
 impl Drop for UpLink<'_> {
     fn drop(&mut self) {
         self.peer.disconnected();
-        // The first close of a connection counts, so this is for what was not closed with a better reason.
+        // The first close of a connection counts, so this is for what had no better reason.
         Close::Shutdown.apply(self.connection);
     }
 }
