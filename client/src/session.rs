@@ -100,6 +100,10 @@ impl Session {
     /// Serves the session's handles until the last is dropped.
     pub(crate) async fn run(mut self, mut calls: mpsc::UnboundedReceiver<Call>, turn: Turn) {
         let (mut turn, mut opened) = (Some(turn), false);
+        // Until its link is up a replica cannot be sent to: what should go to it goes to the others.
+        for replica in self.configuration.replicas() {
+            self.core.on_link(Duration::ZERO, replica, false, &mut self.effects);
+        }
         loop {
             let deadline = self.next_deadline();
             tokio::select! {

@@ -1,5 +1,7 @@
 //! The binary against a stand-in for a cluster: what it prints, and its exit codes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene should panic")]
+
 mod cluster;
 
 use std::fs;

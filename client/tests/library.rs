@@ -1,5 +1,7 @@
 //! The library over real links, against a stand-in for a cluster.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene should panic")]
+
 mod cluster;
 
 use std::time::Duration;
@@ -71,6 +73,20 @@ async fn a_liar_a_busy_or_a_silent_primary_changes_nothing() {
         assert_eq!(client.view(), View(0));
         assert!(!cluster.received(0).is_empty(), "the primary was asked");
     }
+}
+
+/// Nothing waits for a replica that is gone, neither the opening nor the requests, though it is the primary.
+#[tokio::test]
+async fn a_dead_replica_costs_no_time() {
+    let cluster = Cluster::start(&CORRECT);
+    cluster.stop(0).await;
+    let started = std::time::Instant::now();
+    let store = KvClient::new(connect(&cluster).await);
+    for index in 0..10 {
+        store.put("a", format!("{index}")).await.unwrap();
+    }
+    // Ten requests that each waited for the first retry would take two seconds.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

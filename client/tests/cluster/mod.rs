@@ -2,6 +2,7 @@
 //! replica, so correct replicas answer alike; each can be told to misbehave.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene should panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -101,6 +102,11 @@ impl Cluster {
     /// Forgets a session, as if newer ones had taken its place.
     pub(crate) fn evict(&self, session: SessionId) {
         self.order.lock().unwrap().sessions.remove(&session);
+    }
+
+    /// Ends a replica for good.
+    pub(crate) async fn stop(&self, replica: usize) {
+        self.listeners[replica].shutdown().await;
     }
 
     pub(crate) fn connections(&self) -> usize {
