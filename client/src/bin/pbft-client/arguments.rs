@@ -54,8 +54,8 @@ pub(crate) struct Options {
     /// Log to standard error; more with -vv and -vvv
     #[arg(short, long, global = true, env = "PBFT_VERBOSE", action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Neither logs nor progress
-    #[arg(short, long, global = true, env = "PBFT_QUIET", conflicts_with = "verbose")]
+    /// Neither logs nor progress, whatever -v says
+    #[arg(short, long, global = true, env = "PBFT_QUIET")]
     pub(crate) quiet: bool,
 }
 
