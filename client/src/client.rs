@@ -116,8 +116,8 @@ impl Client {
     /// Waits until the session is open: for those made by [`Connector::start_session`].
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] when the time is up, or as soon as so many replicas refuse this client that it
-    /// can't succeed; [`ClientError::OpeningRefused`].
+    /// [`ClientError::Unanswered`] or [`ClientError::Unreachable`] when the time is up, the latter also as soon as so
+    /// many replicas refuse this client that it can't succeed; [`ClientError::OpeningRefused`].
     pub async fn opened(&self) -> Result<(), ClientError> {
         let mut standing = self.shared.standing.clone();
         let settled = |standing: &Standing| {
@@ -135,7 +135,10 @@ impl Client {
         match opening {
             Opening::Done => Ok(()),
             Opening::Refused(refusal) => Err(ClientError::OpeningRefused(refusal)),
-            Opening::Waiting => Err(ClientError::Unreachable { waited, reach: self.reach() }),
+            Opening::Waiting => {
+                let hopeless = self.shared.standing.borrow().is_hopeless(&self.shared.configuration);
+                Err(ClientError::not_opened(waited, self.reach(), hopeless))
+            }
         }
     }
 

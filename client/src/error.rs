@@ -31,13 +31,23 @@ pub enum ClientError {
         /// Which replicas were reachable.
         reach: Reach,
     },
-    /// No session was opened in time, or no replica could be reached when the request was to be sent. It has no
-    /// effect.
+    /// No replica could be reached, or too many refuse this client. The request has no effect.
     #[error("no working cluster within {waited:?}, nothing was executed; {reach}{}", reasons(reach))]
     Unreachable {
         /// The time that the caller gave.
         waited: Duration,
         /// Which replicas were reachable, and why the others were not.
+        reach: Reach,
+    },
+    /// Replicas were reachable, and the session's opening was sent and not answered in time: it may yet take effect.
+    /// The request itself was not sent.
+    #[error(
+        "outcome unknown after {waited:?}: the opening of a session is unanswered, so the request itself was not sent; {reach}; a quorum of replicas must work"
+    )]
+    Unanswered {
+        /// The time that the caller gave.
+        waited: Duration,
+        /// Which replicas were reachable.
         reach: Reach,
     },
     /// The request was ordered and executed nothing.
@@ -84,10 +94,22 @@ impl ClientError {
             Self::SessionExpired { sent } => *sent,
             Self::NotSent { .. }
             | Self::Unreachable { .. }
+            | Self::Unanswered { .. }
             | Self::Refused { .. }
             | Self::TooLarge(_)
             | Self::Socket(_)
             | Self::OpeningRefused(_) => false,
+        }
+    }
+}
+
+impl ClientError {
+    /// The error of a session that is not open when the time is up.
+    pub(crate) fn not_opened(waited: Duration, reach: Reach, hopeless: bool) -> Self {
+        if reach.reachable() > 0 && !hopeless {
+            Self::Unanswered { waited, reach }
+        } else {
+            Self::Unreachable { waited, reach }
         }
     }
 }

@@ -186,7 +186,9 @@ impl Session {
             Abandoned::NeverSent if standing.opening == Opening::Done && reach.reachable() > 0 => {
                 ClientError::NotSent { waited, reach }
             }
-            Abandoned::NeverSent => ClientError::Unreachable { waited, reach },
+            Abandoned::NeverSent => {
+                ClientError::not_opened(waited, reach, standing.is_hopeless(&self.configuration))
+            }
         };
         let results = results.into_iter().map(|result| result.unwrap_or_else(|| Err(error.clone())));
         let _ = call.answer.send(results.collect());

@@ -206,7 +206,8 @@ fn unknown_outcomes_and_lacking_connections() {
          replies needed",
     );
     let bench = Bench::new(&[Manner::Silent; 4]);
-    bench.fails(&["put", "a", "1", "--timeout", "500ms"], 2, "nothing was executed");
+    let unanswered = "outcome unknown after 500ms: the opening of a session is unanswered";
+    bench.fails(&["put", "a", "1", "--timeout", "500ms"], 4, unanswered);
     let bench = Bench::new(&CORRECT);
     pbft_crypto::key_file::create(&bench.path("other.key"), &SecretKey::from_seed(&[99; 32])).unwrap();
     bench.fails(&["get", "a", "--key", "other.key"], 2, "[[client]]");

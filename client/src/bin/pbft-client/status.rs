@@ -101,7 +101,9 @@ fn summary(configuration: &Configuration, findings: &Findings) -> String {
             done.revision,
             configuration.primary(*view)
         ),
-        Err(KvError::Client(ClientError::Unreachable { waited, reach })) => format!(
+        Err(KvError::Client(
+            ClientError::Unreachable { waited, reach } | ClientError::Unanswered { waited, reach },
+        )) => format!(
             "cluster {} does not answer within {waited:?}: {} of {} replicas reachable, {} must work",
             configuration.name(),
             reach.reachable(),
