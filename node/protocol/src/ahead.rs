@@ -13,7 +13,8 @@ const LIMIT: usize = 64;
 pub(crate) struct Ahead(BTreeMap<ReplicaId, (View, VecDeque<Message>)>);
 
 impl Ahead {
-    /// Keeps a message of `view`; the oldest goes where there are too many.
+    /// Keeps a message of `view`; the oldest goes where there are too many. Of proposals, which are large, the caller
+    /// keeps only those that their primary sent itself.
     pub(crate) fn keep(&mut self, from: ReplicaId, view: View, message: Message) {
         let (kept, messages) = self.0.entry(from).or_default();
         if view < *kept {

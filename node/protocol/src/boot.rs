@@ -196,7 +196,7 @@ impl Replica {
         let reserved =
             recovered.reservation.filter(|(of, _)| *of == view).map_or(Sequence(0), |(_, through)| through);
         self.restore_reservation(reserved);
-        self.restore_agreement(effects);
+        self.restore_agreement(now, effects);
         match clean {
             Some(shutdown) => self.resume_cleanly(shutdown, effects),
             None => self.view.abstains_through = reserved,
@@ -213,6 +213,8 @@ impl Replica {
         if clean.is_none() && self.is_primary() && self.has_run(reserved) && self.view.pending.is_none() {
             self.start_view_change(view.next(), ViewChangeReason::Restarted, now, effects);
         }
+        // What the view's NEW-VIEW carried over is prepared again (D3).
+        self.revisit_slots(now, effects);
         Ok(())
     }
 
@@ -221,7 +223,7 @@ impl Replica {
         reserved > Sequence(0) || self.view.active > View(0)
     }
 
-    /// Accepts again what the view's NEW-VIEW carried over; it is prepared again (D3).
+    /// Accepts again what the view's NEW-VIEW carried over.
     fn restore_carried_over(&mut self) -> Result<(), Unreadable> {
         let Some(new_view) = self.view.new_view.clone() else { return Ok(()) };
         let carried = new_view.value().carried_over()?;
@@ -234,7 +236,7 @@ impl Replica {
 
     /// Takes the proposals of the view that certificates hold as accepted, and commits again to what is prepared: the
     /// COMMITs may have been lost (C4).
-    fn restore_agreement(&mut self, effects: &mut Effects) {
+    fn restore_agreement(&mut self, now: Now, effects: &mut Effects) {
         let view = self.view.active;
         let low = self.stable_sequence();
         let slots = self.log.above(low).filter_map(|(_, slot)| slot.prepared_in(view).cloned());
@@ -247,6 +249,7 @@ impl Replica {
             effects.broadcast(PeerMessage::Commit(commit.signed().clone()));
             let slot = self.log.slot(sequence);
             slot.accepted = slot.accepted.take().or(header);
+            slot.prepared_at = slot.committed.is_none().then_some(now.instant);
             // This replica's only vote at this place.
             let _ = slot.commits.insert(commit);
         }

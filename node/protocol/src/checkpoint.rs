@@ -7,6 +7,9 @@ use crate::durability::Awaited;
 use crate::replica::Replica;
 use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report};
 
+/// How many windows of the log below h a replica keeps that is behind: what it hears while it fetches state.
+const KEPT_WINDOWS: u64 = 4;
+
 impl Replica {
     /// A snapshot of this replica is durable. Its root is written before it is told to anybody.
     pub(crate) fn on_snapshot_taken(&mut self, sequence: Sequence, root: Digest, effects: &mut Effects) {
@@ -132,13 +135,26 @@ impl Replica {
     /// Forgets what a stable checkpoint covers, once this replica holds a durable snapshot there or above (D5). A
     /// snapshot is of what was executed, so nothing that is yet to be executed is forgotten.
     pub(crate) fn collect(&mut self, effects: &mut Effects) {
+        self.collect_unreachable();
         let Some((&through, _)) = self.snapshots.range(..=self.stable_sequence()).next_back() else { return };
         if through <= self.collected {
             return;
         }
         self.collected = through;
         self.log.collect(through);
+        self.wanted.retain(|_, sequence| *sequence > through);
         self.snapshots = self.snapshots.split_off(&through);
         effects.push(Effect::Collect { through });
+    }
+
+    /// Forgets, in memory, what a replica far behind will not execute from its log: it fetches state instead. So its
+    /// log stays bounded while the others go on (R1).
+    fn collect_unreachable(&mut self) {
+        let kept = KEPT_WINDOWS * self.parameters().window;
+        let floor = Sequence(self.stable_sequence().0.saturating_sub(kept));
+        if self.last_executed < floor {
+            self.log.collect(floor);
+            self.wanted.retain(|_, sequence| *sequence > floor);
+        }
     }
 }

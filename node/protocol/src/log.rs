@@ -1,6 +1,6 @@
 //! The log: what is known about each sequence between the watermarks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pbft_crypto::{Digest, Signed, Verified};
@@ -77,11 +77,13 @@ impl Slot {
         Some((certificate, self.body(&certificate.get().statement.digest)?))
     }
 
-    /// Forgets what belonged to the view that is left; bodies that no certificate needs go too.
-    fn leave_view(&mut self) {
+    /// Forgets what belonged to the view that is left. Bodies stay that a certificate or the new view needs.
+    fn leave_view(&mut self, carried: &BTreeSet<Digest>) {
         let prepared = self.prepared.as_ref().map(|certificate| certificate.get().proposal().digest);
         let committed = self.committed.as_ref().map(|certificate| certificate.get().statement.digest);
-        self.bodies.retain(|digest, _| Some(*digest) == prepared || Some(*digest) == committed);
+        self.bodies.retain(|digest, _| {
+            Some(*digest) == prepared || Some(*digest) == committed || carried.contains(digest)
+        });
         (self.accepted, self.sighted, self.prepared_at) = (None, None, None);
         (self.prepares, self.commits) = (VoteSet::default(), VoteSet::default());
     }
@@ -132,9 +134,11 @@ impl Log {
         self.0 = self.0.split_off(&through.next());
     }
 
-    /// Forgets what belonged to the view that is left. Slots left with nothing go.
-    pub(crate) fn leave_view(&mut self) {
-        self.0.values_mut().for_each(Slot::leave_view);
-        self.0.retain(|_, slot| slot.prepared.is_some() || slot.committed.is_some());
+    /// Forgets what belonged to the view that is left, but for the bodies that the new one carries over. Slots left
+    /// with nothing go.
+    pub(crate) fn leave_view(&mut self, carried: &BTreeSet<Digest>) {
+        self.0.values_mut().for_each(|slot| slot.leave_view(carried));
+        self.0
+            .retain(|_, slot| slot.prepared.is_some() || slot.committed.is_some() || !slot.bodies.is_empty());
     }
 }

@@ -105,8 +105,21 @@ impl Replica {
             return;
         }
         let max_s = carried.max_s();
-        self.adopt_view(view, Some(new_view.clone()), max_s, now);
+        self.log.leave_view(&carried.digests.iter().copied().collect());
+        self.restart_reservation();
+        self.patient_from = now.instant;
         self.next_sequence = max_s.next();
+        let it = &mut self.view;
+        it.active = view;
+        it.durable = false;
+        it.pending = None;
+        it.max_s = max_s;
+        it.new_view = Some(new_view.clone());
+        it.abstains_through = Sequence(0);
+        it.own_view_change = None;
+        it.view_changes.retain(|_, held| held.value().view > view);
+        it.progressed = false;
+        it.deadline = None;
         self.wanted.clear();
         for header in &new_view.value().pre_prepares {
             self.accept_carried(header, carried.min_s());
@@ -127,29 +140,6 @@ impl Replica {
         let entered = Awaited::ViewEntered(view, checkpoint);
         self.persist(records, then, reserved.into_iter().chain([entered]), effects);
         self.fetch_wanted(self.primary(), effects);
-    }
-
-    /// Makes a view the active one, with nothing in it yet.
-    pub(crate) fn adopt_view(
-        &mut self,
-        view: View,
-        new_view: Option<Verified<NewView>>,
-        max_s: Sequence,
-        now: Now,
-    ) {
-        self.log.leave_view();
-        self.restart_reservation();
-        self.patient_from = now.instant;
-        let it = &mut self.view;
-        it.active = view;
-        it.durable = false;
-        it.pending = it.pending.filter(|pending| *pending > view);
-        it.max_s = max_s;
-        it.new_view = new_view;
-        it.abstains_through = Sequence(0);
-        it.view_changes.retain(|_, held| held.value().view > view);
-        it.progressed = false;
-        it.deadline = None;
     }
 
     /// Accepts a proposal of O above this replica's checkpoint. Its body may have to be fetched.

@@ -21,7 +21,10 @@ impl Replica {
     ) {
         let PrePrepare { view, sequence, .. } = *header.value();
         if view > self.view.active {
-            return self.ahead.keep(from, view, Message::Proposal(header, body));
+            if from == header.signer() {
+                self.ahead.keep(from, view, Message::Proposal(header, body));
+            }
+            return;
         }
         if view < self.view.active {
             return self.reject(from, Rejection::OldView, effects);
@@ -35,16 +38,15 @@ impl Replica {
         }
         let may_accept = self.may_vote() && sequence <= self.high();
         let slot = self.log.slot(sequence);
-        slot.keep(body);
-        if slot.accepted.is_some() {
+        match (&slot.accepted, &slot.sighted) {
             // The body of a proposal accepted by its header alone, as those of O are.
-            self.wanted.remove(&header.value().digest);
-        } else if may_accept {
-            slot.accepted = Some(header);
-        } else {
-            // Accepted once the window or the view has moved.
-            slot.sighted = Some(header.signed().clone());
+            (Some(_), _) => drop(self.wanted.remove(&header.value().digest)),
+            (None, _) if may_accept => slot.accepted = Some(header),
+            // Of several proposals at a place that cannot be accepted yet, the first is kept.
+            (None, Some(sighted)) if sighted.payload() != header.signed().payload() => return,
+            (None, _) => slot.sighted = Some(header.signed().clone()),
         }
+        slot.keep(body);
         self.try_prepare(sequence, effects);
         self.try_prepared(sequence, now, effects);
     }

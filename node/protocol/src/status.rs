@@ -1,6 +1,8 @@
 //! STATUS (C4): each replica tells periodically where it stands, and the others hand over exactly what it lacks.
 
-use pbft_messages::{PeerMessage, ReplicaId, SlotProgress, Status};
+use std::collections::BTreeMap;
+
+use pbft_messages::{PeerMessage, ReplicaId, Sequence, SlotProgress, Status};
 
 use crate::log::Slot;
 use crate::replica::Replica;
@@ -16,6 +18,9 @@ const BYTES: usize = 2 << 20;
 /// submissions.
 const RESEND_EVERY: u64 = 5;
 
+/// How often a replica is helped in a round, however often it asks (R3): more than once, for it may have restarted.
+const HELPED: u32 = 3;
+
 /// How many waiting submissions are passed on again at a time.
 const FORWARDED: usize = 64;
 
@@ -25,13 +30,15 @@ pub(crate) struct StatusRound {
     number: u64,
     next: Instant,
     /// `last_executed` at the last round.
-    last_executed: pbft_messages::Sequence,
+    last_executed: Sequence,
+    /// How often each replica was helped since the last round.
+    helped: BTreeMap<ReplicaId, u32>,
 }
 
 impl StatusRound {
     /// The first round comes at once.
     pub(crate) fn starting_at(now: Instant) -> Self {
-        Self { number: 0, next: now, last_executed: pbft_messages::Sequence(0) }
+        Self { number: 0, next: now, last_executed: Sequence(0), helped: BTreeMap::new() }
     }
 
     /// When the next status is due.
@@ -48,6 +55,7 @@ impl Replica {
             number: number + 1,
             next: now.instant.plus(self.parameters().status_interval),
             last_executed: self.last_executed,
+            helped: BTreeMap::new(),
         };
         let helper = self.other_replica(number);
         effects.broadcast(PeerMessage::Status(self.own_status(stalled.then_some(helper))));
@@ -93,6 +101,11 @@ impl Replica {
 
     /// Another replica's standing: it is handed what it lacks and this replica has.
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: &Status, effects: &mut Effects) {
+        let helped = self.status.helped.entry(from).or_default();
+        if *helped == HELPED {
+            return;
+        }
+        *helped += 1;
         if let Some(new_view) =
             self.view.new_view.as_ref().filter(|it| it.value().view > status.view && self.view.durable)
         {
