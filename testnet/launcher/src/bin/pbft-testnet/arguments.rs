@@ -1,0 +1,181 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use pbft_messages::ReplicaId;
+use pbft_testnet::{Durability, ReplicaArguments};
+
+const EXAMPLES: &str = "\
+Without a command it does the main job: starts a cluster, drives load, kills the primary, makes another one lie, \
+and judges what the clients saw.
+
+Examples:
+  pbft-testnet                            the main job with 4 replicas
+  pbft-testnet -n 7 --output out          with 7; out/report.json tells all
+  pbft-testnet up -n 4 --dir /tmp/net     a cluster that goes on running
+  pbft-testnet kill r0 --dir /tmp/net
+  pbft-testnet fault set r1 equivocate --dir /tmp/net
+  pbft-testnet evidence --dir /tmp/net
+  pbft-testnet down --dir /tmp/net
+
+Exit codes: 0 fine, 1 error, 2 not running or no answer, 3 bad input, 5 unhealthy or interrupted, 99 the verdict failed";
+
+/// Local PBFT clusters as real processes, and faults to try on them.
+#[derive(Debug, Parser)]
+#[command(name = "pbft-testnet", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) job: JobArguments,
+    /// More of what happens inside; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    /// No progress
+    #[arg(short, long, global = true, env = "PBFT_QUIET", conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The main job's.
+#[derive(Debug, Args)]
+pub(crate) struct JobArguments {
+    /// How many replicas
+    #[arg(short, default_value_t = 4, env = "PBFT_TESTNET_N")]
+    pub(crate) n: usize,
+    /// Write report.json into this folder
+    #[arg(long, value_name = "DIR", env = "PBFT_TESTNET_OUTPUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// The seed of the load's choices; random if left out
+    #[arg(long, env = "PBFT_TESTNET_SEED")]
+    pub(crate) seed: Option<u64>,
+    /// How many records to load first
+    #[arg(long, default_value_t = 1000, env = "PBFT_TESTNET_RECORDS")]
+    pub(crate) records: usize,
+    /// How many client sessions; each has two operations under way
+    #[arg(long, default_value_t = 6, env = "PBFT_TESTNET_SESSIONS", value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) sessions: u16,
+    /// How many milliseconds of undisturbed traffic come before and after each fault
+    #[arg(long, default_value_t = 2000, value_name = "MS", env = "PBFT_TESTNET_CALM")]
+    pub(crate) calm: u64,
+}
+
+/// Which testnet.
+#[derive(Debug, Args)]
+pub(crate) struct Dir {
+    /// The testnet's folder
+    #[arg(long, env = "PBFT_TESTNET_DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+/// One replica of a testnet.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Which: r0, r1, …
+    #[arg(value_name = "rN")]
+    pub(crate) replica: ReplicaId,
+    #[command(flatten)]
+    pub(crate) at: Dir,
+}
+
+/// A testnet, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct Shown {
+    #[command(flatten)]
+    pub(crate) at: Dir,
+    /// How to print
+    #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
+    pub(crate) write: Format,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Plain lines
+    Simple,
+    /// A table
+    #[default]
+    Table,
+    /// One line of JSON
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a testnet; returns when every replica serves, and they go on running
+    Up {
+        #[command(flatten)]
+        at: Dir,
+        /// How many replicas, at least 4; by default 4, or as many as the folder's testnet has
+        #[arg(short, env = "PBFT_TESTNET_N")]
+        n: Option<usize>,
+        /// Whether votes wait for the disk; by default sync, or as the folder's testnet was started first
+        #[arg(long, value_enum, env = "PBFT_TESTNET_DURABILITY")]
+        durability: Option<Durability>,
+    },
+    /// Where every replica stands
+    Status(Shown),
+    /// End a replica's process with SIGKILL
+    Kill(One),
+    /// Stop a replica's process where it is (SIGSTOP)
+    Pause(One),
+    /// Let a paused replica go on
+    Resume(One),
+    /// Start a replica from its disk, after killing it if it runs; returns when it listens
+    Restart(One),
+    /// Make replicas misbehave
+    #[command(subcommand)]
+    Fault(FaultCommand),
+    /// Who lied, verified anew from public keys
+    Evidence(Shown),
+    /// Every replica's typed events as JSON lines, merged by time
+    Events {
+        #[command(flatten)]
+        at: Dir,
+        /// Go on with those to come
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// A replica's log
+    Logs {
+        #[command(flatten)]
+        one: One,
+        /// Go on with what is to come
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Stop every replica; leaves no process
+    Down(Dir),
+    /// Print a script that completes this command in a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Run one replica, for testnets themselves
+    #[command(hide = true)]
+    Replica(ReplicaArguments),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultCommand {
+    /// Make a running replica follow a malicious strategy, from its next message on
+    Set {
+        /// Which: r0, r1, …
+        #[arg(value_name = "rN")]
+        replica: ReplicaId,
+        /// silent or equivocate; `fault list` describes them
+        strategy: String,
+        #[command(flatten)]
+        at: Dir,
+        /// Even if more replicas are faulty then than the cluster tolerates
+        #[arg(long)]
+        allow_exceed_f: bool,
+    },
+    /// Let a replica behave again
+    Clear(One),
+    /// The strategies, and who follows which
+    List(Shown),
+}

@@ -1,0 +1,201 @@
+//! The commands that act on a testnet, and those that show it.
+
+use std::path::Path;
+
+use pbft_byzantine::STRATEGIES;
+use pbft_messages::ReplicaId;
+use pbft_testnet::{ClusterStatus, Durability, Options, ReplicaStatus, Roots, Testnet};
+
+use crate::arguments::{Format, One, Shown};
+use crate::output::{self, budget, json, note, result, table};
+
+pub(crate) async fn up(dir: &Path, n: Option<usize>, durability: Option<Durability>) -> anyhow::Result<u8> {
+    let testnet = Testnet::up(Options { n, durability, ..Options::new(dir)? }).await?;
+    let (configuration, folder) = (testnet.configuration(), testnet.folder());
+    let (n, f, name) = (configuration.n(), configuration.f(), configuration.name());
+    let mut banner = format!("{n} replicas of {name} serve; they tolerate f = {f} faulty\n\n");
+    for replica in configuration.replicas() {
+        let Some(member) = configuration.member(replica) else { continue };
+        banner += &format!(
+            "  {replica:<3} clients {:<16} peers {:<16} log {}\n",
+            member.client_address.to_string(),
+            member.peer_address.to_string(),
+            folder.log(replica).display()
+        );
+    }
+    let (dir, cluster) = (folder.path().display(), folder.cluster_file());
+    banner += &format!(
+        "\ndurability {}; admitted client key {}\n",
+        testnet.durability()?,
+        folder.client_key().display()
+    );
+    banner += &format!("\n  pbft-client --cluster {} put greeting hello\n", cluster.display());
+    banner += &format!("  pbft-testnet status --dir {dir}\n  pbft-testnet down --dir {dir}");
+    result(&banner)?;
+    Ok(0)
+}
+
+pub(crate) async fn down(dir: &Path) -> anyhow::Result<u8> {
+    let stopped = Testnet::open(dir)?.down().await?;
+    note(&format!("{stopped} replicas stopped"));
+    Ok(0)
+}
+
+pub(crate) async fn kill(one: &One) -> anyhow::Result<u8> {
+    let mut testnet = Testnet::open(&one.at.dir)?;
+    testnet.kill(one.replica).await?;
+    done(&testnet, &format!("{} is dead", one.replica)).await
+}
+
+pub(crate) async fn pause(one: &One) -> anyhow::Result<u8> {
+    let mut testnet = Testnet::open(&one.at.dir)?;
+    testnet.pause(one.replica).await?;
+    done(&testnet, &format!("{} is paused", one.replica)).await
+}
+
+pub(crate) async fn resume(one: &One) -> anyhow::Result<u8> {
+    let mut testnet = Testnet::open(&one.at.dir)?;
+    testnet.resume(one.replica).await?;
+    done(&testnet, &format!("{} goes on", one.replica)).await
+}
+
+pub(crate) async fn restart(one: &One) -> anyhow::Result<u8> {
+    let mut testnet = Testnet::open(&one.at.dir)?;
+    testnet.restart(one.replica).await?;
+    done(&testnet, &format!("{} listens", one.replica)).await
+}
+
+pub(crate) async fn set_fault(
+    dir: &Path,
+    replica: ReplicaId,
+    strategy: &str,
+    allow_exceed_f: bool,
+) -> anyhow::Result<u8> {
+    let mut testnet = Testnet::open(dir)?;
+    testnet.set_fault(replica, strategy, allow_exceed_f).await?;
+    done(&testnet, &format!("{replica} is {strategy} from now on")).await
+}
+
+pub(crate) async fn clear_fault(one: &One) -> anyhow::Result<u8> {
+    let mut testnet = Testnet::open(&one.at.dir)?;
+    testnet.clear_fault(one.replica).await?;
+    done(&testnet, &format!("{} behaves from now on", one.replica)).await
+}
+
+/// Says what was done, and what it leaves of the fault budget.
+async fn done(testnet: &Testnet, what: &str) -> anyhow::Result<u8> {
+    note(&format!("{what}; {}", budget(&testnet.status(Roots::Spared).await?)));
+    Ok(0)
+}
+
+pub(crate) async fn list_faults(shown: &Shown) -> anyhow::Result<u8> {
+    let status = Testnet::open(&shown.at.dir)?.status(Roots::Spared).await?;
+    let followers = |name: &str| {
+        let following = status.replicas.iter().filter(|it| it.strategy.as_deref() == Some(name));
+        following.map(|it| it.replica.to_string()).collect::<Vec<_>>()
+    };
+    match shown.write {
+        Format::Json => {
+            let faults: Vec<_> = STRATEGIES
+                .iter()
+                .map(|it| serde_json::json!({ "strategy": it.name, "replicas": followers(it.name) }))
+                .collect();
+            let (used, tolerated) = (status.faults_in_use, status.faults_tolerated);
+            json(
+                &serde_json::json!({ "faults": faults, "faults_tolerated": tolerated, "faults_in_use": used }),
+            )?;
+        }
+        Format::Table => {
+            let mut rows =
+                table(["strategy", "followed by", "what it does, what defeats it, what to expect"]);
+            for it in STRATEGIES {
+                rows.add_row([it.name, &followers(it.name).join(" "), it.text]);
+            }
+            result(&format!("{rows}\n{}", budget(&status)))?;
+        }
+        Format::Simple => {
+            for it in STRATEGIES {
+                result(&format!("{}: {}", it.name, followers(it.name).join(" ")))?;
+            }
+            result(&budget(&status))?;
+        }
+    }
+    Ok(0)
+}
+
+pub(crate) async fn status(shown: &Shown) -> anyhow::Result<u8> {
+    let status = Testnet::open(&shown.at.dir)?.status(Roots::Asked).await?;
+    match shown.write {
+        Format::Json => json(&status)?,
+        Format::Table => {
+            let header = ["replica", "state", "view", "executed", "stable", "state root", "strategy"];
+            let mut rows = table(header);
+            for it in &status.replicas {
+                rows.add_row(cells(it));
+            }
+            result(&format!("{rows}\n{}", budget(&status)))?;
+        }
+        Format::Simple => print_simple(&status)?,
+    }
+    Ok(0)
+}
+
+fn print_simple(status: &ClusterStatus) -> std::io::Result<()> {
+    for it in &status.replicas {
+        result(&cells(it).join(" "))?;
+    }
+    result(&budget(status))
+}
+
+fn cells(it: &ReplicaStatus) -> [String; 7] {
+    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let state = match (it.alive, it.is_primary) {
+        (false, _) => "dead",
+        (true, None) => "no answer",
+        (true, Some(true)) => "primary",
+        (true, Some(false)) => "backup",
+    };
+    let root = match (&it.state_root, it.state_root_at) {
+        (Some(root), Some(at)) => format!("{} at {at}", &root[..root.len().min(12)]),
+        _ => "-".to_owned(),
+    };
+    [
+        it.replica.to_string(),
+        state.to_owned(),
+        number(it.view),
+        number(it.last_executed),
+        number(it.stable),
+        root,
+        it.strategy.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+pub(crate) async fn evidence(shown: &Shown) -> anyhow::Result<u8> {
+    let report = Testnet::open(&shown.at.dir)?.evidence().await?;
+    // Kinds are shown as in JSON.
+    let kind = |accusation: &pbft_messages::Accusation| {
+        Ok::<_, serde_json::Error>(
+            serde_json::to_value(accusation.kind)?.as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    match shown.write {
+        Format::Json => json(&report)?,
+        Format::Table => {
+            let mut rows = table(["accused", "contradicts itself in", "view", "sequence"]);
+            for it in &report.evidence {
+                let (view, sequence) = (it.view.to_string(), it.sequence.to_string());
+                rows.add_row([it.accused.to_string(), kind(it)?, view, sequence]);
+            }
+            result(&rows.to_string())?;
+        }
+        Format::Simple => {
+            for it in &report.evidence {
+                result(&format!("{} {} view {} sequence {}", it.accused, kind(it)?, it.view, it.sequence))?;
+            }
+            if report.evidence.is_empty() {
+                output::note("no evidence against anybody");
+            }
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,106 @@
+//! `pbft-testnet`: local clusters as real processes.
+
+mod arguments;
+mod commands;
+mod main_job;
+mod output;
+mod progress;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use tokio::signal::unix::{SignalKind, signal};
+
+use pbft_testnet::TestnetError;
+
+use arguments::{Arguments, Command, FaultCommand};
+
+/// What a command that was interrupted ends with.
+const INTERRUPTED: u8 = 5;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Printing fails only where nobody reads it. Help is no error; the rest is bad input.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(3) } else { ExitCode::SUCCESS };
+        }
+    };
+    // A replica is a process of its own kind: it has its own runtime, log and signals.
+    if let Some(Command::Replica(replica)) = arguments.command {
+        return pbft_testnet::replica_main(replica);
+    }
+    let level = match arguments.verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = run(arguments) => result,
+            result = interrupted() => result,
+        }
+    });
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => failed(&error),
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let Arguments { job, quiet, command, .. } = arguments;
+    let Some(command) = command else { return main_job::run(job, quiet).await };
+    match command {
+        Command::Up { at, n, durability } => commands::up(&at.dir, n, durability).await,
+        Command::Status(shown) => commands::status(&shown).await,
+        Command::Kill(one) => commands::kill(&one).await,
+        Command::Pause(one) => commands::pause(&one).await,
+        Command::Resume(one) => commands::resume(&one).await,
+        Command::Restart(one) => commands::restart(&one).await,
+        Command::Fault(FaultCommand::Set { replica, strategy, at, allow_exceed_f }) => {
+            commands::set_fault(&at.dir, replica, &strategy, allow_exceed_f).await
+        }
+        Command::Fault(FaultCommand::Clear(one)) => commands::clear_fault(&one).await,
+        Command::Fault(FaultCommand::List(shown)) => commands::list_faults(&shown).await,
+        Command::Evidence(shown) => commands::evidence(&shown).await,
+        Command::Events { at, follow } => tail::events(&at.dir, follow).await,
+        Command::Logs { one, follow } => tail::logs(&one, follow).await,
+        Command::Down(at) => commands::down(&at.dir).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "pbft-testnet", &mut std::io::stdout());
+            Ok(0)
+        }
+        // Taken care of before the runtime was made.
+        Command::Replica(_) => Ok(1),
+    }
+}
+
+/// Waits for Ctrl-C, or SIGTERM, which acts alike. What was under way is dropped then, and cleans up after itself.
+async fn interrupted() -> anyhow::Result<u8> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    output::note("interrupted");
+    Ok(INTERRUPTED)
+}
+
+/// One line that says what happened, and the exit code that fits.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // Whoever reads this program's output has stopped reading: that is no error of the program.
+    let broken = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    if error.downcast_ref::<std::io::Error>().is_some_and(broken) {
+        return ExitCode::SUCCESS;
+    }
+    output::note(&format!("error: {error:#}"));
+    ExitCode::from(error.downcast_ref::<TestnetError>().map_or(1, TestnetError::exit_code))
+}

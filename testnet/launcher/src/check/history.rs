@@ -1,0 +1,93 @@
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Entry, Observation, Operation};
+
+/// One operation of one client. Times are since any common start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Which of the clients.
+    pub client: usize,
+    /// What it asked.
+    pub operation: Operation,
+    /// When.
+    pub invoked: Duration,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Done(Done),
+    /// Nobody knows: it may have taken effect, or may yet do so.
+    Unknown,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// When it came.
+    pub returned: Duration,
+    /// The sequence of the operation's batch.
+    pub sequence: u64,
+    /// The store's revision after the operation.
+    pub revision: u64,
+    /// What it says.
+    pub observation: Observation,
+}
+
+/// What the store holds when all is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FinalState {
+    /// The revision.
+    pub revision: u64,
+    /// Every key, in order.
+    pub entries: Vec<(Bytes, Entry)>,
+}
+
+impl FinalState {
+    /// A key's entry.
+    #[must_use]
+    pub fn entry(&self, key: &[u8]) -> Option<&Entry> {
+        let found = self.entries.binary_search_by(|(other, _)| other[..].cmp(key));
+        found.ok().map(|index| &self.entries[index].1)
+    }
+}
+
+impl Recorded {
+    /// The answer, if there is one.
+    #[must_use]
+    pub fn done(&self) -> Option<&Done> {
+        match &self.outcome {
+            Outcome::Done(done) => Some(done),
+            Outcome::Unknown => None,
+        }
+    }
+
+    /// The answer, if it says that the operation changed something.
+    #[must_use]
+    pub fn change(&self) -> Option<&Done> {
+        self.done().filter(|done| done.observation.changed())
+    }
+}
+
+impl fmt::Display for Recorded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match &self.operation {
+            Operation::Put { .. } => "put",
+            Operation::Get { .. } => "get",
+            Operation::Delete { .. } => "delete",
+            Operation::Swap { .. } => "swap",
+            Operation::Increment { .. } => "increment",
+        };
+        write!(formatter, "{name} of {} by client {}", self.operation.key().escape_ascii(), self.client)?;
+        match self.done() {
+            Some(done) => write!(formatter, " (sequence {}, revision {})", done.sequence, done.revision),
+            None => write!(formatter, " (unanswered)"),
+        }
+    }
+}

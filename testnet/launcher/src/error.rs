@@ -1,0 +1,191 @@
+use std::io;
+use std::path::PathBuf;
+
+use pbft_messages::{InvalidConfiguration, ReplicaId};
+
+/// Why something could not be done with a testnet. Each text is one line that names the thing and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum TestnetError {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file of the testnet is not as it was written.
+    #[error("{} is damaged: {why}; stop its replicas by hand and start anew in another folder", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// There is no testnet in the folder.
+    #[error("no testnet in {}: start one with `pbft-testnet up -n 4 --dir {}`", folder.display(), folder.display())]
+    NoTestnet {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The folder holds something else.
+    #[error("{} is not empty and holds no testnet: name an empty folder, or one that does not exist", folder.display())]
+    ForeignFolder {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Replicas of the testnet are running.
+    #[error(
+        "the testnet in {} is already running ({running} of {n} replicas): stop it with `pbft-testnet down --dir {}`, or start single replicas with `restart`", folder.display(), folder.display()
+    )]
+    AlreadyRunning {
+        /// The folder.
+        folder: PathBuf,
+        /// How many replicas run.
+        running: usize,
+        /// How many there are.
+        n: usize,
+    },
+    /// The testnet has another size or setting than asked for.
+    #[error("the testnet in {} has {has}, not {asked}: leave the flag away, or choose another folder", folder.display())]
+    Different {
+        /// The folder.
+        folder: PathBuf,
+        /// What it has.
+        has: String,
+        /// What was asked for.
+        asked: String,
+    },
+    /// Another command is changing the testnet.
+    #[error("another command is at work on the testnet in {}: try again when it is done", folder.display())]
+    Busy {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The configuration is bad.
+    #[error("{}: {source}", path.display())]
+    Configuration {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: InvalidConfiguration,
+    },
+    /// What was asked for makes no cluster.
+    #[error(transparent)]
+    Impossible(#[from] InvalidConfiguration),
+    /// A key file is bad.
+    #[error(transparent)]
+    Key(#[from] pbft_crypto::key_file::KeyFileError),
+    /// A replica's store could not be made.
+    #[error(transparent)]
+    Store(#[from] pbft_node::StoreError),
+    /// The system has no randomness to make keys of.
+    #[error("no randomness for new keys: {0}")]
+    Randomness(String),
+    /// There is no replica of that name.
+    #[error("there is no {replica} in this testnet: its replicas are r0 to r{last}")]
+    UnknownReplica {
+        /// The name asked for.
+        replica: ReplicaId,
+        /// The last replica's index.
+        last: usize,
+    },
+    /// The replica does not run.
+    #[error("{replica} is not running: start it with `pbft-testnet restart {replica} --dir {}`", folder.display())]
+    NotRunning {
+        /// The replica.
+        replica: ReplicaId,
+        /// The testnet's folder.
+        folder: PathBuf,
+    },
+    /// The replica is paused.
+    #[error("{replica} is paused: let it go on with `pbft-testnet resume {replica} --dir {}`", folder.display())]
+    Paused {
+        /// The replica.
+        replica: ReplicaId,
+        /// The testnet's folder.
+        folder: PathBuf,
+    },
+    /// A replica's process could not be started, or ended before it served.
+    #[error("{replica} did not start: {why}; its log is {}", log.display())]
+    DidNotStart {
+        /// The replica.
+        replica: ReplicaId,
+        /// The last line of its log, or what the system said.
+        why: String,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A replica's process could not be signalled.
+    #[error("{replica} (process {pid}): {source}")]
+    Signal {
+        /// The replica.
+        replica: ReplicaId,
+        /// Its process.
+        pid: u32,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The replica runs and does not answer.
+    #[error("{replica} does not answer: {why}")]
+    NoAnswer {
+        /// The replica.
+        replica: ReplicaId,
+        /// What happened.
+        why: String,
+    },
+    /// The replica refused a command.
+    #[error("{replica}: {why}")]
+    Refused {
+        /// The replica.
+        replica: ReplicaId,
+        /// What it said.
+        why: String,
+    },
+    /// One fault more than the cluster tolerates.
+    #[error(
+        "{used} of f = {tolerated} faults are in use: with one more, nothing is promised, neither progress nor agreement; --allow-exceed-f does it all the same"
+    )]
+    ExceedsTolerance {
+        /// How many faults are in use.
+        used: usize,
+        /// How many are tolerated.
+        tolerated: usize,
+    },
+    /// No such strategy.
+    #[error(transparent)]
+    UnknownStrategy(#[from] pbft_byzantine::UnknownStrategy),
+    /// The replicas run and a client gets nothing done.
+    #[error("the replicas run, and the cluster does not serve: {0}; their logs are beside their keys")]
+    NoService(String),
+}
+
+impl TestnetError {
+    /// The exit code of a command that ends with this error: 2 for what cannot be reached, 3 for bad input, 5 for an
+    /// unhealthy cluster, 1 for the rest.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotRunning { .. } | Self::NoAnswer { .. } | Self::Paused { .. } => 2,
+            Self::NoTestnet { .. }
+            | Self::ForeignFolder { .. }
+            | Self::Different { .. }
+            | Self::Configuration { .. }
+            | Self::Impossible(_)
+            | Self::Key(_)
+            | Self::UnknownReplica { .. }
+            | Self::ExceedsTolerance { .. }
+            | Self::UnknownStrategy(_) => 3,
+            Self::NoService(_) => 5,
+            Self::File { .. }
+            | Self::Damaged { .. }
+            | Self::Store(_)
+            | Self::AlreadyRunning { .. }
+            | Self::Busy { .. }
+            | Self::Randomness(_)
+            | Self::DidNotStart { .. }
+            | Self::Signal { .. }
+            | Self::Refused { .. } => 1,
+        }
+    }
+}

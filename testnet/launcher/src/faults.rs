@@ -1,0 +1,132 @@
+//! Doing harm to a running testnet, and undoing it.
+
+use pbft_byzantine::{STRATEGIES, UnknownStrategy};
+use pbft_messages::ReplicaId;
+
+use crate::launch::serves;
+use crate::process::{Condition, ProcessId, Signal};
+use crate::state::Lock;
+use crate::testnet::KILL_PATIENCE;
+use crate::{Roots, Testnet, TestnetError};
+
+impl Testnet {
+    /// Ends a replica's process with SIGKILL; returns when it has ended.
+    ///
+    /// # Errors
+    /// [`TestnetError`], among others if it is not running.
+    pub async fn kill(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        let mut state = self.state()?;
+        let (process, _) = self.running(replica)?;
+        self.end(replica, process).await?;
+        state.replicas[replica.index()] = None;
+        state.write(self.folder())
+    }
+
+    /// Ends every replica that runs with SIGKILL, all at once.
+    ///
+    /// # Errors
+    /// [`TestnetError`]
+    pub async fn kill_everything(&mut self) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        self.kill_all().await?;
+        let mut state = self.state()?;
+        state.replicas.fill(None);
+        state.write(self.folder())
+    }
+
+    /// Stops a replica's process where it is (SIGSTOP); it keeps its memory and its sockets.
+    ///
+    /// # Errors
+    /// [`TestnetError`], among others if it is not running.
+    pub async fn pause(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        let (process, _) = self.running(replica)?;
+        self.signal(replica, process, Signal::STOP).map(drop)
+    }
+
+    /// Lets a paused replica go on (SIGCONT); does nothing to one that is not paused.
+    ///
+    /// # Errors
+    /// [`TestnetError`], among others if it is not running.
+    pub async fn resume(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        let (process, _) = self.running(replica)?;
+        self.signal(replica, process, Signal::CONT).map(drop)
+    }
+
+    /// Starts a replica from its disk, after killing it if it runs; returns when it listens, without waiting for a
+    /// quorum. It starts honest: a strategy lives in the process that was told it.
+    ///
+    /// # Errors
+    /// [`TestnetError`]
+    pub async fn restart(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        self.known(replica)?;
+        let mut state = self.state()?;
+        if let Some((process, _)) = state.living(replica) {
+            self.end(replica, process).await?;
+        }
+        let process = self.start(replica, &mut state)?;
+        serves(self.folder(), replica, process).await
+    }
+
+    /// Makes a running replica misbehave, from its next effects on.
+    ///
+    /// # Errors
+    /// [`TestnetError`]: among others if that exceeds the faults that the cluster tolerates, unless `allow_exceed_f`.
+    pub async fn set_fault(
+        &mut self,
+        replica: ReplicaId,
+        strategy: &str,
+        allow_exceed_f: bool,
+    ) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        if !STRATEGIES.iter().any(|known| known.name == strategy) {
+            return Err(UnknownStrategy(strategy.to_owned()).into());
+        }
+        self.answering(replica)?;
+        let status = self.status(Roots::Spared).await?;
+        let counts_already = status.of(replica).is_some_and(|status| status.is_faulty());
+        let (used, tolerated) = (status.faults_in_use, status.faults_tolerated);
+        if !counts_already && used >= tolerated && !allow_exceed_f {
+            return Err(TestnetError::ExceedsTolerance { used, tolerated });
+        }
+        self.control(replica).set_strategy(Some(strategy)).await
+    }
+
+    /// Lets a replica behave again, from its next effects on. What it said before cannot be unsaid.
+    ///
+    /// # Errors
+    /// [`TestnetError`]
+    pub async fn clear_fault(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        self.answering(replica)?;
+        self.control(replica).set_strategy(None).await
+    }
+
+    /// The process of a replica that has not ended.
+    fn running(&self, replica: ReplicaId) -> Result<(ProcessId, Condition), TestnetError> {
+        let living = self.state()?.living(self.known(replica)?);
+        living.ok_or_else(|| TestnetError::NotRunning { replica, folder: self.folder().path().to_owned() })
+    }
+
+    /// An error, unless a replica can answer.
+    fn answering(&self, replica: ReplicaId) -> Result<(), TestnetError> {
+        match self.running(replica)?.1 {
+            Condition::Paused => {
+                Err(TestnetError::Paused { replica, folder: self.folder().path().to_owned() })
+            }
+            Condition::Running | Condition::Dead => Ok(()),
+        }
+    }
+
+    async fn end(&mut self, replica: ReplicaId, process: ProcessId) -> Result<(), TestnetError> {
+        self.signal(replica, process, Signal::KILL)?;
+        if self.wait(replica, process, KILL_PATIENCE).await {
+            return Ok(());
+        }
+        let source = std::io::Error::other("it does not end although it was killed");
+        Err(TestnetError::Signal { replica, pid: process.pid, source })
+    }
+}

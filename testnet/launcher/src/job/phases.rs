@@ -1,0 +1,165 @@
+//! The job's acts, one after the other, with what is measured in each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::report::{CrashPhase, LiePhase, LoadPhase, RestartPhase, TrafficPhase};
+use super::{Job, PATIENCE, Progress};
+use crate::traffic::{Meter, Traffic};
+use crate::{Roots, Testnet, TestnetError};
+
+/// How many answers after a fault show that service goes on.
+const RESUMED: usize = 50;
+
+/// What the acts share.
+pub(super) struct Scene<'a> {
+    pub(super) job: &'a Job,
+    pub(super) testnet: &'a mut Testnet,
+    pub(super) meter: Arc<Meter>,
+    pub(super) progress: &'a dyn Progress,
+    /// What went wrong.
+    pub(super) reasons: &'a mut Vec<String>,
+}
+
+impl Scene<'_> {
+    pub(super) async fn load(&mut self, traffic: &mut Traffic) -> LoadPhase {
+        let records = self.job.plan.records;
+        self.progress.step(&format!("loading {records} records"));
+        let started = Instant::now();
+        traffic.load_records().await;
+        LoadPhase { records, seconds: started.elapsed().as_secs_f64() }
+    }
+
+    pub(super) async fn steady(&mut self) -> TrafficPhase {
+        let plan = &self.job.plan;
+        let (sessions, depth) = (plan.sessions, plan.depth);
+        self.progress.step(&format!("mixed traffic of {sessions} sessions"));
+        let from = self.meter.now();
+        self.calm().await;
+        let to = self.meter.now();
+        let per_second = self.meter.rate(from, to);
+        if per_second == 0.0 {
+            self.reasons.push("nothing was acknowledged under plain load".into());
+        }
+        TrafficPhase { sessions, depth, seconds: (to - from).as_secs_f64(), per_second }
+    }
+
+    /// Lets traffic flow undisturbed.
+    pub(super) async fn calm(&self) {
+        tokio::time::sleep(self.job.calm).await;
+    }
+
+    /// Kills the primary under load.
+    pub(super) async fn crash(&mut self) -> Result<Option<CrashPhase>, TestnetError> {
+        let Some((replica, view_before)) = self.primary().await? else { return Ok(None) };
+        self.progress.step(&format!("kill -9 of {replica}, the primary, under load"));
+        let from = self.meter.now();
+        self.testnet.kill(replica).await?;
+        let left = self
+            .testnet
+            .status_when(PATIENCE, Roots::Spared, |status| status.view() > Some(view_before))
+            .await?;
+        let view_after = left.as_ref().ok().and_then(|status| status.view());
+        let new_primary = left.as_ref().ok().and_then(|status| status.primary());
+        if view_after.is_none() {
+            self.reasons.push(format!("no view change within {} s of {replica}'s death", PATIENCE.as_secs()));
+        }
+        let pause = self.service_resumes(from, "the primary's death").await;
+        if let (Some(pause), Some(primary)) = (pause, new_primary) {
+            self.progress.step(&format!("service paused {:.2} s; {primary} leads now", pause.as_secs_f64()));
+        }
+        self.calm().await;
+        let paused_seconds = pause.map(|pause| pause.as_secs_f64());
+        Ok(Some(CrashPhase { replica, view_before, view_after, new_primary, paused_seconds }))
+    }
+
+    /// Starts the killed replica again, and lets it catch up.
+    pub(super) async fn restart(
+        &mut self,
+        crash: Option<&CrashPhase>,
+    ) -> Result<Option<RestartPhase>, TestnetError> {
+        let Some(CrashPhase { replica, .. }) = crash else { return Ok(None) };
+        let replica = *replica;
+        self.progress.step(&format!("starting {replica} again from its disk"));
+        let started = Instant::now();
+        self.testnet.restart(replica).await?;
+        let listens_seconds = started.elapsed().as_secs_f64();
+        let status = self.testnet.status(Roots::Spared).await?;
+        let others = status.correct().filter(|status| status.replica != replica);
+        let behind_until = others.filter_map(|status| status.last_executed).max().unwrap_or(0);
+        let caught_up = self.testnet.status_when(PATIENCE, Roots::Spared, |status| {
+            status.of(replica).is_some_and(|status| status.last_executed >= Some(behind_until))
+        });
+        let caught_up_seconds = caught_up.await?.is_ok().then(|| started.elapsed().as_secs_f64());
+        match caught_up_seconds {
+            Some(seconds) => self.progress.step(&format!("{replica} caught up in {seconds:.2} s")),
+            None => self.reasons.push(format!("{replica} did not catch up within {} s", PATIENCE.as_secs())),
+        }
+        Ok(Some(RestartPhase { replica, listens_seconds, behind_until, caught_up_seconds }))
+    }
+
+    /// Makes the primary lie under load.
+    pub(super) async fn lie(&mut self) -> Result<Option<LiePhase>, TestnetError> {
+        let Some((replica, view_before)) = self.primary().await? else { return Ok(None) };
+        self.progress.step(&format!("{replica}, the primary, tells one half this and the other half that"));
+        let from = self.meter.now();
+        let started = Instant::now();
+        self.testnet.set_fault(replica, "equivocate", false).await?;
+        let mut evidence = Vec::new();
+        let mut attempts = tokio::time::interval(Duration::from_millis(20));
+        while evidence.is_empty() && started.elapsed() < PATIENCE {
+            attempts.tick().await;
+            evidence = self.testnet.evidence().await?.evidence;
+        }
+        let found_seconds = (!evidence.is_empty()).then(|| started.elapsed().as_secs_f64());
+        if found_seconds.is_none() {
+            self.reasons.push(format!("no evidence against {replica} within {} s", PATIENCE.as_secs()));
+        }
+        let left = self
+            .testnet
+            .status_when(PATIENCE, Roots::Spared, |status| status.view() > Some(view_before))
+            .await?;
+        let view_after = left.as_ref().ok().and_then(|status| status.view());
+        let new_primary = left.as_ref().ok().and_then(|status| status.primary());
+        if view_after.is_none() {
+            self.reasons.push(format!("the lying primary {replica} was not replaced"));
+        }
+        let pause = self.service_resumes(from, "the primary's lie").await;
+        if let (Some(found), Some(primary)) = (found_seconds, new_primary) {
+            self.progress.step(&format!("proof against {replica} after {found:.2} s; {primary} leads now"));
+        }
+        Ok(Some(LiePhase {
+            replica,
+            strategy: "equivocate".into(),
+            view_before,
+            view_after,
+            new_primary,
+            found_seconds,
+            paused_seconds: pause.map(|pause| pause.as_secs_f64()),
+        }))
+    }
+
+    /// Who leads, once the replicas agree on it.
+    async fn primary(&mut self) -> Result<Option<(pbft_messages::ReplicaId, u64)>, TestnetError> {
+        let agreed = |status: &crate::ClusterStatus| {
+            status.primary().and_then(|it| status.of(it)).is_some_and(|it| it.is_primary == Some(true))
+        };
+        let status = self.testnet.status_when(PATIENCE, Roots::Spared, agreed).await?;
+        let found = status.ok().and_then(|status| Some((status.primary()?, status.view()?)));
+        if found.is_none() {
+            self.reasons.push("the replicas do not agree who leads".into());
+        }
+        Ok(found)
+    }
+
+    /// Waits until answers flow again; how long the longest time without one was since `from`.
+    async fn service_resumes(&mut self, from: Duration, after: &str) -> Option<Duration> {
+        let resumed = self.meter.reached(self.meter.answered() + RESUMED, PATIENCE).await;
+        if !resumed {
+            self.reasons.push(format!("service did not resume within {} s of {after}", PATIENCE.as_secs()));
+        }
+        resumed.then(|| self.meter.longest_gap(from).length)
+    }
+}

@@ -1,0 +1,215 @@
+//! What came of a job, for programs: `report.json`.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use pbft_messages::{Accusation, ReplicaId};
+
+use super::Job;
+use super::checks::Judgement;
+use crate::check::{Outcome, Recorded};
+use crate::{ClusterStatus, Durability, Testnet};
+
+/// Everything that is known at the end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether all was as it must be.
+    pub verdict: Verdict,
+    /// What was not, each a sentence.
+    pub reasons: Vec<String>,
+    /// How many replicas there were.
+    pub replicas: usize,
+    /// f: how many faulty ones do no harm.
+    pub faults_tolerated: usize,
+    /// The replicas' durability.
+    pub durability: Durability,
+    /// The view timeout, in milliseconds.
+    pub view_timeout_ms: u64,
+    /// The seed of the load's choices.
+    pub seed: u64,
+    /// This program's version.
+    pub version: String,
+    /// The source revision that it was built from, or `unknown`.
+    pub revision: String,
+    /// The processor, and how many of it.
+    pub processor: String,
+    /// What was done, with what was measured.
+    pub phases: Phases,
+    /// How many operations were answered.
+    pub operations: usize,
+    /// How many were never answered.
+    pub unanswered: usize,
+    /// What was checked.
+    pub checks: Vec<Check>,
+    /// The evidence, as the checks found it.
+    pub evidence: Vec<Accusation>,
+    /// Where the replicas stood at the end.
+    pub status: ClusterStatus,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All was as it must be.
+    Pass,
+    /// Something was not.
+    Fail,
+}
+
+/// What was done. A phase that was not reached is absent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Phases {
+    /// Starting the cluster.
+    pub start: StartPhase,
+    /// Loading records.
+    pub load: LoadPhase,
+    /// Undisturbed traffic.
+    pub steady: TrafficPhase,
+    /// The primary's death.
+    pub crash: Option<CrashPhase>,
+    /// Its return.
+    pub restart: Option<RestartPhase>,
+    /// The primary's lie.
+    pub lie: Option<LiePhase>,
+}
+
+/// Starting the cluster.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct StartPhase {
+    /// Until a client was answered.
+    pub seconds: f64,
+}
+
+/// Loading records.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct LoadPhase {
+    /// How many.
+    pub records: usize,
+    /// Until all were acknowledged.
+    pub seconds: f64,
+}
+
+/// Undisturbed traffic.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct TrafficPhase {
+    /// How many sessions.
+    pub sessions: usize,
+    /// How many operations each has under way: a closed loop.
+    pub depth: usize,
+    /// For how long it was measured.
+    pub seconds: f64,
+    /// Answers a second.
+    pub per_second: f64,
+}
+
+/// The primary's death.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CrashPhase {
+    /// Who died.
+    pub replica: ReplicaId,
+    /// The view it led.
+    pub view_before: u64,
+    /// The view after.
+    pub view_after: Option<u64>,
+    /// Who led then.
+    pub new_primary: Option<ReplicaId>,
+    /// The longest time without an answer around its death; absent if service did not resume.
+    pub paused_seconds: Option<f64>,
+}
+
+/// The dead replica's return.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RestartPhase {
+    /// Who.
+    pub replica: ReplicaId,
+    /// Until it listened.
+    pub listens_seconds: f64,
+    /// How far the others had executed then.
+    pub behind_until: u64,
+    /// From its start until it had executed as much; absent if it never did.
+    pub caught_up_seconds: Option<f64>,
+}
+
+/// The primary's lie.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LiePhase {
+    /// Who lied.
+    pub replica: ReplicaId,
+    /// How.
+    pub strategy: String,
+    /// The view it led.
+    pub view_before: u64,
+    /// The view after.
+    pub view_after: Option<u64>,
+    /// Who led then.
+    pub new_primary: Option<ReplicaId>,
+    /// Until evidence was there; absent if there was none.
+    pub found_seconds: Option<f64>,
+    /// The longest time without an answer; absent if service did not resume.
+    pub paused_seconds: Option<f64>,
+}
+
+/// One thing that must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// Whether it does.
+    pub passed: bool,
+    /// What was found.
+    pub detail: String,
+}
+
+impl Check {
+    pub(super) fn passed(name: &str, detail: String) -> Self {
+        Self { name: name.to_owned(), passed: true, detail }
+    }
+
+    pub(super) fn failed(name: &str, detail: String) -> Self {
+        Self { name: name.to_owned(), passed: false, detail }
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        job: &Job,
+        testnet: &Testnet,
+        phases: Phases,
+        judgement: Judgement,
+        history: &[Recorded],
+        reasons: Vec<String>,
+    ) -> Self {
+        let configuration = testnet.configuration();
+        let Judgement { checks, evidence, status } = judgement;
+        let unanswered = history.iter().filter(|recorded| recorded.outcome == Outcome::Unknown).count();
+        Self {
+            verdict: if reasons.is_empty() { Verdict::Pass } else { Verdict::Fail },
+            reasons,
+            replicas: configuration.n(),
+            faults_tolerated: configuration.f(),
+            durability: job.durability,
+            view_timeout_ms: configuration.parameters().view_timeout.as_millis() as u64,
+            seed: job.plan.seed,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: env!("PBFT_REVISION").to_owned(),
+            processor: processor(),
+            phases,
+            operations: history.len() - unanswered,
+            unanswered,
+            checks,
+            evidence,
+            status,
+        }
+    }
+}
+
+/// The processor's name as the kernel tells it, and how many may be used.
+fn processor() -> String {
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let name = name.map_or("unknown processor", |(_, name)| name.trim());
+    format!("{count} × {name}")
+}

@@ -1,0 +1,124 @@
+//! `testnet.json`: which processes make up a testnet, for commands that come later.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use pbft_messages::ReplicaId;
+
+use crate::process::{Condition, ProcessId};
+use crate::{Durability, Folder, TestnetError};
+
+/// The file's format; another one is refused rather than misread.
+const FORMAT: u32 = 1;
+
+/// How long a command waits for another one that changes the same testnet.
+const LOCK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    format: u32,
+    /// The setting that replicas are started with.
+    pub(crate) durability: Durability,
+    /// Each replica's last process; `None` if it was never started, or was killed by a command.
+    pub(crate) replicas: Vec<Option<ProcessId>>,
+}
+
+impl State {
+    pub(crate) fn new(n: usize, durability: Durability) -> Self {
+        Self { format: FORMAT, durability, replicas: vec![None; n] }
+    }
+
+    /// Reads the file; `None` if there is none.
+    pub(crate) fn read(folder: &Folder) -> Result<Option<Self>, TestnetError> {
+        let path = folder.state_file();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(TestnetError::File { path, source }),
+        };
+        let damaged = |why: String| TestnetError::Damaged { path: path.clone(), why };
+        let state: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        if state.format != FORMAT {
+            return Err(damaged(format!("its format is {}, and this program writes {FORMAT}", state.format)));
+        }
+        Ok(Some(state))
+    }
+
+    /// Writes the file, whole or not at all.
+    pub(crate) fn write(&self, folder: &Folder) -> Result<(), TestnetError> {
+        let path = folder.state_file();
+        let new = path.with_extension("json.new");
+        let text = serde_json::to_string_pretty(self).map_err(io::Error::from);
+        let written = text.and_then(|text| {
+            let mut file = File::create(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        });
+        written.map_err(|source| TestnetError::File { path, source })
+    }
+
+    /// A replica's process, if it has not ended.
+    pub(crate) fn living(&self, replica: ReplicaId) -> Option<(ProcessId, Condition)> {
+        let process = (*self.replicas.get(replica.index())?)?;
+        Some((process, process.condition())).filter(|(_, condition)| *condition != Condition::Dead)
+    }
+}
+
+/// The right to change a testnet; ends when it is dropped, or with the process.
+pub(crate) struct Lock(File);
+
+impl Lock {
+    pub(crate) async fn take(folder: &Folder) -> Result<Self, TestnetError> {
+        let path = folder.lock_file();
+        let failed = |source| TestnetError::File { path: path.clone(), source };
+        let file = File::create(&path).map_err(failed)?;
+        let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
+        let mut attempts = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            // The system tells nobody when a lock is given up, so this asks again and again.
+            attempts.tick().await;
+            match file.try_lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+                Err(TryLockError::WouldBlock) if tokio::time::Instant::now() > deadline => {
+                    return Err(TestnetError::Busy { folder: folder.path().to_owned() });
+                }
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file gives the lock up as well, so a failure here is of no consequence.
+        let _ = self.0.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_comes_back_and_a_foreign_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::at(folder.path()).unwrap();
+        fs::create_dir_all(folder.path()).unwrap();
+        assert_eq!(State::read(&folder).unwrap(), None);
+        let mut state = State::new(4, Durability::Memory);
+        state.replicas[1] = ProcessId::of(std::process::id());
+        state.write(&folder).unwrap();
+        assert_eq!(State::read(&folder).unwrap(), Some(state.clone()));
+        assert!(state.living(ReplicaId(1)).is_some());
+        assert!(state.living(ReplicaId(0)).is_none() && state.living(ReplicaId(9)).is_none());
+        fs::write(folder.state_file(), "{\"format\":7}").unwrap();
+        assert!(matches!(State::read(&folder), Err(TestnetError::Damaged { .. })));
+    }
+}

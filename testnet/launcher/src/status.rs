@@ -1,0 +1,236 @@
+//! Where every replica of a testnet stands.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use pbft_messages::ReplicaId;
+
+use crate::control::Control;
+use crate::process::Condition;
+use crate::{Testnet, TestnetError};
+
+/// A whole testnet's standing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Each replica's.
+    pub replicas: Vec<ReplicaStatus>,
+    /// f: how many faulty replicas do no harm.
+    pub faults_tolerated: usize,
+    /// How many are dead, paused, without an answer, or told to misbehave.
+    pub faults_in_use: usize,
+}
+
+/// One replica's standing, as it says itself. What it did not say is `None`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// Which.
+    pub replica: ReplicaId,
+    /// Whether its process exists; a paused one's does.
+    pub alive: bool,
+    /// The last view it entered.
+    pub view: Option<u64>,
+    /// Whether it is that view's primary.
+    pub is_primary: Option<bool>,
+    /// The last sequence it executed.
+    pub last_executed: Option<u64>,
+    /// Its last stable checkpoint.
+    pub stable: Option<u64>,
+    /// The Merkle root of its executed state, in hexadecimal digits.
+    pub state_root: Option<String>,
+    /// After which sequence the state has that root.
+    pub state_root_at: Option<u64>,
+    /// The malicious strategy that it was told to follow.
+    pub strategy: Option<String>,
+}
+
+/// Whether replicas compute the roots of their states, which takes a moment for a large one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// They do.
+    Asked,
+    /// They don't; the roots are `None`.
+    Spared,
+}
+
+impl ReplicaStatus {
+    fn silent(replica: ReplicaId, alive: bool) -> Self {
+        Self {
+            replica,
+            alive,
+            view: None,
+            is_primary: None,
+            last_executed: None,
+            stable: None,
+            state_root: None,
+            state_root_at: None,
+            strategy: None,
+        }
+    }
+
+    /// Whether the replica counts against f.
+    #[must_use]
+    pub fn is_faulty(&self) -> bool {
+        self.view.is_none() || self.strategy.is_some()
+    }
+}
+
+impl ClusterStatus {
+    /// The primary, as most replicas that answer see it; `None` while they disagree about the view.
+    #[must_use]
+    pub fn primary(&self) -> Option<ReplicaId> {
+        let view = self.view()?;
+        let n = self.replicas.len() as u64;
+        self.replicas.get((view % n) as usize).map(|status| status.replica)
+    }
+
+    /// The view that more than half of the correct replicas are in.
+    #[must_use]
+    pub fn view(&self) -> Option<u64> {
+        let views: Vec<_> = self.correct().filter_map(|status| status.view).collect();
+        let most =
+            views.iter().copied().max_by_key(|view| views.iter().filter(|other| *other == view).count())?;
+        (views.iter().filter(|view| **view == most).count() * 2 > views.len()).then_some(most)
+    }
+
+    /// The replicas that answer and were not told to misbehave.
+    pub fn correct(&self) -> impl Iterator<Item = &ReplicaStatus> {
+        self.replicas.iter().filter(|status| !status.is_faulty())
+    }
+
+    /// One replica's standing.
+    #[must_use]
+    pub fn of(&self, replica: ReplicaId) -> Option<&ReplicaStatus> {
+        self.replicas.get(replica.index())
+    }
+
+    /// The state root of all correct replicas, and after which sequence, if they all have the same.
+    #[must_use]
+    pub fn common_root(&self) -> Option<(u64, String)> {
+        let mut roots = self.correct().map(|status| (status.state_root_at, status.state_root.as_deref()));
+        let (Some(sequence), Some(root)) = roots.next()? else { return None };
+        roots.all(|other| other == (Some(sequence), Some(root))).then(|| (sequence, root.to_owned()))
+    }
+}
+
+async fn ask(
+    control: Control,
+    replica: ReplicaId,
+    condition: Option<Condition>,
+    roots: Roots,
+) -> ReplicaStatus {
+    match condition {
+        None | Some(Condition::Dead) => return ReplicaStatus::silent(replica, false),
+        // It would not answer, so there is no use in waiting.
+        Some(Condition::Paused) => return ReplicaStatus::silent(replica, true),
+        Some(Condition::Running) => {}
+    }
+    match control.status(roots == Roots::Asked).await {
+        Ok(status) => ReplicaStatus {
+            replica,
+            alive: true,
+            view: Some(status.view.0),
+            is_primary: Some(status.is_primary),
+            last_executed: Some(status.last_executed.0),
+            stable: Some(status.stable.0),
+            state_root: status.state_root.map(|root| hex::encode(root.as_bytes())),
+            state_root_at: status.state_root_at.map(|sequence| sequence.0),
+            strategy: status.strategy,
+        },
+        Err(_) => ReplicaStatus::silent(replica, true),
+    }
+}
+
+impl Testnet {
+    /// Where every replica stands. All are asked at once, and none is waited for longer than a few seconds; one that
+    /// does not answer is no error.
+    ///
+    /// # Errors
+    /// [`TestnetError`], only if the testnet's own files cannot be read.
+    pub async fn status(&self, roots: Roots) -> Result<ClusterStatus, TestnetError> {
+        let state = self.state()?;
+        let asked: Vec<_> = self
+            .configuration()
+            .replicas()
+            .map(|replica| {
+                let condition = state.living(replica).map(|(_, condition)| condition);
+                (replica, tokio::spawn(ask(self.control(replica), replica, condition, roots)))
+            })
+            .collect();
+        let mut replicas = Vec::with_capacity(asked.len());
+        for (replica, answer) in asked {
+            // The task does not panic, and is not aborted before the runtime ends.
+            replicas.push(answer.await.unwrap_or_else(|_| ReplicaStatus::silent(replica, true)));
+        }
+        let faults_in_use = replicas.iter().filter(|status| status.is_faulty()).count();
+        Ok(ClusterStatus { faults_tolerated: self.configuration().f(), faults_in_use, replicas })
+    }
+
+    /// Asks for the status until it satisfies `holds`, or `patience` is over; the last status then comes as the
+    /// error.
+    ///
+    /// # Errors
+    /// The outer one as [`Testnet::status`].
+    pub async fn status_when(
+        &self,
+        patience: Duration,
+        roots: Roots,
+        mut holds: impl FnMut(&ClusterStatus) -> bool,
+    ) -> Result<Result<ClusterStatus, ClusterStatus>, TestnetError> {
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut attempts = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            attempts.tick().await;
+            let status = self.status(roots).await?;
+            if holds(&status) {
+                return Ok(Ok(status));
+            }
+            if tokio::time::Instant::now() > deadline {
+                return Ok(Err(status));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(views: &[Option<u64>]) -> ClusterStatus {
+        let replicas = views.iter().enumerate().map(|(index, view)| {
+            let silent = ReplicaStatus::silent(ReplicaId(index as u16), true);
+            ReplicaStatus { view: *view, state_root: Some("aa".into()), state_root_at: Some(7), ..silent }
+        });
+        ClusterStatus { replicas: replicas.collect(), faults_tolerated: 1, faults_in_use: 0 }
+    }
+
+    #[test]
+    fn the_primary_is_known_when_most_agree_on_the_view() {
+        assert_eq!(status(&[Some(5), Some(5), None, Some(5)]).primary(), Some(ReplicaId(1)));
+        assert_eq!(status(&[Some(5), Some(5), None, Some(6)]).primary(), Some(ReplicaId(1)));
+        assert_eq!(status(&[Some(5), Some(6), None, None]).primary(), None);
+        assert_eq!(status(&[None; 4]).primary(), None);
+    }
+
+    #[test]
+    fn a_common_root_is_that_of_all_correct_replicas() {
+        let mut all = status(&[Some(1), Some(1), Some(1), Some(1)]);
+        assert_eq!(all.common_root(), Some((7, "aa".into())));
+        all.replicas[2].state_root = Some("bb".into());
+        assert_eq!(all.common_root(), None);
+        all.replicas[2].strategy = Some("equivocate".into());
+        assert_eq!(all.common_root(), Some((7, "aa".into())));
+        all.replicas[1].state_root_at = Some(8);
+        assert_eq!(all.common_root(), None);
+    }
+
+    #[test]
+    fn the_json_is_as_scripts_expect_it() {
+        let text = serde_json::to_string(&ReplicaStatus::silent(ReplicaId(2), false)).unwrap();
+        assert_eq!(
+            text,
+            "{\"replica\":\"r2\",\"alive\":false,\"view\":null,\"is_primary\":null,\"last_executed\":null,\
+             \"stable\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
+        );
+    }
+}

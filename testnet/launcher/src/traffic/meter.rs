@@ -1,0 +1,142 @@
+//! When answers came: for the live line, and to see how long service paused.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+/// Counts what is acknowledged, and when. Times are since the meter was made.
+#[derive(Debug)]
+pub struct Meter {
+    start: Instant,
+    answers: Mutex<Vec<Duration>>,
+    failures: Mutex<Vec<String>>,
+    count: watch::Sender<usize>,
+    deadline: watch::Sender<Option<Instant>>,
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            answers: Mutex::default(),
+            failures: Mutex::default(),
+            count: watch::channel(0).0,
+            deadline: watch::channel(None).0,
+        }
+    }
+}
+
+/// A time without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// When the last answer before it came.
+    pub from: Duration,
+    /// How long it was.
+    pub length: Duration,
+}
+
+impl Meter {
+    /// The time since the meter was made.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// How many operations were answered.
+    #[must_use]
+    pub fn answered(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    /// Waits until so many operations were answered since the meter was made; whether they were before `patience`
+    /// was over.
+    pub async fn reached(&self, count: usize, patience: Duration) -> bool {
+        let mut counted = self.count.subscribe();
+        // The sender lives in `self`, so waiting ends by reaching the count or by the time-out.
+        let reached = counted.wait_for(|answered| *answered >= count);
+        matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
+    }
+
+    /// Answers a second, over the time from `from` to `to`.
+    #[must_use]
+    pub fn rate(&self, from: Duration, to: Duration) -> f64 {
+        let answers = locked(&self.answers);
+        let count = answers.iter().filter(|at| (from..to).contains(at)).count();
+        count as f64 / to.saturating_sub(from).as_secs_f64().max(1e-9)
+    }
+
+    /// The longest time without an answer that touches the span from `from` to now.
+    #[must_use]
+    pub fn longest_gap(&self, from: Duration) -> Gap {
+        let mut answers = locked(&self.answers).clone();
+        answers.sort();
+        let ends = answers.iter().copied().chain([self.now()]);
+        let starts = [Duration::ZERO].into_iter().chain(answers.iter().copied());
+        let gaps = starts.zip(ends).filter(|(_, end)| *end > from);
+        let gaps = gaps.map(|(start, end)| Gap { from: start, length: end.saturating_sub(start) });
+        gaps.max_by_key(|gap| gap.length).unwrap_or(Gap { from, length: Duration::ZERO })
+    }
+
+    /// The first thing that a client was told went wrong, if any, and how many there were.
+    #[must_use]
+    pub fn failures(&self) -> (usize, Option<String>) {
+        let failures = locked(&self.failures);
+        (failures.len(), failures.first().cloned())
+    }
+
+    pub(super) fn answer(&self, at: Duration) {
+        locked(&self.answers).push(at);
+        self.count.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn failure(&self, why: String) {
+        locked(&self.failures).push(why);
+    }
+
+    /// From now on nobody waits longer than `patience` for an answer.
+    pub(super) fn hurry(&self, patience: Duration) {
+        self.deadline.send_replace(Some(Instant::now() + patience));
+    }
+
+    /// Waits until patience is over, which it never is before [`Meter::hurry`].
+    pub(super) async fn out_of_patience(&self) {
+        let mut deadline = self.deadline.subscribe();
+        let at = match deadline.wait_for(Option::is_some).await {
+            Ok(at) => *at,
+            Err(_) => None,
+        };
+        match at {
+            Some(at) => tokio::time::sleep_until(at.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What a panic while counting leaves behind is still a list of counts.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_gap_is_the_one_that_touches_the_span() {
+        let meter = Meter::default();
+        let ms = Duration::from_millis;
+        // All in the past of a meter whose clock has hardly started, but for the last gap, which `now` ends.
+        for at in [0, 0, 0] {
+            meter.answer(ms(at));
+        }
+        assert!(meter.longest_gap(ms(0)).length < ms(1000));
+        for at in [5000, 5100, 9000, 9050] {
+            meter.answer(ms(at));
+        }
+        assert_eq!(meter.longest_gap(ms(4000)), Gap { from: ms(0), length: ms(5000) });
+        assert_eq!(meter.longest_gap(ms(5100)), Gap { from: ms(5100), length: ms(3900) });
+        assert_eq!(meter.rate(ms(5000), ms(6000)), 2.0);
+        assert_eq!(meter.answered(), 7);
+    }
+}

@@ -1,0 +1,44 @@
+//! Each mistake is one line that names the thing, an exit code that fits, and nothing half-done.
+
+use std::fs;
+
+use super::support::{Net, run, text};
+
+#[test]
+fn what_makes_no_testnet_is_refused() {
+    let net = Net::new();
+    assert!(net.fails("up -n 3", 3).contains("at least 4"));
+    assert!(net.fails("up -n 101", 3).contains("100"));
+    assert!(!net.dir().exists(), "nothing half-done");
+    for command in ["status", "kill r0", "restart r0", "evidence", "events", "logs r0", "down"] {
+        assert!(net.fails(command, 3).contains("no testnet in"), "{command}");
+    }
+    fs::create_dir(net.dir()).unwrap();
+    fs::write(net.dir().join("precious"), "").unwrap();
+    assert!(net.fails("up", 3).contains("not empty"));
+    assert_eq!(fs::read_dir(net.dir()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_damaged_cluster_file_is_named() {
+    let net = Net::new();
+    fs::create_dir(net.dir()).unwrap();
+    fs::write(net.dir().join("cluster.toml"), "name = \"x\"\ncolour = \"red\"\n").unwrap();
+    let complaint = net.fails("status", 3);
+    assert!(complaint.contains("cluster.toml") && complaint.contains("colour"), "{complaint}");
+}
+
+#[test]
+fn bad_words_are_refused_and_help_helps() {
+    for words in [vec!["dance"], vec!["kill", "first", "--dir", "x"], vec!["up", "-n", "many", "--dir", "x"]]
+    {
+        let output = run(&words);
+        assert_eq!(output.status.code(), Some(3), "{words:?}");
+        assert!(text(&output.stderr).starts_with("error:"), "{words:?}");
+    }
+    let help = run(["--help"]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(text(&help.stdout).contains("Examples:"));
+    let completions = run(["completions", "bash"]);
+    assert!(text(&completions.stdout).contains("pbft-testnet"));
+}

@@ -1,0 +1,10 @@
+//! Real clusters of real processes. They run one after the other: a machine with two cores has enough to do with one.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test, helpers included")]
+
+mod bad_input;
+mod commands;
+mod crashes;
+mod main_job;
+mod production_node;
+mod support;
