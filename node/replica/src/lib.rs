@@ -1,7 +1,38 @@
-//! Under construction.
-#![allow(dead_code, unused_imports)]
+//! A PBFT replica as a process: everything around the pure protocol of `pbft-protocol`.
+//!
+//! [`run`] takes a replica from its data folder to its end. Around one thread that owns the protocol's state stand
+//! those that verify what arrives, write what must not be forgotten, and run the service; they reach it through one
+//! queue in which consensus goes first. [`Outlet`] is the one place where a testnet may let a replica misbehave; this
+//! package's own binary knows only [`Honest`].
+//!
+//! The steps before a run are in [`Identity::load`] and [`init`]; a running replica is asked through a
+//! [`ControlClient`], and what it reported can be read in its data folder.
+
+mod boot;
+mod control;
+mod driver;
+mod error;
+mod events;
+mod execution;
 mod folder;
+mod inbound;
+mod options;
+mod outlet;
+mod run;
+mod setup;
 mod snapshot;
 mod store;
 #[cfg(test)]
 mod testing;
+mod verify;
+
+pub use control::{ControlClient, ControlError, EvidenceEntry, PeerStatus, Ready, Status};
+pub use error::RunError;
+pub use events::EventLine;
+pub use folder::DataFolder;
+pub use options::{Durability, NoDurability, Options};
+pub use outlet::{Honest, Outlet};
+pub use run::run;
+pub use setup::{Identity, SetupError, init, read_cluster};
+pub use snapshot::SnapshotError;
+pub use store::{StoreError, read_evidence, silence_boot_panics};

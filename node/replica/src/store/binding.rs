@@ -13,7 +13,7 @@ const FORMAT: u32 = 1;
 /// Whose store it is (D6): votes of one identity in one cluster. With another key, or with another window, the stored
 /// votes and reservations would say something else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Binding {
+pub(crate) struct Binding {
     cluster: Digest,
     key: [u8; 32],
     replicas: u64,
@@ -24,7 +24,7 @@ pub struct Binding {
 impl Binding {
     /// The binding of the replica with `key` in the cluster of `configuration`.
     #[must_use]
-    pub fn new(configuration: &Configuration, key: &PublicKey) -> Self {
+    pub(crate) fn new(configuration: &Configuration, key: &PublicKey) -> Self {
         let parameters = configuration.parameters();
         Self {
             cluster: configuration.scope().cluster,

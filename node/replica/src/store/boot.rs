@@ -13,9 +13,19 @@ use super::file::{self, BINDING, CACHE_BYTES, COUNT, StoreFile, TABLE};
 use super::{Binding, StoreError, position, record_bytes};
 use crate::folder::{DataFolder, sync_folder, unfinished, write_durably};
 
-/// The name of the thread on which a store is opened. A panic on it means a damaged file, which is reported as an
-/// error, so a program's panic hook may stay silent about it.
-pub(crate) const BOOT_THREAD: &str = "pbft-store-boot";
+/// The name of the thread on which a store is read.
+const BOOT_THREAD: &str = "pbft-store-boot";
+
+/// Lets a program print nothing of panics on the thread that reads a store: they mean a damaged file, which is
+/// reported as [`StoreError::Unreadable`]. Other panics are printed as before. For binaries, once at their start.
+pub fn silence_boot_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if thread::current().name() != Some(BOOT_THREAD) {
+            print(panic);
+        }
+    }));
+}
 
 /// A store that is sound, and all that it holds.
 #[derive(Debug)]

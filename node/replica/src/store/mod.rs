@@ -23,9 +23,11 @@ mod record_bytes;
 mod tests;
 mod writer;
 
-pub use binding::Binding;
+pub(crate) use binding::Binding;
+pub use boot::silence_boot_panics;
 pub use error::StoreError;
 pub use evidence::read_evidence;
 
-pub(crate) use boot::{BOOT_THREAD, Opened, create, mark_memory_mode, open};
+pub(crate) use boot::{Opened, create, mark_memory_mode, open};
+pub(crate) use file::StoreFile;
 pub(crate) use writer::{Writer, Written};

@@ -1,0 +1,158 @@
+//! The thread that owns the service.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use bytes::Bytes;
+
+use pbft_messages::Sequence;
+use pbft_protocol::{AuditId, Execution, Input, Install};
+use pbft_service::{Context, Service};
+
+use super::service;
+use super::snapshots::{Archive, Snapshots, State};
+use crate::RunError;
+use crate::inbound::Event;
+use crate::snapshot;
+
+/// Tasks that wait for the service. The protocol executes one batch at a time, so they are few.
+const QUEUE: usize = 64;
+
+enum Task {
+    Execute(Execution),
+    Snapshot { sequence: Sequence, ledger: Vec<Bytes>, audit: Option<AuditId> },
+    Install(Install),
+}
+
+/// The handle of the thread. Tasks are done in the order in which they are given.
+pub(crate) struct Executor {
+    tasks: SyncSender<Task>,
+    thread: JoinHandle<()>,
+}
+
+impl Executor {
+    /// Starts the thread with a service that stands where the replica's execution does.
+    pub(crate) fn start(service: Box<dyn Service>, archive: Archive) -> io::Result<Self> {
+        let (tasks, queue) = sync_channel(QUEUE);
+        let snapshots = Snapshots::start(archive.clone())?;
+        let thread = thread::Builder::new().name("pbft-execute".into()).spawn(move || {
+            run(Worker { service, archive, snapshots: &snapshots }, &queue);
+            snapshots.stop();
+        })?;
+        Ok(Self { tasks, thread })
+    }
+
+    /// [`pbft_protocol::Effect::Execute`].
+    pub(crate) fn execute(&self, execution: Execution) {
+        self.give(Task::Execute(execution));
+    }
+
+    /// [`pbft_protocol::Effect::Snapshot`].
+    pub(crate) fn snapshot(&self, sequence: Sequence, ledger: Vec<Bytes>) {
+        self.give(Task::Snapshot { sequence, ledger, audit: None });
+    }
+
+    /// [`pbft_protocol::Effect::Audit`].
+    pub(crate) fn audit(&self, id: AuditId, sequence: Sequence, ledger: Vec<Bytes>) {
+        self.give(Task::Snapshot { sequence, ledger, audit: Some(id) });
+    }
+
+    /// [`pbft_protocol::Effect::Install`].
+    pub(crate) fn install(&self, install: Install) {
+        self.give(Task::Install(install));
+    }
+
+    fn give(&self, task: Task) {
+        // The thread ends before its handle only after it has reported a failure, which stops the replica.
+        let _ = self.tasks.send(task);
+    }
+
+    /// Finishes what waits and ends the threads.
+    pub(crate) fn stop(self) {
+        drop(self.tasks);
+        // The service's panics are caught; another one of this thread would have shown itself.
+        let _ = self.thread.join();
+    }
+}
+
+/// Lets a service restore its part of a snapshot.
+///
+/// # Errors
+/// [`RunError::Restore`], or [`RunError::Service`] if it panics.
+pub(crate) fn restore(
+    service: &mut dyn Service,
+    sequence: Sequence,
+    chunks: impl IntoIterator<Item = Bytes>,
+) -> Result<(), RunError> {
+    let doing = || format!("restoring the snapshot at sequence {sequence}");
+    super::service(doing, || service.restore(&mut chunks.into_iter()))?
+        .map_err(|source| RunError::Restore { sequence, source })
+}
+
+struct Worker<'a> {
+    service: Box<dyn Service>,
+    archive: Archive,
+    snapshots: &'a Snapshots,
+}
+
+fn run(mut worker: Worker<'_>, tasks: &Receiver<Task>) {
+    for task in tasks {
+        let done = match task {
+            Task::Execute(execution) => worker.execute(&execution).map(Some),
+            Task::Snapshot { sequence, ledger, audit } => {
+                worker.snapshot(sequence, ledger, audit).map(|()| None)
+            }
+            Task::Install(install) => worker.install(install).map(Some),
+        };
+        match done {
+            Ok(Some(input)) => worker.archive.inbound.event(Event::Input(input)),
+            Ok(None) => {}
+            // The service may be half-way through a batch, so nothing may be asked of it any more.
+            Err(error) => return worker.archive.inbound.event(Event::Failed(error)),
+        }
+    }
+}
+
+impl Worker<'_> {
+    fn execute(&mut self, execution: &Execution) -> Result<Input, RunError> {
+        let Execution { sequence, time, operations } = execution;
+        let sequence = *sequence;
+        let doing = || format!("executing the batch at sequence {sequence}");
+        service(doing, || {
+            self.service.begin_batch(sequence, *time);
+            // A batch without a time has no operations (N6), so the default is never used.
+            let time = time.unwrap_or_default();
+            let execute = |operation: &pbft_protocol::Operation| {
+                let context =
+                    Context { sequence, time, client: operation.client, session: operation.session };
+                self.service.execute(&context, &operation.operation).result
+            };
+            let results = operations.iter().map(execute).collect();
+            Input::Executed { sequence, results, next_deadline: self.service.next_deadline() }
+        })
+    }
+
+    fn snapshot(
+        &mut self,
+        sequence: Sequence,
+        ledger: Vec<Bytes>,
+        audit: Option<AuditId>,
+    ) -> Result<(), RunError> {
+        let doing = || format!("taking the snapshot at sequence {sequence}");
+        let handle = service(doing, || self.service.snapshot())?;
+        self.snapshots.take(State { sequence, ledger, handle, audit });
+        Ok(())
+    }
+
+    fn install(&mut self, install: Install) -> Result<Input, RunError> {
+        let Install { certificate, chunks, ledger_chunks } = install;
+        let sequence = certificate.get().statement.sequence;
+        let stored = snapshot::write(&self.archive.folder, sequence, &chunks, self.archive.sync)?;
+        self.archive.shelf.add(stored);
+        restore(&mut *self.service, sequence, chunks.into_iter().skip(ledger_chunks))?;
+        let doing = || format!("telling its next deadline at sequence {sequence}");
+        let next_deadline = service(doing, || self.service.next_deadline())?;
+        Ok(Input::Installed { sequence, next_deadline })
+    }
+}

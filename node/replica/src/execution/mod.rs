@@ -1,0 +1,25 @@
+//! The threads around the service: one that executes, one that makes snapshots durable meanwhile, one that hands out
+//! chunks of them.
+
+mod audits;
+mod chunks;
+mod executor;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use audits::Audits;
+pub(crate) use chunks::ChunkServer;
+pub(crate) use executor::{Executor, restore};
+pub(crate) use snapshots::Archive;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::RunError;
+use crate::error::panic_text;
+
+/// Runs a piece of the service's code; a panic becomes the error that stops the replica.
+fn service<T>(doing: impl FnOnce() -> String, call: impl FnOnce() -> T) -> Result<T, RunError> {
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|payload| RunError::Service { doing: doing(), why: panic_text(&*payload) })
+}

@@ -1,0 +1,160 @@
+//! Checking one frame, and what comes of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use pbft_crypto::{Malformed, Rejected, Verified};
+use pbft_messages::{
+    ClientId, ClientMessage, Configuration, Message, PeerMessage, ReplicaId, SessionId, Submission, codec,
+};
+use pbft_protocol::Input;
+use pbft_transport::{ClientListener, ConnectionId, PeerNetwork};
+
+use crate::events::Metrics;
+use crate::inbound::{Class, Inbound, Room};
+
+/// A frame to check, and its place in its sender's budget.
+pub(super) enum Job {
+    /// A replica's.
+    Peer { from: ReplicaId, class: Class, frame: Frame, room: Room },
+    /// A client's.
+    Client { connection: ConnectionId, client: ClientId, session: SessionId, frame: Bytes, room: Room },
+}
+
+/// A replica's frame, as far as it was read.
+pub(super) enum Frame {
+    Bytes(Bytes),
+    Message(PeerMessage),
+}
+
+/// What checking found.
+pub(super) enum Checked {
+    Peer {
+        from: ReplicaId,
+        class: Class,
+        result: Result<Message, Bad>,
+        room: Room,
+    },
+    Client {
+        connection: ConnectionId,
+        client: ClientId,
+        result: Result<Verified<Submission>, Bad>,
+        room: Room,
+    },
+}
+
+/// Why a frame is not believed.
+pub(super) struct Bad {
+    why: String,
+    /// Whether no correct replica sends this.
+    offence: bool,
+}
+
+/// Checks frames and passes on what is good.
+#[derive(Clone)]
+pub(crate) struct Checker {
+    pub(crate) configuration: Arc<Configuration>,
+    pub(crate) network: PeerNetwork,
+    pub(crate) listener: ClientListener,
+    pub(crate) inbound: Inbound,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Checker {
+    /// The costly part, for any thread.
+    pub(super) fn check(&self, job: Job) -> Checked {
+        match job {
+            Job::Peer { from, class, frame, room } => {
+                let result = contained(|| self.check_peer(frame));
+                Checked::Peer { from, class, result, room }
+            }
+            Job::Client { connection, client, session, frame, room } => {
+                let result = contained(|| self.check_client(client, session, &frame));
+                Checked::Client { connection, client, result, room }
+            }
+        }
+    }
+
+    /// Passes on what is good, and lets what is bad cost its sender.
+    pub(super) fn deliver(&self, checked: Checked) {
+        match checked {
+            Checked::Peer { from, class, result: Ok(message), room } => {
+                self.inbound.message(class, Input::Message { from, message }, room);
+            }
+            Checked::Client { result: Ok(submission), room, .. } => {
+                self.inbound.message(Class::Clients, Input::Submission(submission), room);
+            }
+            Checked::Peer { from, result: Err(Bad { why, offence }), .. } => {
+                tracing::debug!(%from, why, offence, "a replica's message was not believed");
+                self.metrics.bad_peer_frame();
+                if offence {
+                    self.network.offence(from);
+                }
+            }
+            Checked::Client { connection, client, result: Err(Bad { why, .. }), .. } => {
+                tracing::debug!(%connection, %client, why, "closing: a client's message was not believed");
+                self.metrics.bad_client_frame();
+                self.listener.close(connection);
+            }
+        }
+    }
+
+    /// Reads a replica's frame, for whoever has to know what it is before it is checked.
+    pub(super) fn decode(&self, frame: &Bytes) -> Frame {
+        // What does not decode is judged by the check, like everything else.
+        PeerMessage::decode(frame).map_or_else(|_| Frame::Bytes(frame.clone()), Frame::Message)
+    }
+
+    fn check_peer(&self, frame: Frame) -> Result<Message, Bad> {
+        let message = match frame {
+            Frame::Bytes(bytes) => PeerMessage::decode(&bytes)?,
+            Frame::Message(message) => message,
+        };
+        // Which clients are admitted may change, at one replica before another, so an unknown one is no offence of
+        // the replica that passes its submission on.
+        let passes_on = matches!(message, PeerMessage::Forward(_) | PeerMessage::Proposal(..));
+        message.verify(&self.configuration).map_err(|error| {
+            let offence = !(passes_on && matches!(error, Rejected::UnknownSigner(_)));
+            Bad { why: error.to_string(), offence }
+        })
+    }
+
+    fn check_client(
+        &self,
+        client: ClientId,
+        session: SessionId,
+        frame: &[u8],
+    ) -> Result<Verified<Submission>, Bad> {
+        let ClientMessage::Submit(signed) = codec::decode(frame)?;
+        if signed.claimed_signer() != client {
+            return Err(Malformed("a submission in another client's name".into()).into());
+        }
+        let submission = signed.verify(&*self.configuration)?;
+        if submission.value().session() != session {
+            return Err(Malformed("a submission of another session than the connection's".into()).into());
+        }
+        Ok(submission)
+    }
+}
+
+impl From<Malformed> for Bad {
+    fn from(error: Malformed) -> Self {
+        Self { why: error.to_string(), offence: true }
+    }
+}
+
+impl From<Rejected> for Bad {
+    fn from(error: Rejected) -> Self {
+        Self { why: error.to_string(), offence: true }
+    }
+}
+
+/// No input panics (R4); should one do so all the same, it costs its sender and not this thread (fault 34).
+fn contained<T>(check: impl FnOnce() -> Result<T, Bad>) -> Result<T, Bad> {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
+        tracing::error!("checking a message panicked: this is an error of pbft-node");
+        Err(Bad { why: "checking it panicked".into(), offence: true })
+    })
+}

@@ -1,0 +1,77 @@
+//! Taking what clients send, and knowing which connections serve which session.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pbft_messages::{ClientId, SessionId};
+use pbft_transport::{ClientEvent, ClientEvents, ConnectionId};
+
+use super::check::Job;
+use super::line::LineId;
+use super::pool::Pool;
+use super::{budget, room_for};
+
+/// What all clients together may have waiting here, from the transport to the protocol. When it is used up, clients
+/// are not read; replicas do not notice (R2).
+const BYTES: usize = 32 << 20;
+
+/// The connections of each client's sessions. Cloning gives another handle on the table.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sessions(Arc<Mutex<Table>>);
+
+type Table = HashMap<(ClientId, SessionId), Vec<ConnectionId>>;
+
+impl Sessions {
+    /// The connections that serve a session now.
+    pub(crate) fn connections(&self, client: ClientId, session: SessionId) -> Vec<ConnectionId> {
+        self.table().get(&(client, session)).cloned().unwrap_or_default()
+    }
+
+    fn connected(&self, client: ClientId, session: SessionId, connection: ConnectionId) {
+        self.table().entry((client, session)).or_default().push(connection);
+    }
+
+    fn disconnected(&self, client: ClientId, session: SessionId, connection: ConnectionId) {
+        let mut table = self.table();
+        if let Some(connections) = table.get_mut(&(client, session)) {
+            connections.retain(|other| *other != connection);
+            if connections.is_empty() {
+                table.remove(&(client, session));
+            }
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing under the lock panics half-way, so a poisoned lock still guards a whole table.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what happens on the clients' connections until the listener ends.
+pub(crate) fn receive_clients(
+    mut events: ClientEvents,
+    pool: &Pool,
+    sessions: Sessions,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (jobs, budget) = (pool.jobs(), budget(BYTES));
+    async move {
+        while let Some(event) = events.recv().await {
+            match event {
+                ClientEvent::Connected { connection, client, session } => {
+                    sessions.connected(client, session, connection);
+                }
+                ClientEvent::Disconnected { connection, client, session } => {
+                    sessions.disconnected(client, session, connection);
+                }
+                ClientEvent::Frame { connection, client, session, frame } => {
+                    // The budget is never closed, and no frame is larger than it: the largest has 16 MiB.
+                    let Ok(room) = budget.clone().acquire_many_owned(room_for(&frame)).await else { return };
+                    jobs.give(
+                        LineId::Client(connection),
+                        Job::Client { connection, client, session, frame, room },
+                    );
+                }
+            }
+        }
+    }
+}

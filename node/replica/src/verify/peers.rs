@@ -1,0 +1,120 @@
+//! Taking the frames of other replicas.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use pbft_messages::{PeerMessage, ReplicaId};
+use pbft_transport::{LaneReceiver, PeerFrame};
+
+use super::check::{Frame, Job};
+use super::line::LineId;
+use super::pool::{Jobs, Pool};
+use super::{budget, room_for};
+use crate::inbound::Class;
+
+/// What one replica may have waiting here on its vote lane, from the transport to the protocol: votes by the
+/// thousand, or a few NEW-VIEWs. It fits one frame of the largest size, 16 MiB, and more.
+const VOTE_BYTES: usize = 32 << 20;
+/// The same for its bulk lane.
+const BULK_BYTES: usize = 32 << 20;
+
+/// Up to how many votes that came together are checked by the receiving task itself: waking a thread costs about as
+/// much as checking one does.
+const FEW: usize = 3;
+/// How many are looked at together.
+const BURST: usize = 32;
+
+/// Takes frames from the vote lane until it ends.
+pub(crate) fn receive_votes(mut lane: LaneReceiver, pool: &Pool) -> impl Future<Output = ()> + Send + use<> {
+    let mut peers = Peers::new(pool.jobs(), VOTE_BYTES);
+    async move {
+        let mut burst = Vec::with_capacity(BURST);
+        while let Some(frame) = lane.recv().await {
+            burst.push(frame);
+            while burst.len() < BURST
+                && let Some(frame) = lane.try_recv()
+            {
+                burst.push(frame);
+            }
+            let few = burst.len() <= FEW;
+            burst.drain(..).for_each(|frame| peers.vote(frame, few));
+        }
+    }
+}
+
+/// Takes frames from the bulk lane until it ends.
+pub(crate) fn receive_bulk(mut lane: LaneReceiver, pool: &Pool) -> impl Future<Output = ()> + Send + use<> {
+    let mut peers = Peers::new(pool.jobs(), BULK_BYTES);
+    async move {
+        while let Some(frame) = lane.recv().await {
+            peers.bulk(frame);
+        }
+    }
+}
+
+/// One lane's peers and their budgets.
+struct Peers {
+    jobs: Jobs,
+    bytes: usize,
+    budgets: HashMap<ReplicaId, Arc<Semaphore>>,
+}
+
+impl Peers {
+    fn new(jobs: Jobs, bytes: usize) -> Self {
+        Self { jobs, bytes, budgets: HashMap::new() }
+    }
+
+    fn vote(&mut self, PeerFrame { from, frame: bytes }: PeerFrame, few: bool) {
+        let line = LineId::Votes(from);
+        if !(few && self.jobs.is_idle(line)) {
+            return self.give(from, line, bytes);
+        }
+        let Some(room) = self.room(from, &bytes) else { return };
+        let frame = self.jobs.checker().decode(&bytes);
+        let light = matches!(&frame, Frame::Message(message) if is_light(message));
+        let job = Job::Peer { from, class: Class::Votes, frame, room };
+        if light {
+            let checker = self.jobs.checker();
+            checker.deliver(checker.check(job));
+        } else {
+            self.jobs.give(line, job);
+        }
+    }
+
+    fn bulk(&mut self, PeerFrame { from, frame }: PeerFrame) {
+        self.give(from, LineId::Bulk(from), frame);
+    }
+
+    fn give(&mut self, from: ReplicaId, line: LineId, bytes: bytes::Bytes) {
+        if let Some(room) = self.room(from, &bytes) {
+            self.jobs.give(line, Job::Peer { from, class: line.class(), frame: Frame::Bytes(bytes), room });
+        }
+    }
+
+    /// A place for a frame in its sender's budget. Without one the frame is dropped, as a network may: waiting here
+    /// would hold up the other replicas, and what matters is sent again.
+    fn room(&mut self, from: ReplicaId, frame: &bytes::Bytes) -> Option<crate::inbound::Room> {
+        let budget = self.budgets.entry(from).or_insert_with(|| budget(self.bytes));
+        let room = budget.clone().try_acquire_many_owned(room_for(frame)).ok();
+        if room.is_none() {
+            self.jobs.checker().metrics.dropped_peer_frame();
+        }
+        room
+    }
+}
+
+/// Whether checking a message takes one signature at most.
+fn is_light(message: &PeerMessage) -> bool {
+    matches!(
+        message,
+        PeerMessage::Prepare(..)
+            | PeerMessage::Commit(_)
+            | PeerMessage::Checkpoint(_)
+            | PeerMessage::Status(_)
+            | PeerMessage::FetchBody(_)
+            | PeerMessage::FetchChunk(_)
+            | PeerMessage::NoChunk(_)
+    )
+}

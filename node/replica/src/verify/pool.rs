@@ -1,0 +1,160 @@
+//! The threads that verify, and the lines that they work on.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::check::{Checked, Checker, Job};
+use super::line::{Line, LineId};
+use crate::inbound::Class;
+
+/// The threads. Dropping the pool lets them end after what they work on; [`Pool::stop`] waits for them.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    checker: Checker,
+    width: usize,
+    state: Mutex<State>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: HashMap<LineId, Line<Job, Checked>>,
+    /// Lines with something to do, by class; each stands in its row once.
+    rows: [VecDeque<LineId>; 3],
+    asleep: usize,
+    stopped: bool,
+}
+
+impl Pool {
+    /// Starts as many threads as there are processors.
+    pub(crate) fn start(checker: Checker) -> io::Result<Self> {
+        let width = thread::available_parallelism().map_or(2, usize::from).max(2);
+        let state = Mutex::default();
+        let shared = Arc::new(Shared { checker, width, state, filled: Condvar::new() });
+        let threads = (0..width).map(|index| {
+            let shared = shared.clone();
+            thread::Builder::new().name(format!("pbft-verify-{index}")).spawn(move || shared.work())
+        });
+        let threads = threads.collect::<io::Result<_>>()?;
+        Ok(Self { shared, threads })
+    }
+
+    /// A handle to give jobs with.
+    pub(super) fn jobs(&self) -> Jobs {
+        Jobs(self.shared.clone())
+    }
+
+    /// Ends the threads and waits for them; what waits is dropped.
+    pub(crate) fn stop(mut self) {
+        self.shared.end();
+        for thread in self.threads.drain(..) {
+            // Panics while checking are caught where they happen.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+/// Where jobs are given. Jobs of one line are checked, and handed over, in the order in which they are given.
+#[derive(Clone)]
+pub(super) struct Jobs(Arc<Shared>);
+
+impl Jobs {
+    /// Adds a job at the end of a line.
+    pub(super) fn give(&self, id: LineId, job: Job) {
+        let mut state = self.0.state();
+        state.lines.entry(id).or_default().push(job);
+        self.0.list(&mut state, id);
+        if state.asleep > 0 {
+            drop(state);
+            self.0.filled.notify_one();
+        }
+    }
+
+    /// Whether nothing of a line waits or is in work. Whoever alone gives jobs to a line may then check the next one
+    /// itself.
+    pub(super) fn is_idle(&self, id: LineId) -> bool {
+        !self.0.state().lines.contains_key(&id)
+    }
+
+    /// The checker that the threads use.
+    pub(super) fn checker(&self) -> &Checker {
+        &self.0.checker
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock panics half-way, so a poisoned lock still guards a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        self.state().stopped = true;
+        self.filled.notify_all();
+    }
+
+    /// Puts a line into its row, if a thread may take something of it and it does not stand there.
+    fn list(&self, state: &mut State, id: LineId) {
+        let Some(line) = state.lines.get_mut(&id) else { return };
+        if line.has_waiting() && !line.listed && line.threads < id.width(self.width) {
+            line.listed = true;
+            state.rows[row(id.class())].push_back(id);
+        }
+    }
+
+    fn work(&self) {
+        let mut state = self.state();
+        while !state.stopped {
+            let Some(id) = state.rows.iter_mut().find_map(VecDeque::pop_front) else {
+                state.asleep += 1;
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.asleep -= 1;
+                continue;
+            };
+            // A line that stands in a row is there until it is idle.
+            let Some(line) = state.lines.get_mut(&id) else { continue };
+            line.listed = false;
+            line.threads += 1;
+            let (first, jobs) = line.take(id.burst());
+            self.list(&mut state, id);
+            drop(state);
+            let checked = jobs.into_iter().map(|job| self.checker.check(job)).collect();
+            state = self.state();
+            self.finish(&mut state, id, first, checked);
+        }
+    }
+
+    /// Hands over what is due. It is done under the lock, or two threads could overtake each other.
+    fn finish(&self, state: &mut State, id: LineId, first: u64, checked: Vec<Checked>) {
+        let Some(line) = state.lines.get_mut(&id) else { return };
+        line.threads -= 1;
+        for checked in line.finish(first, checked) {
+            self.checker.deliver(checked);
+        }
+        if line.is_idle() {
+            state.lines.remove(&id);
+        } else {
+            self.list(state, id);
+        }
+    }
+}
+
+fn row(class: Class) -> usize {
+    match class {
+        Class::Votes => 0,
+        Class::Bulk => 1,
+        Class::Clients => 2,
+    }
+}
