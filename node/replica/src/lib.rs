@@ -21,6 +21,7 @@ mod outlet;
 mod run;
 mod setup;
 mod snapshot;
+mod sockets;
 mod store;
 #[cfg(test)]
 mod testing;

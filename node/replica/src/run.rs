@@ -7,13 +7,9 @@ use std::thread;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use pbft_messages::Configuration;
 use pbft_protocol::{Effects, Replica};
 use pbft_service::Service;
-use pbft_transport::{
-    ClientEvents, ClientLimits, ClientListener, ClientSettings, LaneLimits, PeerAddress, PeerLimits,
-    PeerNetwork, PeerReceivers, PeerSettings, QueueLimits,
-};
+use pbft_transport::PeerReceivers;
 
 use crate::boot::{Booted, boot};
 use crate::control::{ControlServer, ControlSocket, Desk};
@@ -22,6 +18,7 @@ use crate::events::{EventFile, EventLog, Metrics};
 use crate::execution::{Archive, Audits, ChunkServer, Executor};
 use crate::inbound::{Event, Inbound};
 use crate::outlet::Outlet;
+use crate::sockets::{Sockets, bind_clients, bind_peers};
 use crate::store::{self, Writer, Written};
 use crate::verify::{Checker, Pool, Sessions, receive_bulk, receive_clients, receive_votes};
 use crate::{Durability, Options, RunError};
@@ -44,76 +41,33 @@ pub async fn run(
     // Reading and checking a large store takes seconds.
     let booting = tokio::task::spawn_blocking(move || boot(&identity, &data, service));
     let booted = booting.await.map_err(|_| RunError::Panicked("that opens the store"))??;
-    let sockets = Sockets::bind(&options)?;
+    let (network, receivers) = bind_peers(&options)?;
+    let result = match bind_clients(&options) {
+        Ok((listener, events)) => {
+            let sockets = Sockets { network: network.clone(), receivers, listener: listener.clone(), events };
+            let result = run_on(&options, booted, outlet, sockets, stop).await;
+            listener.shutdown().await;
+            result
+        }
+        Err(error) => Err(error),
+    };
+    network.shutdown().await;
+    result
+}
+
+/// Runs a replica on open sockets, which the caller closes.
+async fn run_on(
+    options: &Options,
+    booted: Booted,
+    outlet: Box<dyn Outlet>,
+    sockets: Sockets,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
     let control = ControlSocket::bind(&options.data)?;
     if options.durability == Durability::Memory {
         store::mark_memory_mode(&options.data)?;
     }
-    let (network, listener) = (sockets.network.clone(), sockets.listener.clone());
-    let running = Running::start(&options, booted, outlet, sockets, control, stop.clone());
-    let result = match running {
-        Ok(running) => running.until(stop).await,
-        Err(error) => Err(error),
-    };
-    network.shutdown().await;
-    listener.shutdown().await;
-    result
-}
-
-/// The replica's two sockets, and what arrives on them.
-struct Sockets {
-    network: PeerNetwork,
-    receivers: PeerReceivers,
-    listener: ClientListener,
-    events: ClientEvents,
-}
-
-impl Sockets {
-    fn bind(options: &Options) -> Result<Self, RunError> {
-        let identity = &options.identity;
-        let (configuration, own) = (identity.configuration(), identity.member());
-        let cluster = configuration.scope().cluster;
-        let peers = configuration.replicas().filter_map(|id| {
-            let member = configuration.member(id)?;
-            Some(PeerAddress { id, key: member.key, address: member.peer_address })
-        });
-        let (network, receivers) = PeerNetwork::bind(PeerSettings {
-            identity: identity.key().clone(),
-            id: identity.me(),
-            listen: options.listen_peers.unwrap_or(own.peer_address),
-            peers: peers.collect(),
-            cluster,
-            limits: peer_limits(configuration),
-        })
-        .map_err(|source| RunError::Bind { whom: "replicas", source })?;
-        let (listener, events) = ClientListener::bind(ClientSettings {
-            identity: identity.key().clone(),
-            listen: options.listen_clients.unwrap_or(own.client_address),
-            cluster,
-            admitted: configuration.clients().map(|(_, key)| key).collect(),
-            limits: client_limits(configuration),
-        })
-        .map_err(|source| RunError::Bind { whom: "clients", source })?;
-        Ok(Self { network, receivers, listener, events })
-    }
-}
-
-/// The transport's limits, so that what the configuration allows to be said can be sent.
-fn peer_limits(configuration: &Configuration) -> PeerLimits {
-    let frame_bytes = configuration.parameters().frame_bytes;
-    let limits = PeerLimits::default();
-    PeerLimits {
-        votes: LaneLimits { frame_bytes, ..limits.votes },
-        bulk: LaneLimits { frame_bytes, ..limits.bulk },
-        ..limits
-    }
-}
-
-fn client_limits(configuration: &Configuration) -> ClientLimits {
-    let frame_bytes = configuration.parameters().frame_bytes;
-    let limits = ClientLimits::default();
-    let outgoing = QueueLimits { bytes: limits.outgoing.bytes.max(frame_bytes), ..limits.outgoing };
-    ClientLimits { frame_bytes, outgoing, ..limits }
+    Running::start(options, booted, outlet, sockets, control, stop.clone())?.until(stop).await
 }
 
 /// Stops the driver, which ends the other threads, even if the future of [`run`] is dropped.
@@ -213,6 +167,14 @@ impl Running {
                 }
             }),
         ];
+        tracing::info!(
+            replica = %me,
+            peers = %network.local_addr(),
+            clients = %listener.local_addr(),
+            data = %options.data.path().display(),
+            durability = %options.durability,
+            "listens"
+        );
         // Last of all: whoever gets an answer on this socket knows that the replica is there.
         let control = control.serve(Desk {
             replica: me,

@@ -48,7 +48,7 @@ pub enum SetupError {
     )]
     NotAMember {
         /// The public key.
-        key: PublicKey,
+        key: Box<PublicKey>,
         /// Where the key is from.
         key_file: PathBuf,
         /// Where it should be.
@@ -67,7 +67,7 @@ impl Identity {
         match Self::new(configuration, key.clone()) {
             Some(identity) => Ok(identity),
             None => Err(SetupError::NotAMember {
-                key: key.public_key(),
+                key: Box::new(key.public_key()),
                 key_file: key_file.into(),
                 cluster_file: cluster_file.into(),
             }),

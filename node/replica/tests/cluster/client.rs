@@ -84,7 +84,12 @@ impl Client {
             let mut again = tokio::time::interval(std::time::Duration::from_millis(500));
             loop {
                 tokio::select! {
-                    _ = again.tick() => self.links.iter().for_each(|link| drop(link.send(frame.clone()))),
+                    _ = again.tick() => {
+                        for link in &self.links {
+                            // What is lost is sent again.
+                            let _ = link.send(frame.clone());
+                        }
+                    }
                     frame = self.frames.recv() => {
                         let (from, frame) = frame.expect("the links last");
                         let ReplicaMessage::Replies(replies) = codec::decode(&frame).unwrap() else { continue };

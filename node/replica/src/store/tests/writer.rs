@@ -129,8 +129,7 @@ fn one_commit_covers_what_queued_up_and_nothing_leaves_before_it() {
     assert!(first.next().is_none());
     allow.send(true).unwrap();
     writer.stop();
-    let ids: Vec<_> = released(&reports).into_iter().map(|(id, then)| (id, then)).collect();
-    assert_eq!(ids, [(2, vec![mark(2)]), (3, vec![mark(3)]), (4, vec![mark(4)])]);
+    assert_eq!(released(&reports), [(2, vec![mark(2)]), (3, vec![mark(3)]), (4, vec![mark(4)])]);
 }
 
 /// D7, and fault 16: after a failed write nothing is released any more.

@@ -1,0 +1,99 @@
+//! The command line as it is typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use pbft_node::Durability;
+
+const EXAMPLES: &str = "\
+Examples:
+  pbft-node keygen r0.key                 prints the public key, for cluster.toml
+  pbft-node init --key r0.key --data r0
+  pbft-node start --key r0.key --data r0
+  pbft-node start --key r0.key --data r0 --listen-peers 0.0.0.0:4000
+  pbft-node show-id --key r0.key
+
+Exit codes:
+  0 fine, also after Ctrl-C or SIGTERM, 1 error, 3 bad input (arguments, files, a port or store in use),
+  5 interrupted before it had stopped in good order";
+
+/// Runs one replica of a PBFT cluster, with the key-value store as its service.
+#[derive(Debug, Parser)]
+#[command(name = "pbft-node", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) logging: Logging,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logging {
+    /// Log more to standard error; still more with -vv
+    #[arg(short, long, global = true, env = "PBFT_VERBOSE", action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Log errors only, whatever -v says
+    #[arg(short, long, global = true, env = "PBFT_QUIET")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a secret key and print its public key; an existing file is never overwritten
+    Keygen {
+        /// The key file to make, readable by its owner only
+        file: PathBuf,
+    },
+    /// Print the public key of a key file, and which replica of the cluster it is
+    ShowId(ShowId),
+    /// Make the data folder of a replica that never ran; an existing store is never overwritten
+    Init(Place),
+    /// Run the replica until Ctrl-C or SIGTERM
+    Start(Start),
+    /// Print a script for a shell's completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowId {
+    /// The replica's secret key
+    #[arg(long = "key", env = "PBFT_KEY", value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// The file that describes the cluster; without it only the key is printed
+    #[arg(long, env = "PBFT_CLUSTER", value_name = "FILE")]
+    pub(crate) cluster: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The file that describes the cluster
+    #[arg(long, env = "PBFT_CLUSTER", default_value = "cluster.toml", value_name = "FILE")]
+    pub(crate) cluster: PathBuf,
+    /// The replica's secret key
+    #[arg(long = "key", env = "PBFT_KEY", value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// The replica's data folder
+    #[arg(long, env = "PBFT_DATA", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// `sync`: votes are on disk before they are sent; `memory`: they are lost with the process, and the replica
+    /// cannot be started again
+    #[arg(long, env = "PBFT_DURABILITY", default_value_t = Durability::Sync, value_name = "MODE")]
+    pub(crate) durability: Durability,
+    /// Where to listen for replicas [default: the address in the cluster file]
+    #[arg(long, env = "PBFT_LISTEN_PEERS", value_name = "ADDRESS:PORT")]
+    pub(crate) listen_peers: Option<SocketAddr>,
+    /// Where to listen for clients [default: the address in the cluster file]
+    #[arg(long, env = "PBFT_LISTEN_CLIENTS", value_name = "ADDRESS:PORT")]
+    pub(crate) listen_clients: Option<SocketAddr>,
+}

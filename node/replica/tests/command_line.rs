@@ -1,0 +1,171 @@
+//! The binary: what it prints, and its exit codes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene should panic")]
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use pbft_messages::{ClusterFile, ParametersTable, ReplicaTable};
+use pbft_node::{ControlClient, DataFolder};
+
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A cluster of four, with a key file each.
+    fn new() -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        let sockets: Vec<_> = (0..8).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let address = |index: usize| sockets[index].local_addr().unwrap();
+        let replica = (0..4)
+            .map(|index| ReplicaTable {
+                key: bench.prints(&["keygen", &format!("r{index}.key")]),
+                peer_address: address(index),
+                client_address: address(4 + index),
+            })
+            .collect();
+        let file = ClusterFile {
+            name: "test".into(),
+            parameters: ParametersTable::default(),
+            replica,
+            client: vec![],
+        };
+        std::fs::write(bench.path().join("cluster.toml"), file.to_text()).unwrap();
+        bench
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pbft-node"));
+        command.current_dir(self.path()).args(arguments).env_clear().env("PBFT_DATA", "r0");
+        command
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// What a command that succeeds prints, without the line's end.
+    fn prints(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// The code and the last line of a command that fails.
+    fn fails(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.output(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        (
+            output.status.code().expect("it exits by itself"),
+            text.lines().last().unwrap_or_default().to_owned(),
+        )
+    }
+
+    fn assert_fails(&self, arguments: &[&str], code: i32, words: &[&str]) {
+        let (found, line) = self.fails(arguments);
+        assert_eq!(found, code, "{line}");
+        assert!(line.starts_with("error: ") && words.iter().all(|word| line.contains(word)), "{line}");
+    }
+}
+
+#[test]
+fn keys_are_made_once_and_shown() {
+    let bench = Bench::new();
+    let key = bench.prints(&["show-id", "--key", "r2.key"]);
+    assert_eq!(key.len(), 64);
+    assert_eq!(
+        bench.prints(&["show-id", "--key", "r2.key", "--cluster", "cluster.toml"]),
+        format!("r2 {key}")
+    );
+    bench.assert_fails(&["keygen", "r2.key"], 3, &["r2.key"]);
+}
+
+#[test]
+fn what_does_not_belong_together_is_named() {
+    let bench = Bench::new();
+    bench.assert_fails(&["start", "--key", "r0.key"], 3, &["no store in r0", "pbft-node init"]);
+    bench.prints(&["init", "--key", "r0.key"]);
+    bench.assert_fails(&["init", "--key", "r0.key"], 3, &["already"]);
+    bench.assert_fails(&["start", "--key", "r1.key"], 3, &["a replica with key"]);
+    bench.prints(&["keygen", "stranger.key"]);
+    bench.assert_fails(
+        &["start", "--key", "stranger.key"],
+        3,
+        &["stranger.key", "not any replica's", "cluster.toml"],
+    );
+    bench.assert_fails(&["start", "--key", "absent.key"], 3, &["absent.key"]);
+    bench.assert_fails(&["start", "--key", "r0.key", "--cluster", "absent.toml"], 3, &["absent.toml"]);
+    std::fs::write(bench.path().join("bad.toml"), "name = \"a\"\ncolour = 3\n").unwrap();
+    bench.assert_fails(
+        &["start", "--key", "r0.key", "--cluster", "bad.toml"],
+        3,
+        &["bad.toml", "line 2", "colour"],
+    );
+    assert_eq!(bench.fails(&["start", "--key", "r0.key", "--durability", "maybe"]).0, 3);
+}
+
+#[test]
+fn a_damaged_store_is_an_error_of_one_line() {
+    let bench = Bench::new();
+    bench.prints(&["init", "--key", "r0.key"]);
+    let path = bench.path().join("r0/store.redb");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.truncate(5000);
+    std::fs::write(&path, bytes).unwrap();
+    let output = bench.output(&["start", "--key", "r0.key"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("error: the store in r0 is damaged") && text.lines().count() == 1, "{text}");
+}
+
+/// Kills the child if the test fails before it has ended.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_replica_runs_until_it_is_told_to_stop() {
+    let bench = Bench::new();
+    bench.prints(&["init", "--key", "r0.key"]);
+    let start = |durability: &str| {
+        let mut command = bench.command(&["start", "--key", "r0.key", "--durability", durability]);
+        Running(command.stderr(Stdio::null()).spawn().unwrap())
+    };
+    let data = DataFolder::new(bench.path().join("r0"));
+    let connect = async || loop {
+        match ControlClient::connect(&data).await {
+            Ok(control) => break control,
+            // There is no event for a socket that is not there yet.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+        }
+    };
+    // Killed once, then asked to stop by signal: it starts again each time.
+    let mut replica = start("sync");
+    connect().await.ready().await.unwrap();
+    replica.0.kill().unwrap();
+    replica.0.wait().unwrap();
+    let mut replica = start("sync");
+    let ready = connect().await.ready().await.unwrap();
+    let second = bench.fails(&["start", "--key", "r0.key"]);
+    assert!(second.0 == 3 && second.1.contains("in use by another process"), "{second:?}");
+    let signal = Command::new("kill").args(["-TERM", &ready.process.to_string()]).status().unwrap();
+    assert!(signal.success());
+    assert_eq!(replica.0.wait().unwrap().code(), Some(0));
+    assert!(!data.control_socket().exists());
+
+    let mut replica = start("memory");
+    connect().await.stop().await.unwrap();
+    assert_eq!(replica.0.wait().unwrap().code(), Some(0));
+    bench.assert_fails(&["start", "--key", "r0.key"], 3, &["memory mode", "new data folder"]);
+}
