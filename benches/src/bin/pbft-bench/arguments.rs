@@ -1,0 +1,225 @@
+//! The command line as it is typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use pbft_bench::{Durability, Extent, Settings};
+
+use crate::duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  pbft-bench --cluster /path/to/cluster.toml -c 32 -z 10s
+  pbft-bench -c 1 -n 10000 -w table
+  pbft-bench -c 64 -z 1m --read-ratio 0.5 --payload 1000 -w json
+  pbft-bench -z 30s --durability sync --note 'after the change' --output results/one
+
+The loop is closed: each connection sends its next request when its last one is answered, so latency excludes time
+that a request would have waited for its turn.
+
+Exit codes:
+  0 fine, 1 error, 2 no connection, 3 bad input, 4 outcome unknown: no request was answered in time, or the keys
+  could not be read back, 5 interrupted, 99 the cluster lost or changed what it had acknowledged";
+
+/// How long the load lasts if nothing is said.
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
+/// Loads a PBFT cluster, measures throughput and latency, and checks that nothing acknowledged is lost.
+#[derive(Debug, Parser)]
+#[command(name = "pbft-bench", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print a script for a shell's completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Options {
+    /// The file that describes the cluster
+    #[arg(long, env = "PBFT_CLUSTER", default_value = "cluster.toml", value_name = "FILE")]
+    pub(crate) cluster: PathBuf,
+    /// The client's secret key [default: client.key beside the cluster file]
+    #[arg(long = "key", env = "PBFT_KEY", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Concurrent connections: sessions of one client, each with one request on its way
+    #[arg(short, long, env = "PBFT_CONNECTIONS", default_value_t = 32, value_name = "COUNT")]
+    connections: usize,
+    /// How long the load lasts after the warm-up, as in 10s, 500ms, 2m [default: 10s]
+    #[arg(short = 'z', long, env = "PBFT_DURATION", value_parser = duration::positive, value_name = "TIME")]
+    duration: Option<Duration>,
+    /// How many requests to send after the warm-up, instead of a duration
+    #[arg(short = 'n', long, env = "PBFT_REQUESTS", value_name = "COUNT")]
+    requests: Option<u64>,
+    /// How long to run before anything is counted
+    #[arg(long, env = "PBFT_WARMUP", default_value = "1s", value_parser = duration::parse, value_name = "TIME")]
+    warmup: Duration,
+    /// The bytes of a value
+    #[arg(long, env = "PBFT_PAYLOAD", default_value_t = 100, value_name = "BYTES")]
+    payload: usize,
+    /// The part of the requests that read, from 0 to 1; the others write
+    #[arg(long, env = "PBFT_READ_RATIO", default_value_t = 0.0, value_name = "RATIO")]
+    read_ratio: f64,
+    /// How many keys there are; each request takes any of them
+    #[arg(long, env = "PBFT_KEYS", default_value_t = 10_000, value_name = "COUNT")]
+    keys: u32,
+    /// What the choice of keys and of reads follows from [default: a new one, which the result tells]
+    #[arg(long, env = "PBFT_SEED", value_name = "NUMBER")]
+    seed: Option<u64>,
+    /// How long a request waits for its answer
+    #[arg(long, env = "PBFT_TIMEOUT", default_value = "20s", value_parser = duration::positive, value_name = "TIME")]
+    timeout: Duration,
+    /// The most keys to read back at the end, to see that they hold what was acknowledged
+    #[arg(long, env = "PBFT_READ_BACK", default_value_t = 2000, value_name = "COUNT")]
+    read_back: usize,
+    /// How the replicas were started, for the record: a client cannot see it
+    #[arg(long, env = "PBFT_DURABILITY", default_value = "unknown", value_name = "KIND")]
+    pub(crate) durability: DurabilityTold,
+    /// Something to remember this run by, for the record
+    #[arg(long, env = "PBFT_NOTE", value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+    /// Write result.json and latency.hlog (HDR histograms) into this folder
+    #[arg(long, env = "PBFT_OUTPUT", value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// How to print the result
+    #[arg(short, long, env = "PBFT_WRITE_OUT", default_value = "simple", value_name = "FORMAT")]
+    pub(crate) write_out: Format,
+    /// Log to standard error; more with -vv and -vvv
+    #[arg(short, long, env = "PBFT_VERBOSE", action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Neither logs nor progress, whatever -v says
+    #[arg(short, long, env = "PBFT_QUIET")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A few lines of text
+    Simple,
+    /// Tables
+    Table,
+    /// One JSON document
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DurabilityTold {
+    /// Not known
+    Unknown,
+    /// On disk before it is acknowledged
+    Sync,
+    /// In memory only
+    Memory,
+}
+
+impl From<DurabilityTold> for Durability {
+    fn from(told: DurabilityTold) -> Self {
+        match told {
+            DurabilityTold::Unknown => Self::Unknown,
+            DurabilityTold::Sync => Self::Sync,
+            DurabilityTold::Memory => Self::Memory,
+        }
+    }
+}
+
+impl Arguments {
+    /// Reads the command line and the environment.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::from_matches(&Self::command().try_get_matches()?)
+    }
+
+    fn from_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut arguments = Self::from_arg_matches(matches)?;
+        let Options { duration, requests, .. } = &mut arguments.options;
+        if duration.is_some() && requests.is_some() {
+            // What is typed counts more than what the environment says of every run.
+            let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+            match (typed("duration"), typed("requests")) {
+                (true, false) => *requests = None,
+                (false, true) => *duration = None,
+                _ => {
+                    return Err(Self::command().error(
+                        clap::error::ErrorKind::ArgumentConflict,
+                        "--duration (-z) and --requests (-n) exclude each other: give one of them",
+                    ));
+                }
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+impl Options {
+    /// What the run is to do. A seed is drawn if none was given.
+    pub(crate) fn settings(&self) -> Settings {
+        let extent = match self.requests {
+            Some(count) => Extent::Requests(count),
+            None => Extent::Lasts(self.duration.unwrap_or(DEFAULT_DURATION)),
+        };
+        Settings {
+            connections: self.connections,
+            extent,
+            warmup: self.warmup,
+            payload: self.payload,
+            read_ratio: self.read_ratio,
+            keys: self.keys,
+            // 32 bits, since programs that read JSON may keep numbers as floats.
+            seed: self.seed.unwrap_or_else(|| rand::random::<u32>().into()),
+            timeout: self.timeout,
+            read_back: self.read_back,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Options, clap::Error> {
+        let matches = Arguments::command().try_get_matches_from([&["pbft-bench"], arguments].concat())?;
+        Ok(Arguments::from_matches(&matches)?.options)
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_promised_spelling_works() {
+        let options =
+            parsed(&["--cluster", "d/cluster.toml", "-c", "8", "-z", "500ms", "-w", "json"]).unwrap();
+        let settings = options.settings();
+        assert_eq!(options.write_out, Format::Json);
+        assert_eq!(settings.connections, 8);
+        assert_eq!(settings.extent, Extent::Lasts(Duration::from_millis(500)));
+        assert_eq!((settings.payload, settings.keys, settings.warmup), (100, 10_000, Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_duration_and_a_number_exclude_each_other() {
+        assert_eq!(parsed(&["-n", "5"]).unwrap().settings().extent, Extent::Requests(5));
+        assert_eq!(parsed(&[]).unwrap().settings().extent, Extent::Lasts(DEFAULT_DURATION));
+        let error = parsed(&["-n", "5", "-z", "5s"]).unwrap_err().to_string();
+        assert!(error.contains("exclude each other"), "{error}");
+    }
+
+    #[test]
+    fn completions_stand_alone() {
+        let words = ["pbft-bench", "completions", "bash"];
+        let arguments = Arguments::try_parse_from(words).unwrap();
+        assert!(matches!(arguments.command, Some(Command::Completions { .. })));
+    }
+}

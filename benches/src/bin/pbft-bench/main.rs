@@ -1,0 +1,140 @@
+//! The command line of the load generator.
+
+mod arguments;
+mod duration;
+mod failure;
+mod output;
+mod progress;
+mod setup;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::CommandFactory as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use pbft_bench::{Order, Record, Report, Values};
+
+use arguments::{Arguments, Command, Options};
+use failure::{Failure, Outcome};
+use progress::Display;
+use setup::Setup;
+
+/// How long to wait at the end for the replicas to be told; they find out without it.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let Arguments { options, command } = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // If even this cannot be printed there is nobody to tell.
+            let _ = message.print();
+            let is_error = message.use_stderr();
+            return if is_error { Failure::bad_input("").exit_code() } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match command {
+        Some(Command::Completions { shell }) => completions(shell),
+        None => start(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(line) = failure.line() {
+                eprintln!("error: {line}");
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "pbft-bench", &mut script);
+    output::write_all(&script)
+}
+
+fn start(options: &Options) -> Outcome {
+    log_to_stderr(options);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::error(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        let interrupt = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(interrupt.clone()));
+        run(options, &interrupt).await
+    })
+}
+
+fn log_to_stderr(options: &Options) {
+    let level = match (options.quiet, options.verbose) {
+        (true, _) => "off",
+        (false, 0) => "error",
+        (false, 1) => "info",
+        (false, 2) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = EnvFilter::new(format!("off,pbft_client={level},pbft_transport={level}"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+/// Everything from the files to the verdict.
+async fn run(options: &Options, interrupt: &CancellationToken) -> Outcome {
+    let Setup { cluster, settings, connector } = Setup::new(options)?;
+    let mut display = Display::new(&settings, options.quiet);
+    let (order, values) = (Arc::new(Order::default()), Values::new(rand::random(), settings.payload));
+
+    display.step("opening sessions");
+    let sessions = tokio::select! {
+        sessions = pbft_bench::open_sessions(&connector, settings.connections, &order) => sessions?,
+        () = interrupt.cancelled() => return Err(Failure::interrupted("interrupted before anything was measured")),
+    };
+    let record = Record::new(&settings, &cluster, &values, options.durability.into(), options.note.clone());
+
+    display.step("loading");
+    let update = |progress: &_| display.update(progress);
+    let mut measured = pbft_bench::drive(&settings, &values, &sessions, &order, interrupt, update).await;
+
+    display.step("reading back what was acknowledged");
+    // The signal that ended the load has been heard; one that comes from now on ends the reading.
+    let interrupt = if measured.interrupted { CancellationToken::new() } else { interrupt.clone() };
+    let journal = &measured.journal;
+    let verdict = pbft_bench::read_back(&settings, &values, &sessions, journal, &order, &interrupt).await;
+    measured.interrupted |= interrupt.is_cancelled();
+    display.finish();
+    drop(sessions);
+    // Being late here harms nobody.
+    let _ = tokio::time::timeout(FAREWELL, connector.shutdown()).await;
+
+    let report = Report::new(&measured, verdict, record);
+    output::print(&report, options.write_out)?;
+    if let Some(folder) = &options.output {
+        // Printed it is already, so the disk's trouble is the only thing left to tell.
+        pbft_bench::write_files(folder, &report, &measured).map_err(Failure::error)?;
+    }
+    failure::judge(&report)
+}
+
+/// The first signal ends the load early, the second the process.
+async fn cancel_on_signal(interrupt: CancellationToken) {
+    let (Ok(mut interrupted), Ok(mut terminated)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Then the signals keep their default action, which ends the process too.
+        return;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+        if first {
+            interrupt.cancel();
+        } else {
+            failure::exit_interrupted();
+        }
+    }
+}
