@@ -87,7 +87,10 @@ impl Driver {
             Effect::Broadcast(message) => world.network.broadcast(lane(&message), message.encode()),
             Effect::Persist { id, records, then } => return self.persist(id, records, then),
             Effect::Note(records) => self.note(records),
-            Effect::Collect { through } => world.writer.collect(through),
+            Effect::Collect { through } => match world.durability {
+                Durability::Sync => world.writer.collect(through),
+                Durability::Memory => world.writer.collect_unstored(through),
+            },
             Effect::SetTimer { timer, at } => self.timers.set(timer, at),
             Effect::Execute(execution) => world.executor.execute(execution),
             Effect::Snapshot { sequence, ledger } => world.executor.snapshot(sequence, ledger),

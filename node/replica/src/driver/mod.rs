@@ -7,7 +7,7 @@ mod timers;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use pbft_protocol::{Effects, Input, Replica, WriteId};
+use pbft_protocol::{Effects, Input, Replica, Timer, WriteId};
 
 use crate::RunError;
 use crate::inbound::{Event, Inbound};
@@ -76,7 +76,9 @@ impl Driver {
         self.pass(effects)?;
         let mut batch = Vec::new();
         loop {
-            while let Some(timer) = self.timers.expired(self.clock.now().instant) {
+            // Each timer once at most, so that one which is always due cannot starve the rest.
+            for _ in Timer::ALL {
+                let Some(timer) = self.timers.expired(self.clock.now().instant) else { break };
                 self.handle(Input::Timer(timer))?;
             }
             if let Some(deadline) = self.stopping {

@@ -43,11 +43,6 @@ impl Batch {
         self.through.map(Self::ranges).unwrap_or_default()
     }
 
-    /// Which snapshots' files go once this is durable: those below.
-    pub(super) fn through(&self) -> Option<Sequence> {
-        self.through
-    }
-
     /// Which keys and values are written, after the forgotten ones are gone.
     pub(super) fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.records.iter().map(|(key, value)| (&key[..], &value[..]))

@@ -55,7 +55,7 @@ impl Commit for StoreFile {
 enum Order {
     Persist { id: WriteId, records: Vec<Record>, then: Vec<Effect> },
     Note(Vec<Record>),
-    Collect(Sequence),
+    Collect { through: Sequence, stored: bool },
 }
 
 /// The handle of the thread. Orders are carried out in the order in which they are given.
@@ -96,7 +96,13 @@ impl Writer {
 
     /// [`Effect::Collect`].
     pub(crate) fn collect(&self, through: Sequence) {
-        self.order(Order::Collect(through));
+        self.order(Order::Collect { through, stored: true });
+    }
+
+    /// As [`Writer::collect`], for a replica that stored nothing of its log: nothing is written, and
+    /// [`Written::Collected`] comes all the same.
+    pub(crate) fn collect_unstored(&self, through: Sequence) {
+        self.order(Order::Collect { through, stored: false });
     }
 
     fn order(&self, order: Order) {
@@ -117,6 +123,8 @@ impl Writer {
 struct Group {
     batch: Batch,
     writes: Vec<(WriteId, Vec<Effect>)>,
+    /// Through where snapshots' files may go once this is done.
+    collected: Option<Sequence>,
     orders: usize,
     since: Option<Instant>,
 }
@@ -131,7 +139,12 @@ impl Group {
                 self.writes.push((id, then));
             }
             Order::Note(records) => records.iter().for_each(|record| self.batch.write(record)),
-            Order::Collect(through) => self.batch.collect(through),
+            Order::Collect { through, stored } => {
+                self.collected = self.collected.max(Some(through));
+                if stored {
+                    self.batch.collect(through);
+                }
+            }
         }
     }
 
@@ -170,7 +183,7 @@ fn run(mut store: impl Commit, orders: &Receiver<Order>, mut report: impl FnMut(
 
 /// Commits a group, and only then lets go what waited for it.
 fn finish(store: &mut impl Commit, group: Group, report: &mut impl FnMut(Written)) -> Result<(), StoreError> {
-    let Group { batch, writes, .. } = group;
+    let Group { batch, writes, collected, .. } = group;
     let start = Instant::now();
     // A write with nothing in it still waits for those before it, all of which were committed.
     if !batch.is_empty() {
@@ -179,12 +192,12 @@ fn finish(store: &mut impl Commit, group: Group, report: &mut impl FnMut(Written
         catch_unwind(AssertUnwindSafe(|| store.commit(&batch))).unwrap_or_else(|_| {
             Err(StoreError::WriteFailed { folder, why: "the store failed half-way".into() })
         })?;
+        report(Written::Committed { writes: writes.len(), elapsed: start.elapsed() });
     }
-    report(Written::Committed { writes: writes.len(), elapsed: start.elapsed() });
     for (id, then) in writes {
         report(Written::Durable { id, then });
     }
-    if let Some(through) = batch.through() {
+    if let Some(through) = collected {
         report(Written::Collected(through));
     }
     Ok(())

@@ -35,7 +35,7 @@ pub(crate) fn client_key() -> SecretKey {
     SecretKey::from_seed(&[200; 32])
 }
 
-fn replica_key(replica: usize) -> SecretKey {
+pub(crate) fn replica_key(replica: usize) -> SecretKey {
     SecretKey::from_seed(&[replica as u8 + 1; 32])
 }
 

@@ -7,4 +7,5 @@ mod agreement;
 mod client;
 mod cluster;
 mod control;
+mod offences;
 mod restart;

@@ -62,6 +62,16 @@ fn collecting_forgets_the_log_through_and_snapshots_below() {
     assert!(kept(&reservation(12)) && kept(&Record::Shutdown(None)));
 }
 
+/// In memory mode there is no log to forget, and nothing is written.
+#[test]
+fn collecting_what_is_not_stored_writes_nothing() {
+    let Gated { writer, begun, reports, .. } = gated();
+    writer.collect_unstored(Sequence(4));
+    writer.stop();
+    assert!(matches!(reports.iter().collect::<Vec<_>>()[..], [Written::Collected(Sequence(4))]));
+    assert!(begun.try_recv().is_err());
+}
+
 /// What is written after a collection stays, although it was ordered within one transaction.
 #[test]
 fn a_record_written_after_its_collection_stays() {
