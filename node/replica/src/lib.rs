@@ -1,6 +1,6 @@
 //! A PBFT replica as a process: everything around the pure protocol of `pbft-protocol`.
 //!
-//! [`run`] takes a replica from its data folder to its end. Around one thread that owns the protocol's state stand
+//! [`run()`] takes a replica from its data folder to its end. Around one thread that owns the protocol's state stand
 //! those that verify what arrives, write what must not be forgotten, and run the service; they reach it through one
 //! queue in which consensus goes first. [`Outlet`] is the one place where a testnet may let a replica misbehave; this
 //! package's own binary knows only [`Honest`].
