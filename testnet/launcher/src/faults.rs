@@ -3,7 +3,6 @@
 use pbft_byzantine::{STRATEGIES, UnknownStrategy};
 use pbft_messages::ReplicaId;
 
-use crate::launch::serves;
 use crate::process::{Condition, ProcessId, Signal};
 use crate::state::Lock;
 use crate::testnet::KILL_PATIENCE;
@@ -67,8 +66,7 @@ impl Testnet {
         if let Some((process, _)) = state.living(replica) {
             self.end(replica, process).await?;
         }
-        let process = self.start(replica, &mut state)?;
-        serves(self.folder(), replica, process).await
+        self.start(replica, &mut state)?.serves(self.folder()).await
     }
 
     /// Makes a running replica misbehave, from its next effects on.

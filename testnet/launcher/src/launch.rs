@@ -67,20 +67,29 @@ impl Program {
     }
 }
 
-/// Starts a replica's process. It need not serve yet: see [`serves`].
+/// A replica's process that was just started. It need not serve yet: see [`Started::serves`].
+pub(crate) struct Started {
+    pub(crate) replica: ReplicaId,
+    pub(crate) process: ProcessId,
+    /// How long the log was before; what follows is this process's.
+    log_from: u64,
+}
+
+/// Starts a replica's process.
 pub(crate) fn spawn(
     program: &Program,
     folder: &Folder,
     replica: ReplicaId,
     durability: Durability,
     lifetime: Lifetime,
-) -> Result<(Child, ProcessId), TestnetError> {
+) -> Result<(Child, Started), TestnetError> {
     let failed = |source: io::Error| TestnetError::DidNotStart {
         replica,
         why: source.to_string(),
         log: folder.log(replica),
     };
     let log = OpenOptions::new().create(true).append(true).open(folder.log(replica)).map_err(failed)?;
+    let log_from = log.metadata().map_err(failed)?.len();
     let mut command = Command::new(&program.path);
     command
         .args(&program.arguments)
@@ -102,49 +111,49 @@ pub(crate) fn spawn(
     };
     let child = command.spawn().map_err(failed)?;
     match ProcessId::of(child.id()) {
-        Some(process) => Ok((child, process)),
+        Some(process) => Ok((child, Started { replica, process, log_from })),
         // A child stays visible until its parent has looked after it, so this means a system without /proc.
         None => Err(failed(io::Error::other("/proc tells nothing of its process"))),
     }
 }
 
-/// Waits until a replica that was just started listens.
-pub(crate) async fn serves(
-    folder: &Folder,
-    replica: ReplicaId,
-    process: ProcessId,
-) -> Result<(), TestnetError> {
-    let control = Control::new(replica, folder.data(replica));
-    let log = folder.log(replica);
-    let deadline = tokio::time::Instant::now() + START_PATIENCE;
-    let mut attempts = tokio::time::interval(Duration::from_millis(20));
-    loop {
-        // Nobody tells when a socket appears, so this tries again and again.
-        attempts.tick().await;
-        if control.is_ready().await {
-            return Ok(());
+impl Started {
+    /// Waits until the replica listens.
+    pub(crate) async fn serves(&self, folder: &Folder) -> Result<(), TestnetError> {
+        let Self { replica, process, log_from } = *self;
+        let control = Control::new(replica, folder.data(replica));
+        let log = folder.log(replica);
+        let deadline = tokio::time::Instant::now() + START_PATIENCE;
+        let mut attempts = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            // Nobody tells when a socket appears, so this tries again and again.
+            attempts.tick().await;
+            if control.is_ready().await {
+                return Ok(());
+            }
+            let why = if process.condition() == Condition::Dead {
+                last_line(&log, log_from).unwrap_or_else(|| "its process ended at once".into())
+            } else if tokio::time::Instant::now() > deadline {
+                format!("it does not listen after {} s", START_PATIENCE.as_secs())
+            } else {
+                continue;
+            };
+            return Err(TestnetError::DidNotStart { replica, why, log });
         }
-        let why = if process.condition() == Condition::Dead {
-            last_line(&log).unwrap_or_else(|| "its process ended at once".into())
-        } else if tokio::time::Instant::now() > deadline {
-            format!("it does not listen after {} s", START_PATIENCE.as_secs())
-        } else {
-            continue;
-        };
-        return Err(TestnetError::DidNotStart { replica, why, log });
     }
 }
 
-/// The last line of a log that says something.
-fn last_line(path: &Path) -> Option<String> {
+/// The last line after a place in a log that says something.
+fn last_line(path: &Path, from: u64) -> Option<String> {
     const TAIL: u64 = 4096;
     let mut file = fs::File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(io::SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    file.seek(io::SeekFrom::Start(length.saturating_sub(TAIL).max(from))).ok()?;
     let mut tail = Vec::new();
     file.read_to_end(&mut tail).ok()?;
     let tail = String::from_utf8_lossy(&tail);
-    tail.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+    let line = tail.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    Some(line.strip_prefix("error: ").unwrap_or(line).to_owned())
 }
 
 #[cfg(test)]
@@ -155,8 +164,9 @@ mod tests {
     fn the_last_line_is_the_last_that_says_something() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        assert_eq!(last_line(&path), None);
+        assert_eq!(last_line(&path, 0), None);
         fs::write(&path, format!("{}\nerror: a port is in use\n\n", "x".repeat(10_000))).unwrap();
-        assert_eq!(last_line(&path).unwrap(), "error: a port is in use");
+        assert_eq!(last_line(&path, 0).unwrap(), "a port is in use");
+        assert_eq!(last_line(&path, fs::metadata(&path).unwrap().len()), None, "nothing new");
     }
 }

@@ -43,17 +43,18 @@ pub fn replica_main(arguments: ReplicaArguments) -> ExitCode {
     // A session of its own: Ctrl-C on the terminal is meant for the launcher, which decides what becomes of its
     // replicas. This fails only for a process that leads a group already, and then nothing is lost.
     let _ = rustix::process::setsid();
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,quinn=warn".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| "off,pbft_node=info,pbft_transport=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    pbft_node::silence_boot_panics();
     if arguments.tethered {
         std::thread::spawn(end_with_standard_input);
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The launcher shows the last line of the log.
-            tracing::error!("{error:#}");
+            // The last line of the log, which the launcher shows to whoever started the replica.
+            eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
             ExitCode::FAILURE
         }
     }

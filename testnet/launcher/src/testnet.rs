@@ -12,7 +12,7 @@ use pbft_service::kv::Operation;
 
 use crate::control::Control;
 use crate::create::{choose_ports, create, read_cluster_file, write_cluster_file};
-use crate::launch::{serves, spawn};
+use crate::launch::{Started, spawn};
 use crate::process::{ProcessId, Signal};
 use crate::state::{Lock, State};
 use crate::{Durability, Folder, Lifetime, Program, TestnetError};
@@ -230,13 +230,12 @@ impl Testnet {
     }
 
     /// Starts one replica's process; it need not serve yet.
-    pub(crate) fn start(&mut self, replica: ReplicaId, state: &mut State) -> Result<ProcessId, TestnetError> {
-        let started = spawn(&self.program, &self.folder, replica, state.durability, self.lifetime);
-        let (child, process) = started?;
+    pub(crate) fn start(&mut self, replica: ReplicaId, state: &mut State) -> Result<Started, TestnetError> {
+        let (child, started) = spawn(&self.program, &self.folder, replica, state.durability, self.lifetime)?;
         self.children.insert(replica, child);
-        state.replicas[replica.index()] = Some(process);
+        state.replicas[replica.index()] = Some(started.process);
         state.write(&self.folder)?;
-        Ok(process)
+        Ok(started)
     }
 
     fn living(&self, state: &State) -> Vec<(ReplicaId, ProcessId)> {
@@ -267,12 +266,12 @@ impl Testnet {
     async fn try_start_all(&mut self) -> Result<(), TestnetError> {
         let mut state = self.state()?;
         let replicas: Vec<_> = self.configuration.replicas().collect();
-        let mut processes = Vec::with_capacity(replicas.len());
+        let mut all = Vec::with_capacity(replicas.len());
         for replica in replicas {
-            processes.push((replica, self.start(replica, &mut state)?));
+            all.push(self.start(replica, &mut state)?);
         }
-        for (replica, process) in processes {
-            serves(&self.folder, replica, process).await?;
+        for started in all {
+            started.serves(&self.folder).await?;
         }
         Ok(())
     }

@@ -100,3 +100,25 @@ async fn a_cluster_of_four_from_up_to_down() {
         assert_eq!(client.get(key).await.unwrap().answer.unwrap().value, value);
     }
 }
+
+/// A stopped testnet's ports belong to nobody; if somebody takes one, others are chosen.
+#[tokio::test]
+async fn ports_that_were_taken_meanwhile_are_replaced() {
+    let _turn = TURN.lock().await;
+    let net = Net::new();
+    net.ok("up -n 4 --durability sync");
+    let before = net.open().configuration().member(ReplicaId(2)).unwrap().clone();
+    net.ok("down");
+    let _taken = std::net::UdpSocket::bind(before.client_address).unwrap();
+    net.ok("up");
+    let after = net.open().configuration().member(ReplicaId(2)).unwrap().clone();
+    assert_ne!(after.client_address, before.client_address);
+    // A single replica's ports are known to the others: here it is an error that names the port.
+    net.ok("kill r2");
+    let _taken = std::net::UdpSocket::bind(after.peer_address).unwrap();
+    let complaint = net.fails("restart r2", 1);
+    assert!(
+        complaint.contains(&after.peer_address.to_string()) && complaint.contains("in use"),
+        "{complaint}"
+    );
+}

@@ -17,7 +17,8 @@ pub(crate) async fn up(dir: &Path, n: Option<usize>, durability: Option<Durabili
     for replica in configuration.replicas() {
         let Some(member) = configuration.member(replica) else { continue };
         banner += &format!(
-            "  {replica:<3} clients {:<16} peers {:<16} log {}\n",
+            "  {:<4} clients {:<16} peers {:<16} log {}\n",
+            replica.to_string(),
             member.client_address.to_string(),
             member.peer_address.to_string(),
             folder.log(replica).display()
