@@ -15,6 +15,8 @@ pub enum Domain {
     Submission,
     /// An ordered batch: its time and its submissions' digests.
     Batch,
+    /// A signed statement with its signature, among those found good before.
+    Statement,
     /// A leaf of a Merkle tree.
     MerkleLeaf,
     /// An inner node of a Merkle tree.
@@ -30,6 +32,7 @@ impl Domain {
             Self::Request => b"pbft/request/1\0",
             Self::Submission => b"pbft/submission/1\0",
             Self::Batch => b"pbft/batch/1\0",
+            Self::Statement => b"pbft/statement-seen/1\0",
             Self::MerkleLeaf => b"pbft/merkle-leaf/1\0",
             Self::MerkleNode => b"pbft/merkle-node/1\0",
             Self::MerkleRoot => b"pbft/merkle-root/1\0",
@@ -161,6 +164,7 @@ mod tests {
             Domain::Request,
             Domain::Submission,
             Domain::Batch,
+            Domain::Statement,
             Domain::MerkleLeaf,
             Domain::MerkleNode,
             Domain::MerkleRoot,

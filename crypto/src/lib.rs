@@ -11,9 +11,11 @@ mod digest;
 mod key;
 pub mod key_file;
 mod merkle;
+mod seen;
 mod signed;
 
 pub use digest::{Digest, Domain, Hasher};
 pub use key::{PublicKey, SecretKey, Signature, Signer, WeakKey};
 pub use merkle::{MerkleProof, MerkleTree};
+pub use seen::SeenStatements;
 pub use signed::{Keyring, Kind, Malformed, Rejected, Scope, Signed, Statement, Verified};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Digest, PublicKey, Signature, Signer};
+use crate::{Digest, Domain, Hasher, PublicKey, SeenStatements, Signature, Signer};
 
 /// The kind of a statement. It is part of what is signed, so a signature over one kind never passes for another.
 pub type Kind = u8;
@@ -21,6 +21,8 @@ pub trait Statement: Sized {
     type Keyring: Keyring<Self::Signer>;
     /// The statement's kind; each kind has its own number.
     const KIND: Kind;
+    /// Whether statements of this kind are met again and again, so that it pays to remember the good ones.
+    const REPEATED: bool = true;
 
     /// The bytes that stand for the statement; equal statements have equal bytes.
     fn encode(&self) -> Vec<u8>;
@@ -48,6 +50,11 @@ pub trait Keyring<S> {
 
     /// The key of `signer`, or `None` if there is no such signer.
     fn public_key(&self, signer: S) -> Option<PublicKey>;
+
+    /// The statements found good before, if they are remembered.
+    fn seen(&self) -> Option<&SeenStatements> {
+        None
+    }
 }
 
 /// Where a signature holds: one cluster, in one epoch of its configuration.
@@ -128,11 +135,25 @@ impl<T: Statement> Signed<T> {
         let key = keyring
             .public_key(self.signer)
             .ok_or_else(|| Rejected::UnknownSigner(format!("{:?}", self.signer)))?;
-        if !key.verifies(&preimage::<T>(keyring.scope(), &key, &self.payload), &self.signature) {
+        let message = preimage::<T>(keyring.scope(), &key, &self.payload);
+        let seen = keyring.seen().filter(|_| T::REPEATED).map(|seen| {
+            let signature = self.signature.to_bytes();
+            (seen, Hasher::new(Domain::Statement).bytes(&signature).bytes(&message).finish())
+        });
+        if let Some((seen, name)) = &seen
+            && seen.contains(name)
+        {
+            let value = T::decode(&self.payload)?;
+            return Ok(Verified(Arc::new(Inner { signed: self, value })));
+        }
+        if !key.verifies(&message, &self.signature) {
             return Err(Rejected::BadSignature(format!("{:?}", self.signer)));
         }
         let value = T::decode(&self.payload)?;
         value.validate(self.signer, keyring)?;
+        if let Some((seen, name)) = seen {
+            seen.insert(name);
+        }
         Ok(Verified(Arc::new(Inner { signed: self, value })))
     }
 }
@@ -260,7 +281,7 @@ mod tests {
     #[derive(Debug, PartialEq)]
     struct Even<const K: u8>(u64);
 
-    struct Keys(Scope, Vec<PublicKey>);
+    struct Keys(Scope, Vec<PublicKey>, SeenStatements);
 
     impl Keyring<usize> for Keys {
         fn scope(&self) -> &Scope {
@@ -268,6 +289,9 @@ mod tests {
         }
         fn public_key(&self, signer: usize) -> Option<PublicKey> {
             self.1.get(signer).copied()
+        }
+        fn seen(&self) -> Option<&SeenStatements> {
+            Some(&self.2)
         }
     }
 
@@ -294,7 +318,7 @@ mod tests {
 
     fn keys(name: &[u8], epoch: u64) -> Keys {
         let scope = Scope { cluster: Digest::of(Domain::Cluster, name), epoch };
-        Keys(scope, (0..3).map(|index| secret(index).public_key()).collect())
+        Keys(scope, (0..3).map(|index| secret(index).public_key()).collect(), SeenStatements::default())
     }
 
     fn signed(value: u64) -> Signed<Even<1>> {
@@ -305,6 +329,23 @@ mod tests {
     fn a_signed_value_verifies() {
         let verified = signed(4).verify(&keys(b"a", 0)).unwrap();
         assert_eq!((verified.value(), verified.signer()), (&Even(4), 1));
+    }
+
+    /// What was found good is found good again, and nothing else is on its account.
+    #[test]
+    fn a_remembered_statement_vouches_for_itself_only() {
+        let (keys, good) = (keys(b"a", 0), signed(4));
+        for _ in 0..2 {
+            assert!(good.clone().verify(&keys).is_ok());
+            assert!(signed(5).verify(&keys).is_err(), "what is refused is not remembered");
+            let other = signed(6).payload().clone();
+            for (signer, payload) in [(2, good.payload.clone()), (1, other)] {
+                let forged: Signed<Even<1>> = Signed::from_parts(signer, payload, good.signature);
+                assert!(matches!(forged.verify(&keys), Err(Rejected::BadSignature(_))));
+            }
+            let other_kind: Signed<Even<2>> = Signed::from_parts(1, good.payload.clone(), good.signature);
+            assert!(matches!(other_kind.verify(&keys), Err(Rejected::BadSignature(_))));
+        }
     }
 
     /// Faults 9 and 10, and replay across clusters and epochs.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Digest, Statement};
+use pbft_crypto::{Digest, Signature, Signed, Statement};
 
 use crate::statement::{ensure, statement};
 use crate::{Configuration, ReplicaId, Sequence, View};
@@ -62,6 +62,16 @@ statement!(Checkpoint, signer: ReplicaId, kind: 5, validate: |it, _, configurati
     let interval = configuration.parameters().checkpoint_interval;
     ensure(it.sequence.0 > 0 && it.sequence.0.is_multiple_of(interval), || format!("no checkpoint at {}", it.sequence))
 });
+
+impl PrePrepare {
+    /// The proposal that a backup's vote is for, under a signature that is said to be the primary's.
+    #[must_use]
+    pub fn voted_for(vote: &Prepare, signature: Signature, configuration: &Configuration) -> Signed<Self> {
+        let Prepare { view, sequence, digest } = *vote;
+        let payload = Self { view, sequence, digest }.encode();
+        Signed::from_parts(configuration.primary(view), payload.into(), signature)
+    }
+}
 
 /// A statement of which a correct replica makes only one at each place. Two different ones are proof that their
 /// signer lies.

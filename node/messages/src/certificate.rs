@@ -39,7 +39,7 @@ pub struct PreparedCertificate {
 
 /// A certificate that can be checked from public keys alone.
 pub trait Certificate: Sized {
-    /// Checks every signature, and that they are enough.
+    /// Checks every signature, and that they are as many as it takes.
     ///
     /// # Errors
     /// [`Rejected`], with the first thing wrong.
@@ -80,16 +80,14 @@ impl<C: Certificate> Proven<C> {
 }
 
 impl<T: Exclusive + Clone> Endorsed<T> {
-    fn check_votes(
-        &self,
-        configuration: &Configuration,
-        enough: impl Fn(usize) -> bool,
-    ) -> Result<(), Rejected> {
+    /// Checks that there are exactly so many votes, of distinct replicas, and each signature. Certificates have no
+    /// votes to spare, so that their size is known.
+    fn check_votes(&self, configuration: &Configuration, needed: usize) -> Result<(), Rejected> {
         let votes = self.signatures.len();
         ensure(distinct(self.signatures.iter().map(|(replica, _)| *replica)) == votes, || {
             "a replica's vote stands twice in a certificate".into()
         })?;
-        ensure(enough(votes), || format!("a certificate of {votes} votes"))?;
+        ensure(votes == needed, || format!("a certificate of {votes} votes, and not {needed}"))?;
         let payload = bytes::Bytes::from(self.statement.encode());
         self.signatures.iter().try_for_each(|(replica, signature)| {
             Signed::<T>::from_parts(*replica, payload.clone(), *signature).verify(configuration).map(drop)
@@ -99,13 +97,13 @@ impl<T: Exclusive + Clone> Endorsed<T> {
 
 impl Certificate for CommittedCertificate {
     fn check(&self, configuration: &Configuration) -> Result<(), Rejected> {
-        self.check_votes(configuration, |votes| configuration.quorum().reached(votes))
+        self.check_votes(configuration, configuration.quorum().get())
     }
 }
 
 impl Certificate for StableCertificate {
     fn check(&self, configuration: &Configuration) -> Result<(), Rejected> {
-        self.check_votes(configuration, |votes| configuration.quorum().reached(votes))
+        self.check_votes(configuration, configuration.quorum().get())
     }
 }
 
@@ -118,7 +116,7 @@ impl Certificate for PreparedCertificate {
             || "a prepared certificate's votes are for another proposal".into(),
         )?;
         // That none of the votes is the primary's own is part of what a valid PREPARE is.
-        self.prepares.check_votes(configuration, |votes| configuration.quorum().reached_with_primary(votes))
+        self.prepares.check_votes(configuration, configuration.quorum().prepares())
     }
 }
 
@@ -145,10 +143,8 @@ impl Proven<PreparedCertificate> {
         quorum: Quorum,
     ) -> Option<Self> {
         let PrePrepare { view, sequence, digest } = *header.value();
-        let prepares = prepares.endorsements(Prepare { view, sequence, digest });
-        quorum
-            .reached_with_primary(prepares.signatures.len())
-            .then(|| Self(Arc::new(PreparedCertificate { header: header.signed().clone(), prepares })))
+        let prepares = prepares.endorsements(Prepare { view, sequence, digest }, quorum.prepares())?;
+        Some(Self(Arc::new(PreparedCertificate { header: header.signed().clone(), prepares })))
     }
 }
 
@@ -181,9 +177,16 @@ impl<T: Exclusive + Clone + PartialEq> VoteSet<T> {
         }
     }
 
-    /// The votes, by replica.
-    pub fn iter(&self) -> impl Iterator<Item = &Verified<T>> {
-        self.0.values()
+    /// The number of votes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The vote of one replica.
@@ -195,22 +198,17 @@ impl<T: Exclusive + Clone + PartialEq> VoteSet<T> {
     /// What at least a quorum of the votes say, as a certificate.
     #[must_use]
     pub fn quorum(&self, quorum: Quorum) -> Option<Proven<Endorsed<T>>> {
-        let mut candidates = self.0.values();
         // A quorum is more than half of all replicas, so at most one statement can have it.
-        while candidates.len() >= quorum.get() {
-            let statement = candidates.next()?.value();
-            let endorsed = self.endorsements(statement.clone());
-            if quorum.reached(endorsed.signatures.len()) {
-                return Some(Proven(Arc::new(endorsed)));
-            }
-        }
-        None
+        let candidates = self.0.values().take(self.0.len().saturating_sub(quorum.get() - 1));
+        let mut endorsed = candidates.map(|vote| self.endorsements(vote.value().clone(), quorum.get()));
+        endorsed.find_map(|endorsed| Some(Proven(Arc::new(endorsed?))))
     }
 
-    fn endorsements(&self, statement: T) -> Endorsed<T> {
-        let votes = self.0.values().filter(|vote| *vote.value() == statement);
-        let signatures = votes.map(|vote| (vote.signer(), *vote.signed().signature())).collect();
-        Endorsed { statement, signatures }
+    /// The votes for a statement, if there are so many.
+    fn endorsements(&self, statement: T, needed: usize) -> Option<Endorsed<T>> {
+        let votes = self.0.values().filter(|vote| *vote.value() == statement).take(needed);
+        let signatures: Vec<_> = votes.map(|vote| (vote.signer(), *vote.signed().signature())).collect();
+        (signatures.len() == needed).then_some(Endorsed { statement, signatures })
     }
 }
 

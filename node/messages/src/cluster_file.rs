@@ -140,7 +140,11 @@ impl ClusterFile {
         let clients =
             self.client.iter().enumerate().map(|(index, client)| key(format!("client {index}"), &client.key));
         let clients = clients.collect::<Result<Vec<_>, _>>()?;
-        Configuration::new(self.name.clone(), members, clients, self.parameters.apply())
+        let mut parameters = self.parameters.apply();
+        if self.parameters.frame_bytes.is_none() {
+            parameters = parameters.with_frames_for(self.replica.len());
+        }
+        Configuration::new(self.name.clone(), members, clients, parameters)
     }
 }
 

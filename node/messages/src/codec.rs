@@ -9,9 +9,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use pbft_crypto::Malformed;
 
-/// The most bytes that any one encoded value may have: 16 MiB. Frames on the wire have a limit of their own,
+/// The most bytes that any one encoded value may have: 64 MiB. Frames on the wire have a limit of their own,
 /// which the configuration sets no higher than this.
-pub const LIMIT: u64 = 16 << 20;
+pub const LIMIT: u64 = 64 << 20;
 
 fn options() -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(LIMIT).reject_trailing_bytes()

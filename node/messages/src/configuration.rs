@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use pbft_crypto::{Domain, Hasher, Keyring, PublicKey, Scope};
+use pbft_crypto::{Domain, Hasher, Keyring, PublicKey, Scope, SeenStatements};
 
 use crate::{ClientId, Quorum, ReplicaId, View, WeakQuorum, codec, quorum};
 
@@ -42,7 +43,7 @@ pub struct Parameters {
     pub pipeline: u64,
     /// The largest operation in bytes.
     pub operation_bytes: usize,
-    /// The largest frame on a peer link, in bytes.
+    /// The largest frame on a peer link, in bytes. A cluster file that does not set it gets what its replicas need.
     pub frame_bytes: usize,
     /// How many sessions of one client are kept; opening one more evicts the least recently executed.
     pub sessions: usize,
@@ -50,6 +51,16 @@ pub struct Parameters {
     pub session_window: u64,
     /// How many requests of all clients together may wait at a replica.
     pub waiting_requests: usize,
+}
+
+impl Parameters {
+    /// Raises the frame limit to what this many replicas need with this window.
+    #[must_use]
+    pub fn with_frames_for(mut self, n: usize) -> Self {
+        let needed = usize::try_from(largest_evidence(self.window, n)).unwrap_or(usize::MAX);
+        self.frame_bytes = self.frame_bytes.max(needed);
+        self
+    }
 }
 
 impl Default for Parameters {
@@ -81,6 +92,7 @@ pub struct InvalidConfiguration(pub String);
 /// A cluster's configuration, checked. Replicas are numbered by their place in the list of members.
 #[derive(Clone, Debug)]
 pub struct Configuration {
+    seen: Arc<SeenStatements>,
     name: String,
     scope: Scope,
     members: Vec<Member>,
@@ -133,7 +145,7 @@ impl Configuration {
             hasher = hasher.bytes(member.key.as_bytes());
         }
         let scope = Scope { cluster: hasher.finish(), epoch: 0 };
-        Ok(Self { name, scope, members, clients: admitted, parameters })
+        Ok(Self { seen: Arc::default(), name, scope, members, clients: admitted, parameters })
     }
 
     /// The cluster's name.
@@ -217,6 +229,10 @@ impl Keyring<ReplicaId> for Configuration {
     fn public_key(&self, replica: ReplicaId) -> Option<PublicKey> {
         self.member(replica).map(|member| member.key)
     }
+
+    fn seen(&self) -> Option<&SeenStatements> {
+        Some(&self.seen)
+    }
 }
 
 impl Keyring<ClientId> for Configuration {
@@ -280,28 +296,31 @@ fn check_parameters(parameters: &Parameters, n: usize) -> Result<(), InvalidConf
     check(p.sessions >= 1, "sessions must be at least 1")?;
     check((64..=4096).contains(&p.session_window), "session_window must be from 64 to 4096")?;
     check(p.waiting_requests >= 64, "waiting_requests must be at least 64")?;
-    check(p.frame_bytes as u64 <= codec::LIMIT, "frame_bytes must be at most 16777216 (16 MiB)")?;
+    check(
+        p.frame_bytes as u64 <= codec::LIMIT,
+        "frame_bytes must be at most 67108864 (64 MiB): lower window",
+    )?;
     let largest = p.batch_bytes.max(1536 << 10).saturating_add(64 << 10);
     check(p.frame_bytes >= largest, "frame_bytes must exceed batch_bytes, and 1.5 MiB, by at least 64 KiB")?;
-    let new_view = largest_new_view(p.window, n);
+    let evidence = largest_evidence(p.window, n);
     check(
-        p.frame_bytes as u64 >= new_view,
+        p.frame_bytes as u64 >= evidence,
         &format!(
-            "the largest NEW-VIEW has {new_view} bytes, more than frame_bytes: lower window or raise frame_bytes"
+            "two of the largest NEW-VIEWs have {evidence} bytes, more than frame_bytes: lower window or raise frame_bytes"
         ),
     )
 }
 
-/// An upper bound of a NEW-VIEW's size (R4): a quorum of VIEW-CHANGEs, each with a prepared certificate for every
-/// sequence of the window, and one PRE-PREPARE for each.
-fn largest_new_view(window: u64, n: usize) -> u64 {
+/// An upper bound of the largest message's size (R4), which is evidence of two NEW-VIEWs: each a quorum of VIEW-CHANGEs
+/// with a prepared certificate for every sequence of the window, and one PRE-PREPARE for each.
+fn largest_evidence(window: u64, n: usize) -> u64 {
     const SIGNED: u64 = 2 + 8 + 64; // signer, length of the payload, signature
     const VOTE: u64 = 2 + 64; // one signature of a certificate
     const STATEMENT: u64 = 8 + 8 + 32; // view, sequence, digest
     let quorum = Quorum::of(n).get() as u64;
     let certificate = SIGNED + STATEMENT + 8 + (quorum - 1) * VOTE;
     let view_change = SIGNED + 64 + STATEMENT + quorum * VOTE + window * certificate;
-    64 + quorum * view_change + window * (SIGNED + STATEMENT)
+    2 * (128 + quorum * view_change + window * (SIGNED + STATEMENT))
 }
 
 /// The distinct replicas among `signers`, for counting votes.
@@ -332,7 +351,7 @@ mod tests {
         assert!(refusal(|_, parameters| parameters.window = 255).contains("window"));
         assert!(refusal(|_, parameters| parameters.window = 16_384).contains("NEW-VIEW"));
         assert!(refusal(|_, parameters| parameters.frame_bytes = 1 << 20).contains("frame_bytes"));
-        assert!(refusal(|_, parameters| parameters.frame_bytes = 1 << 30).contains("16 MiB"));
+        assert!(refusal(|_, parameters| parameters.frame_bytes = 1 << 30).contains("64 MiB"));
     }
 
     #[test]

@@ -34,4 +34,4 @@ pub use ids::{ClientId, NoReplicaName, ReplicaId, RequestNumber, Sequence, Sessi
 pub use peer::{Chunk, ChunkId, Message, PeerMessage, SlotProgress, Status};
 pub use quorum::{Quorum, WeakQuorum, faults_tolerated};
 pub use submission::{Request, RequestId, Submission};
-pub use view_change::{CarriedOver, NewView, ViewChange};
+pub use view_change::{CarriedOver, ConflictingCertificates, NewView, ViewChange};

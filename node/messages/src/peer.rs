@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Digest, Malformed, MerkleProof, Rejected, Signed, Verified};
+use pbft_crypto::{Digest, Malformed, MerkleProof, Rejected, Signature, Signed, Verified};
 
 use crate::{
     Body, Checkpoint, Commit, CommittedCertificate, Configuration, Evidence, NewView, PrePrepare, Prepare,
@@ -17,8 +17,8 @@ use crate::{
 pub enum PeerMessage {
     /// A primary's proposal with its body (N2).
     Proposal(Signed<PrePrepare>, Arc<Body>),
-    /// A backup's vote, with the primary's proposal that it is for (N3).
-    Prepare(Signed<Prepare>, Signed<PrePrepare>),
+    /// A backup's vote, with the primary's signature under the proposal that it is for (N3).
+    Prepare(Signed<Prepare>, Signature),
     /// A replica's second vote (N4).
     Commit(Signed<Commit>),
     /// A replica's vote for a state (C1).
@@ -109,8 +109,9 @@ pub enum SlotProgress {
 pub enum Message {
     /// A proposal whose body belongs to it and holds only admitted clients' submissions.
     Proposal(Verified<PrePrepare>, Arc<Body>),
-    /// A vote. The proposal beside it is *not* verified: who needs it verifies it.
-    Prepare(Verified<Prepare>, Signed<PrePrepare>),
+    /// A vote. The primary's signature beside it is *not* verified: who needs it makes
+    /// [`PrePrepare::voted_for`] of it and verifies that.
+    Prepare(Verified<Prepare>, Signature),
     /// A vote.
     Commit(Verified<Commit>),
     /// A vote.
@@ -194,7 +195,7 @@ impl PeerMessage {
                 body.check_fresh(configuration)?;
                 Message::Proposal(header, body)
             }
-            Self::Prepare(vote, header) => Message::Prepare(vote.verify(configuration)?, header),
+            Self::Prepare(vote, signature) => Message::Prepare(vote.verify(configuration)?, signature),
             Self::Commit(vote) => Message::Commit(vote.verify(configuration)?),
             Self::Checkpoint(vote) => Message::Checkpoint(vote.verify(configuration)?),
             Self::ViewChange(signed) => Message::ViewChange(signed.verify(configuration)?),

@@ -28,11 +28,11 @@ impl Quorum {
         votes >= self.0
     }
 
-    /// Whether `prepares` of distinct *backups* suffice beside the primary's PRE-PREPARE, which counts for one
+    /// How many PREPAREs of distinct *backups* suffice beside the primary's PRE-PREPARE, which counts for one
     /// (N3, fault 8).
     #[must_use]
-    pub const fn reached_with_primary(self, prepares: usize) -> bool {
-        prepares + 1 >= self.0
+    pub const fn prepares(self) -> usize {
+        self.0 - 1
     }
 
     /// The number of votes.

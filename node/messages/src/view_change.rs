@@ -82,7 +82,7 @@ impl NewView {
         })?;
         let signers = self.view_changes.iter().map(Signed::claimed_signer);
         ensure(distinct(signers) == self.view_changes.len(), || "two VIEW-CHANGEs of one replica".into())?;
-        ensure(configuration.quorum().reached(self.view_changes.len()), || {
+        ensure(self.view_changes.len() == configuration.quorum().get(), || {
             "a NEW-VIEW without a quorum".into()
         })?;
         let mut view_changes = Vec::with_capacity(self.view_changes.len());
@@ -93,7 +93,7 @@ impl NewView {
         ensure(view_changes.iter().all(|it| it.value().view == view), || {
             "a VIEW-CHANGE for another view".into()
         })?;
-        let carried = CarriedOver::from_view_changes(view_changes.iter().map(|it| it.value()));
+        let carried = CarriedOver::from_view_changes(view_changes.iter().map(|it| it.value()))?;
         ensure(carried.digests.len() == self.pre_prepares.len(), || {
             "O has not the length that follows from V".into()
         })?;
@@ -113,7 +113,23 @@ impl NewView {
     /// [`Malformed`] if a VIEW-CHANGE cannot be read; those of a verified NEW-VIEW can.
     pub fn carried_over(&self) -> Result<CarriedOver, Malformed> {
         let view_changes = self.view_changes.iter().map(Signed::peek).collect::<Result<Vec<_>, _>>()?;
-        Ok(CarriedOver::from_view_changes(&view_changes))
+        Ok(CarriedOver::from_view_changes(&view_changes)?)
+    }
+}
+
+/// Two prepared certificates for different batches at one place: more than f replicas are faulty (VC8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two different batches are certified at view {view}, sequence {sequence}")]
+pub struct ConflictingCertificates {
+    /// The view.
+    pub view: View,
+    /// The sequence.
+    pub sequence: Sequence,
+}
+
+impl From<ConflictingCertificates> for Malformed {
+    fn from(error: ConflictingCertificates) -> Self {
+        Self(error.to_string())
     }
 }
 
@@ -130,7 +146,12 @@ pub struct CarriedOver {
 impl CarriedOver {
     /// For each sequence above the highest proven checkpoint: the digest of the highest view's certificate
     /// (fault 1), else the null batch.
-    pub fn from_view_changes<'a>(view_changes: impl IntoIterator<Item = &'a ViewChange>) -> Self {
+    ///
+    /// # Errors
+    /// [`ConflictingCertificates`], which cannot be unless more than f replicas are faulty.
+    pub fn from_view_changes<'a>(
+        view_changes: impl IntoIterator<Item = &'a ViewChange>,
+    ) -> Result<Self, ConflictingCertificates> {
         let mut stable: Option<&StableCertificate> = None;
         let mut highest: BTreeMap<Sequence, (View, Digest)> = BTreeMap::new();
         for view_change in view_changes {
@@ -142,6 +163,8 @@ impl CarriedOver {
                 let entry = highest.entry(proposal.sequence).or_insert((proposal.view, proposal.digest));
                 if proposal.view > entry.0 {
                     *entry = (proposal.view, proposal.digest);
+                } else if proposal.view == entry.0 && proposal.digest != entry.1 {
+                    return Err(ConflictingCertificates { view: proposal.view, sequence: proposal.sequence });
                 }
             }
         }
@@ -152,7 +175,7 @@ impl CarriedOver {
                 highest.get(&Sequence(sequence)).map_or_else(Body::null_digest, |(_, digest)| *digest)
             })
             .collect();
-        Self { stable: stable.cloned(), digests }
+        Ok(Self { stable: stable.cloned(), digests })
     }
 
     /// min-s: the highest proven checkpoint.
@@ -275,7 +298,7 @@ mod tests {
         let high = view_change(None, vec![prepared(3, 2, "new")]);
         let expected = vec![Body::null_digest(), digest("new"), Body::null_digest(), digest("d")];
         for order in [[&low, &high], [&high, &low]] {
-            let carried = CarriedOver::from_view_changes(order);
+            let carried = CarriedOver::from_view_changes(order).unwrap();
             assert_eq!((carried.min_s(), carried.max_s()), (Sequence(0), Sequence(4)));
             assert_eq!(carried.digests, expected);
         }
@@ -285,10 +308,19 @@ mod tests {
     fn the_highest_checkpoint_is_where_it_starts() {
         let behind = view_change(None, vec![prepared(0, 3, "c"), prepared(0, 5, "e")]);
         let ahead = view_change(Some(stable(4)), vec![]);
-        let carried = CarriedOver::from_view_changes([&behind, &ahead]);
+        let carried = CarriedOver::from_view_changes([&behind, &ahead]).unwrap();
         assert_eq!((carried.min_s(), carried.digests), (Sequence(4), vec![digest("e")]));
-        let nothing = CarriedOver::from_view_changes([&ahead]);
+        let nothing = CarriedOver::from_view_changes([&ahead]).unwrap();
         assert_eq!((nothing.min_s(), nothing.max_s()), (Sequence(4), Sequence(4)));
+    }
+
+    /// VC8: no choice is made between two certificates of one view.
+    #[test]
+    fn two_certificates_of_one_view_are_a_conflict() {
+        let (one, other) =
+            (view_change(None, vec![prepared(3, 2, "a")]), view_change(None, vec![prepared(3, 2, "b")]));
+        let conflict = ConflictingCertificates { view: View(3), sequence: Sequence(2) };
+        assert_eq!(CarriedOver::from_view_changes([&one, &other]), Err(conflict));
     }
 
     fn new_view(change: impl FnOnce(&mut NewView)) -> Result<(), Rejected> {
@@ -299,7 +331,7 @@ mod tests {
             view_change(None, vec![prepared(4, 1, "a")]),
             view_change(None, vec![]),
         ];
-        let carried = CarriedOver::from_view_changes(&changes);
+        let carried = CarriedOver::from_view_changes(&changes).unwrap();
         let view_changes =
             configuration.replicas().zip(changes).map(|(replica, it)| signed(it, replica).signed().clone());
         let pre_prepares = carried.pre_prepares(VIEW).map(|it| signed(it, primary).signed().clone());

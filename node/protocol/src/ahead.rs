@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use pbft_messages::{Message, ReplicaId, View};
 
 /// How many messages of each sender are kept.
-const LIMIT: usize = 64;
+const LIMIT: usize = 32;
 
 /// The kept messages: for each sender, those of the highest view that it has spoken in.
 #[derive(Debug, Default)]

@@ -1,22 +1,25 @@
 //! Boot: what a replica that starts may do, from its durable records alone (D2 to D6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use pbft_crypto::{Digest, Malformed, Rejected, Signer};
 use pbft_messages::{
-    Certificate, Checkpoint, Configuration, PeerMessage, Proven, ReplicaId, Sequence, SlotProgress, View,
+    Certificate, Checkpoint, Configuration, PeerMessage, Proven, ReplicaId, Sequence, SlotProgress,
+    Timestamp, View,
 };
 
 use crate::ahead::Ahead;
 use crate::durability::{Awaited, Writes};
 use crate::ledger::Ledger;
 use crate::log::Log;
+use crate::pace::Pace;
 use crate::record::CleanShutdown;
 use crate::replica::{Replica, ViewState};
 use crate::status::StatusRound;
+use crate::timeouts::Patience;
 use crate::timer::Timers;
 use crate::waiting::Waiting;
 use crate::{Effect, Effects, Now, Record, Report, ViewChangeReason};
@@ -67,7 +70,7 @@ impl Replica {
     ///
     /// `ledger` are the first [`crate::ledger_chunks`] chunks of the snapshot that [`latest_snapshot`] names; the
     /// caller has checked the snapshot against its root, and the service has restored the rest. It is empty if there
-    /// is no snapshot. The effects are to be carried out like those of any input.
+    /// is no snapshot. `next_deadline` is that of the restored service (N6). The effects are to be carried out like those of any input.
     ///
     /// # Errors
     /// [`Unreadable`] if the records are not what a replica of this cluster has written.
@@ -77,6 +80,7 @@ impl Replica {
         signer: Arc<dyn Signer>,
         records: Vec<Record>,
         ledger: &[Bytes],
+        next_deadline: Option<Timestamp>,
         now: Now,
         effects: &mut Effects,
     ) -> Result<Self, Unreadable> {
@@ -113,10 +117,12 @@ impl Replica {
             transfer: None,
             waiting: Waiting::default(),
             next_sequence: Sequence(1),
-            patient_from: now.instant,
+            pace: Pace::default(),
+            patience: Patience::starting_at(now.instant),
+            served: BTreeMap::new(),
             writes: Writes::new(),
             ahead: Ahead::default(),
-            wanted: BTreeMap::new(),
+            wanted: BTreeSet::new(),
             evidence: BTreeMap::new(),
             timers: Timers::default(),
             status: StatusRound::starting_at(now.instant),
@@ -127,6 +133,8 @@ impl Replica {
             replica.restore(record, base, &mut recovered)?;
         }
         replica.resume(&recovered, now, effects)?;
+        replica.set_deadline(next_deadline, now);
+        replica.watch_window(now);
         replica.settle(now, effects);
         Ok(replica)
     }
@@ -249,7 +257,7 @@ impl Replica {
             effects.broadcast(PeerMessage::Commit(commit.signed().clone()));
             let slot = self.log.slot(sequence);
             slot.accepted = slot.accepted.take().or(header);
-            slot.prepared_at = slot.committed.is_none().then_some(now.instant);
+            slot.prepared_at = slot.committed.is_none().then_some(self.patience.at(now.instant));
             // This replica's only vote at this place.
             let _ = slot.commits.insert(commit);
         }

@@ -13,8 +13,11 @@ const KEPT_WINDOWS: u64 = 4;
 impl Replica {
     /// A snapshot of this replica is durable. Its root is written before it is told to anybody.
     pub(crate) fn on_snapshot_taken(&mut self, sequence: Sequence, root: Digest, effects: &mut Effects) {
-        if let Some(stored) = self.snapshots.get(&sequence).filter(|stored| **stored != root) {
-            return self.halt(Halt::Diverged { sequence, own: root, certified: *stored }, effects);
+        let certified =
+            self.stable.as_ref().map(|it| &it.get().statement).filter(|it| it.sequence == sequence);
+        let known = self.snapshots.get(&sequence).copied().or(certified.map(|it| it.root));
+        if let Some(certified) = known.filter(|known| *known != root) {
+            return self.halt(Halt::Diverged { sequence, own: root, certified }, effects);
         }
         self.snapshots.insert(sequence, root);
         effects.report(Report::Checkpoint { sequence, root });
@@ -23,14 +26,14 @@ impl Replica {
         self.persist(vec![Record::Snapshot(sequence, root)], then, [Awaited::Snapshot(sequence)], effects);
     }
 
-    pub(crate) fn on_snapshot_durable(&mut self, sequence: Sequence, effects: &mut Effects) {
+    pub(crate) fn on_snapshot_durable(&mut self, sequence: Sequence, now: Now, effects: &mut Effects) {
         if let Some(root) = self.snapshots.get(&sequence) {
             let vote = self.sign(Checkpoint { sequence, root: *root });
             // The first of its own at this place: it cannot conflict.
             let _ = self.checkpoints.entry(sequence).or_default().insert(vote);
             self.try_stable(sequence, effects);
         }
-        self.collect(effects);
+        self.collect(now, effects);
     }
 
     /// A replica's vote for a state.
@@ -105,15 +108,13 @@ impl Replica {
         if sequence <= self.stable_sequence() {
             return;
         }
-        if self.last_executed >= self.high() {
-            // Nobody was to blame for waiting while the window was full (VC1).
-            self.patient_from = now.instant;
-        }
         self.stable = Some(certificate);
+        self.watch_window(now);
         self.checkpoints = self.checkpoints.split_off(&sequence.next());
         effects.report(Report::Stable { sequence, root });
-        self.collect(effects);
+        self.collect(now, effects);
         self.revisit_slots(now, effects);
+        self.try_new_view(now, effects);
     }
 
     /// Goes on with every slot of the window as far as its state allows: the window, or the view, has moved.
@@ -134,7 +135,7 @@ impl Replica {
 
     /// Forgets what a stable checkpoint covers, once this replica holds a durable snapshot there or above (D5). A
     /// snapshot is of what was executed, so nothing that is yet to be executed is forgotten.
-    pub(crate) fn collect(&mut self, effects: &mut Effects) {
+    pub(crate) fn collect(&mut self, now: Now, effects: &mut Effects) {
         self.collect_unreachable();
         let Some((&through, _)) = self.snapshots.range(..=self.stable_sequence()).next_back() else { return };
         if through <= self.collected {
@@ -142,9 +143,10 @@ impl Replica {
         }
         self.collected = through;
         self.log.collect(through);
-        self.wanted.retain(|_, sequence| *sequence > through);
-        self.snapshots = self.snapshots.split_off(&through);
-        effects.push(Effect::Collect { through });
+        self.wanted.retain(|(_, sequence)| *sequence > through);
+        let keep = self.snapshots_in_use(through, now);
+        self.snapshots.retain(|sequence, _| *sequence >= through || keep.contains(sequence));
+        effects.push(Effect::Collect { through, keep });
     }
 
     /// Forgets, in memory, what a replica far behind will not execute from its log: it fetches state instead. So its
@@ -154,7 +156,7 @@ impl Replica {
         let floor = Sequence(self.stable_sequence().0.saturating_sub(kept));
         if self.last_executed < floor {
             self.log.collect(floor);
-            self.wanted.retain(|_, sequence| *sequence > floor);
+            self.wanted.retain(|(_, sequence)| *sequence > floor);
         }
     }
 }

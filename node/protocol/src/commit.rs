@@ -93,7 +93,7 @@ impl Replica {
         slot.prepared_at = None;
         effects.report(Report::Committed { view, sequence, digest });
         if slot.body(&digest).is_none() {
-            self.wanted.insert(digest, sequence);
+            self.wanted.insert((digest, sequence));
         }
         self.note_decided_body(sequence, effects);
     }
@@ -106,7 +106,7 @@ impl Replica {
             return;
         };
         if let Some(body) = slot.body_to_store(&digest) {
-            self.wanted.remove(&digest);
+            self.wanted.remove(&(digest, sequence));
             effects.push(Effect::Note(vec![Record::Body(sequence, body)]));
         }
     }

@@ -66,7 +66,7 @@ impl Replica {
                 Awaited::ViewChange(signed) => self.view.own_view_change = Some(signed),
                 Awaited::ViewEntered(view, stable) => self.on_view_entry_durable(view, stable, now, effects),
                 Awaited::Stable(certificate) => self.on_stable_durable(certificate, now, effects),
-                Awaited::Snapshot(sequence) => self.on_snapshot_durable(sequence, effects),
+                Awaited::Snapshot(sequence) => self.on_snapshot_durable(sequence, now, effects),
             }
         }
     }
@@ -125,7 +125,9 @@ impl Replica {
     /// Writes what this replica voted on in its view, so that it need not abstain when it starts again (D2).
     pub(crate) fn on_shutdown(&mut self, effects: &mut Effects) {
         self.stopped = true;
-        if !self.view.durable {
+        // Who abstains does not know all that it voted for, and must go on abstaining (fault 13).
+        let abstains = self.view.abstains_through > self.view.max_s.max(self.stable_sequence());
+        if !self.view.durable || abstains {
             return;
         }
         let accepted = self

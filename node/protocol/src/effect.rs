@@ -1,5 +1,7 @@
 //! What a replica wants done. Effects are plain values: a driver carries them out in order.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use pbft_messages::{
@@ -42,10 +44,13 @@ pub enum Effect {
     },
     /// Write records with the next [`Effect::Persist`], or when there is time; nothing waits for them.
     Note(Vec<Record>),
-    /// Nothing of the log at or below `through` is needed any more, nor any snapshot below it.
+    /// Nothing of the log at or below `through` is needed any more, nor any snapshot below it but those of `keep`,
+    /// which other replicas are fetching. A later collection that does not name them forgets them too.
     Collect {
         /// The last sequence to forget.
         through: Sequence,
+        /// Older snapshots to keep.
+        keep: BTreeSet<Sequence>,
     },
     /// Set a timer, or stop it.
     SetTimer {

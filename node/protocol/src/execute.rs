@@ -80,6 +80,7 @@ impl Replica {
     ) {
         let Some(done) = self.executing.take_if(|batch| batch.sequence == sequence) else { return };
         let requests = results.len();
+        self.pace.executed(requests);
         let mut results = results.into_iter();
         for Answers { client, session, requests } in done.submissions {
             let mut replies = Vec::with_capacity(requests.len());
@@ -110,6 +111,7 @@ impl Replica {
         }
         self.last_executed = sequence;
         self.set_deadline(next_deadline, now);
+        self.watch_window(now);
         if sequence > self.view.max_s {
             // Real progress: the next view change starts with the plain timeout again (VC7, fault 26).
             self.view.progressed = true;

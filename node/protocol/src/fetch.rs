@@ -18,7 +18,7 @@ impl Replica {
     /// Asks one replica for the bodies that are wanted.
     pub(crate) fn fetch_wanted(&self, from: ReplicaId, effects: &mut Effects) {
         if from != self.me {
-            for digest in self.wanted.keys().take(ASKED) {
+            for (digest, _) in self.wanted.iter().take(ASKED) {
                 effects.send(from, PeerMessage::FetchBody(*digest));
             }
         }
@@ -33,7 +33,7 @@ impl Replica {
         for sequence in sequences {
             match self.sighted(sequence).map(|header| header.value().digest) {
                 Some(digest) if self.log.get(sequence).is_some_and(|slot| slot.body(&digest).is_none()) => {
-                    self.wanted.insert(digest, sequence);
+                    self.wanted.insert((digest, sequence));
                 }
                 Some(_) => {}
                 // No proposal after all: the next one that comes beside a PREPARE may be.
@@ -46,7 +46,7 @@ impl Replica {
     pub(crate) fn want_decided_bodies(&mut self) {
         for (sequence, slot) in self.log.above(self.last_executed) {
             if let Some(certificate) = slot.committed.as_ref().filter(|_| slot.decided().is_none()) {
-                self.wanted.insert(certificate.get().statement.digest, sequence);
+                self.wanted.insert((certificate.get().statement.digest, sequence));
             }
         }
     }
@@ -60,14 +60,18 @@ impl Replica {
 
     /// A body: its digest is its own, so what was asked for is what came.
     pub(crate) fn on_body(&mut self, from: ReplicaId, body: Arc<Body>, now: Now, effects: &mut Effects) {
-        let Some(sequence) = self.wanted.remove(&body.digest()) else {
+        // A client's batch may stand at several places, after a view change.
+        let places: Vec<_> = self.wanted.extract_if(.., |(digest, _)| *digest == body.digest()).collect();
+        if places.is_empty() {
             return self.reject(from, Rejection::Unasked, effects);
-        };
-        self.log.slot(sequence).keep(body);
-        self.note_decided_body(sequence, effects);
-        self.try_accept(sequence, now, effects);
-        self.try_prepare(sequence, effects);
-        self.try_prepared(sequence, now, effects);
+        }
+        for (_, sequence) in places {
+            self.log.slot(sequence).keep(Arc::clone(&body));
+            self.note_decided_body(sequence, effects);
+            self.try_accept(sequence, now, effects);
+            self.try_prepare(sequence, effects);
+            self.try_prepared(sequence, now, effects);
+        }
         self.try_new_view(now, effects);
     }
 }

@@ -13,6 +13,7 @@ mod input;
 mod ledger;
 mod log;
 mod new_view;
+mod pace;
 mod pre_prepare;
 mod prepare;
 mod propose;

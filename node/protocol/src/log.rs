@@ -18,7 +18,8 @@ use crate::Instant;
 pub(crate) struct Slot {
     /// The active view's proposal that this replica accepted. No other digest is accepted at this place.
     pub(crate) accepted: Option<Verified<PrePrepare>>,
-    /// A proposal that came beside a PREPARE before it came from the primary. Not verified: whoever needs it does.
+    /// A proposal that cannot be accepted yet, or that is known by a PREPARE only. It is one of the active view at this
+    /// place; its signature is not verified: whoever needs it does.
     pub(crate) sighted: Option<Signed<PrePrepare>>,
     /// The active view's first votes.
     pub(crate) prepares: VoteSet<Prepare>,
@@ -26,7 +27,7 @@ pub(crate) struct Slot {
     pub(crate) commits: VoteSet<Commit>,
     /// The prepared certificate of the highest view; its write was issued when it was put here (D1).
     pub(crate) prepared: Option<Proven<PreparedCertificate>>,
-    /// Since when it has been prepared in the active view and not committed.
+    /// Since when, on the clock of patience, it has been prepared in the active view and not committed.
     pub(crate) prepared_at: Option<Instant>,
     /// The committed certificate, of whatever view.
     pub(crate) committed: Option<Proven<CommittedCertificate>>,

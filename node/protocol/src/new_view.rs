@@ -1,14 +1,16 @@
 //! NEW-VIEW (OSDI'99 §4.4; VC4 to VC6): the new primary opens its view, and everybody enters it.
 
-use pbft_crypto::{Signed, Verified};
+use std::collections::BTreeSet;
+
+use pbft_crypto::{Digest, Signed, Verified};
 use pbft_messages::{
-    Body, CarriedOver, Checkpoint, Conflict, NewView, PeerMessage, PrePrepare, Proven, ReplicaId, Sequence,
-    StableCertificate, View,
+    Body, CarriedOver, Checkpoint, Conflict, ConflictingCertificates, NewView, PeerMessage, PrePrepare,
+    Proven, ReplicaId, Sequence, StableCertificate, View, ViewChange,
 };
 
 use crate::durability::Awaited;
 use crate::replica::{Replica, requests_in_log};
-use crate::{Effect, Effects, Now, Record, Rejection, Report};
+use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report, ViewChangeReason};
 
 /// How many waiting submissions a backup passes to a new primary.
 const FORWARDED: usize = 256;
@@ -20,45 +22,48 @@ impl Replica {
         let Some(view) = self.view.pending.filter(|view| self.configuration.primary(*view) == self.me) else {
             return;
         };
-        let view_changes: Vec<_> =
-            self.view.view_changes.values().filter(|it| it.value().view == view).collect();
-        if !self.configuration.quorum().reached(view_changes.len()) {
-            return;
-        }
-        let carried = CarriedOver::from_view_changes(view_changes.iter().map(|it| it.value()));
-        let view_changes = view_changes.iter().map(|it| it.signed().clone()).collect();
-        if !self.holds_bodies(&carried, view, effects) {
-            return;
-        }
-        let pre_prepares =
-            carried.pre_prepares(view).map(|header| self.sign(header).signed().clone()).collect();
-        let new_view = self.sign(NewView { view, view_changes, pre_prepares });
-        self.enter_view(new_view, carried, now, effects);
-    }
-
-    /// Whether the bodies that O takes are held; asks for those that are not.
-    fn holds_bodies(&mut self, carried: &CarriedOver, view: View, effects: &mut Effects) -> bool {
-        let low = self.stable_sequence();
-        let missing: Vec<_> = carried
-            .pre_prepares(view)
-            .filter(|header| header.sequence > low)
-            .filter(|header| self.held_body(header.sequence, header).is_none())
-            .map(|header| (header.digest, header.sequence))
-            .collect();
-        for (digest, sequence) in &missing {
-            // Asked of everybody: whoever holds the certificate holds the body (D1).
-            if self.wanted.insert(*digest, *sequence).is_none() {
-                effects.broadcast(PeerMessage::FetchBody(*digest));
+        let quorum = self.configuration.quorum().get();
+        let mut candidates: Vec<_> =
+            self.view.view_changes.values().filter(|it| it.value().view == view).cloned().collect();
+        while candidates.len() >= quorum {
+            let chosen = &candidates[..quorum];
+            let carried = match CarriedOver::from_view_changes(chosen.iter().map(Verified::value)) {
+                Ok(carried) => carried,
+                Err(ConflictingCertificates { view, sequence }) => {
+                    return self.halt(Halt::ConflictingCertificates { view, sequence }, effects);
+                }
+            };
+            let missing = self.missing_bodies(&carried, view);
+            if missing.is_empty() {
+                let view_changes = chosen.iter().map(|it| it.signed().clone()).collect();
+                let headers = carried.pre_prepares(view).map(|header| self.sign(header).signed().clone());
+                let new_view = NewView { view, view_changes, pre_prepares: headers.collect() };
+                return self.enter_view(self.sign(new_view), carried, now, effects);
             }
+            for wanted in &missing {
+                // Asked of everybody: whoever holds the certificate should hold the body (D1).
+                if self.wanted.insert(*wanted) {
+                    effects.broadcast(PeerMessage::FetchBody(wanted.0));
+                }
+            }
+            // A certificate whose body nobody else keeps must not hold the view up for ever: any quorum will do.
+            candidates.retain(|it| !shows_one_of(it.value(), &missing));
         }
-        missing.is_empty()
     }
 
-    fn held_body(&self, sequence: Sequence, header: &PrePrepare) -> Option<std::sync::Arc<Body>> {
-        match self.log.get(sequence) {
-            Some(slot) => slot.body(&header.digest),
-            None => (header.digest == Body::null_digest()).then(|| std::sync::Arc::new(Body::null())),
-        }
+    /// The bodies that O takes above this replica's checkpoint and that are not held.
+    fn missing_bodies(&self, carried: &CarriedOver, view: View) -> BTreeSet<(Digest, Sequence)> {
+        let low = self.stable_sequence();
+        carried
+            .pre_prepares(view)
+            .filter(|header| header.sequence > low && !self.holds_body(header))
+            .map(|header| (header.digest, header.sequence))
+            .collect()
+    }
+
+    fn holds_body(&self, header: &PrePrepare) -> bool {
+        let slot = self.log.get(header.sequence);
+        header.digest == Body::null_digest() || slot.is_some_and(|slot| slot.body(&header.digest).is_some())
     }
 
     /// A NEW-VIEW that is good in every part (VC5). It suffices also for a replica that had not asked for the view.
@@ -107,7 +112,7 @@ impl Replica {
         let max_s = carried.max_s();
         self.log.leave_view(&carried.digests.iter().copied().collect());
         self.restart_reservation();
-        self.patient_from = now.instant;
+        self.patience.restart(now.instant);
         self.next_sequence = max_s.next();
         let it = &mut self.view;
         it.active = view;
@@ -153,7 +158,7 @@ impl Replica {
         let slot = self.log.slot(sequence);
         slot.accepted = Some(header);
         if slot.body(&digest).is_none() {
-            self.wanted.insert(digest, sequence);
+            self.wanted.insert((digest, sequence));
         }
     }
 
@@ -184,8 +189,17 @@ impl Replica {
         });
         self.revisit_slots(now, effects);
         self.forward_waiting(FORWARDED, effects);
+        if self.view.view_changes.contains_key(&self.primary()) && self.view.pending.is_none() {
+            self.start_view_change(view.next(), ViewChangeReason::PrimaryLeft, now, effects);
+        }
         for (from, message) in self.ahead.take(view) {
             self.on_message(from, message, now, effects);
         }
     }
+}
+
+/// Whether a VIEW-CHANGE holds a certificate for one of these batches at its place.
+fn shows_one_of(view_change: &ViewChange, batches: &BTreeSet<(Digest, Sequence)>) -> bool {
+    let proposals = view_change.prepared.iter().map(|certificate| certificate.proposal());
+    proposals.into_iter().any(|proposal| batches.contains(&(proposal.digest, proposal.sequence)))
 }

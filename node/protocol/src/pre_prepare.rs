@@ -37,13 +37,15 @@ impl Replica {
             return self.reject(from, reason, effects);
         }
         let may_accept = self.may_vote() && sequence <= self.high();
+        let sighted_other = self.sighted(sequence).is_some_and(|sighted| sighted.value() != header.value());
         let slot = self.log.slot(sequence);
         match (&slot.accepted, &slot.sighted) {
             // The body of a proposal accepted by its header alone, as those of O are.
-            (Some(_), _) => drop(self.wanted.remove(&header.value().digest)),
+            (Some(_), _) => drop(self.wanted.remove(&(header.value().digest, sequence))),
             (None, _) if may_accept => slot.accepted = Some(header),
-            // Of several proposals at a place that cannot be accepted yet, the first is kept.
-            (None, Some(sighted)) if sighted.payload() != header.signed().payload() => return,
+            // Of several proposals at a place that cannot be accepted yet, the first is kept; what came beside a
+            // PREPARE may have been none.
+            (None, Some(_)) if sighted_other => return,
             (None, _) => slot.sighted = Some(header.signed().clone()),
         }
         slot.keep(body);
@@ -87,10 +89,7 @@ impl Replica {
 
     /// The proposal of the active view sighted at a place, if it is what it should be.
     pub(crate) fn sighted(&self, sequence: Sequence) -> Option<Verified<PrePrepare>> {
-        let sighted = self.log.get(sequence)?.sighted.clone()?;
-        let header = sighted.verify(&self.configuration).ok()?;
-        let PrePrepare { view, sequence: place, .. } = *header.value();
-        (view == self.view.active && place == sequence).then_some(header)
+        self.log.get(sequence)?.sighted.clone()?.verify(&self.configuration).ok()
     }
 
     /// Looks for a contradiction between a verified proposal and what was accepted or sighted at its place.
@@ -118,21 +117,17 @@ impl Replica {
     ) {
         let slot = self.log.slot(sequence);
         let held = slot.accepted.as_ref().map(Verified::signed).or(slot.sighted.as_ref());
-        match held {
-            None => slot.sighted = Some(header),
-            Some(held) if held.payload() == header.payload() => {}
-            Some(_) => match header.verify(&self.configuration) {
-                Ok(header)
-                    if header.value().view == self.view.active && header.value().sequence == sequence =>
-                {
-                    self.compare_proposals(&header, now, effects);
-                    // What was held may have been no proposal at all.
-                    if self.sighted(sequence).is_none() {
-                        self.log.slot(sequence).sighted = Some(header.signed().clone());
-                    }
-                }
-                _ => {}
-            },
+        if held.is_some_and(|held| held.payload() == header.payload()) {
+            return;
+        }
+        if held.is_none() {
+            slot.sighted = Some(header);
+        } else if let Ok(header) = header.verify(&self.configuration) {
+            self.compare_proposals(&header, now, effects);
+            // What was held may have been no proposal at all.
+            if self.sighted(sequence).is_none() {
+                self.log.slot(sequence).sighted = Some(header.signed().clone());
+            }
         }
     }
 }

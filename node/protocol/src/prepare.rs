@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pbft_crypto::{Signed, Verified};
+use pbft_crypto::{Signature, Verified};
 use pbft_messages::{
     Body, Commit, Message, PeerMessage, PrePrepare, Prepare, PreparedCertificate, Proven, ReplicaId, Sequence,
 };
@@ -12,18 +12,18 @@ use crate::replica::Replica;
 use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report};
 
 impl Replica {
-    /// A backup's vote, with the proposal that it is for.
+    /// A backup's vote, with the primary's signature under the proposal that it is for.
     pub(crate) fn on_prepare(
         &mut self,
         from: ReplicaId,
         vote: Verified<Prepare>,
-        header: Signed<PrePrepare>,
+        signature: Signature,
         now: Now,
         effects: &mut Effects,
     ) {
         let Prepare { view, sequence, .. } = *vote.value();
         if view > self.view.active {
-            return self.ahead.keep(from, view, Message::Prepare(vote, header));
+            return self.ahead.keep(from, view, Message::Prepare(vote, signature));
         }
         if view < self.view.active {
             return self.reject(from, Rejection::OldView, effects);
@@ -31,6 +31,7 @@ impl Replica {
         if let Some(reason) = self.out_of_log(sequence) {
             return self.reject(from, reason, effects);
         }
+        let header = PrePrepare::voted_for(vote.value(), signature, &self.configuration);
         if let Err(conflict) = self.log.slot(sequence).prepares.insert(vote) {
             self.accuse(*conflict, now, effects);
         }
@@ -54,7 +55,7 @@ impl Replica {
             return;
         }
         let vote = self.sign(Prepare { view, sequence, digest });
-        let message = PeerMessage::Prepare(vote.signed().clone(), header.signed().clone());
+        let message = PeerMessage::Prepare(vote.signed().clone(), *header.signed().signature());
         // There is no own vote here yet, so there is nothing to conflict with.
         let _ = self.log.slot(sequence).prepares.insert(vote);
         self.broadcast_reserved(sequence, message, effects);
@@ -76,7 +77,7 @@ impl Replica {
         let Some(slot) = self.log.get(sequence).filter(|slot| slot.prepared_in(view).is_none()) else {
             return;
         };
-        if !quorum.reached_with_primary(slot.prepares.iter().count()) {
+        if slot.prepares.len() < quorum.prepares() {
             return;
         }
         let Some(header) = slot.accepted.clone().or_else(|| self.sighted(sequence)) else { return };
@@ -86,7 +87,7 @@ impl Replica {
             self.take_prepared(certificate, now, effects);
         } else {
             // No COMMIT without the body: a certificate whose body nobody kept helps nobody (fault 32).
-            self.wanted.insert(digest, sequence);
+            self.wanted.insert((digest, sequence));
         }
     }
 
@@ -126,8 +127,12 @@ impl Replica {
         }
         let mut records = vec![Record::Prepared(certificate.get().clone())];
         records.extend(slot.body_to_store(&digest).map(|body| Record::Body(sequence, body)));
+        if slot.accepted.is_none() {
+            // It was checked as part of the certificate.
+            slot.accepted = certificate.get().header.clone().verify(&self.configuration).ok();
+        }
         slot.prepared = Some(certificate);
-        slot.prepared_at = slot.committed.is_none().then_some(now.instant);
+        slot.prepared_at = slot.committed.is_none().then_some(self.patience.at(now.instant));
         effects.report(Report::Prepared { view, sequence, digest });
         let commit = self.sign(Commit { view, sequence, digest });
         let then = vec![Effect::Broadcast(PeerMessage::Commit(commit.signed().clone()))];

@@ -19,7 +19,7 @@ impl Replica {
                     return;
                 }
                 self.propose(Body::new(now.wall, &submissions), effects);
-            } else if self.in_flight() == 0 && self.deadline_reached(now) {
+            } else if self.next_sequence == self.last_executed.next() && self.deadline_reached(now) {
                 self.propose(Body::new(now.wall, []), effects);
             } else {
                 return;

@@ -15,8 +15,9 @@ use crate::durability::Writes;
 use crate::execute::InExecution;
 use crate::ledger::Ledger;
 use crate::log::Log;
+use crate::pace::Pace;
 use crate::state_transfer::Transfer;
-use crate::timeouts::Deadline;
+use crate::timeouts::{Deadline, Patience};
 use crate::timer::Timers;
 use crate::waiting::Waiting;
 use crate::{AuditId, Effect, Effects, Halt, Input, Instant, Now, Rejection, Report, Timer};
@@ -39,6 +40,8 @@ pub struct Replica {
     pub(crate) checkpoints: BTreeMap<Sequence, VoteSet<Checkpoint>>,
     /// The roots of this replica's durable snapshots.
     pub(crate) snapshots: BTreeMap<Sequence, Digest>,
+    /// Who fetches which snapshot of this replica, and when it last asked.
+    pub(crate) served: BTreeMap<ReplicaId, (Sequence, Instant)>,
     /// Up to where the log was collected.
     pub(crate) collected: Sequence,
 
@@ -52,13 +55,13 @@ pub struct Replica {
     pub(crate) waiting: Waiting,
     /// The sequence of this primary's next proposal.
     pub(crate) next_sequence: Sequence,
-    /// From when on waiting counts: the view's beginning, or the window's last opening.
-    pub(crate) patient_from: Instant,
+    pub(crate) pace: Pace,
+    pub(crate) patience: Patience,
 
     pub(crate) writes: Writes,
     pub(crate) ahead: Ahead,
     /// Bodies that are needed and not held, and where they belong.
-    pub(crate) wanted: BTreeMap<Digest, Sequence>,
+    pub(crate) wanted: BTreeSet<(Digest, Sequence)>,
     pub(crate) evidence: BTreeMap<Accusation, Proven<Evidence>>,
 
     pub(crate) timers: Timers,
@@ -153,7 +156,7 @@ impl Replica {
     pub(crate) fn on_message(&mut self, from: ReplicaId, message: Message, now: Now, effects: &mut Effects) {
         match message {
             Message::Proposal(header, body) => self.on_pre_prepare(from, header, body, now, effects),
-            Message::Prepare(vote, header) => self.on_prepare(from, vote, header, now, effects),
+            Message::Prepare(vote, signature) => self.on_prepare(from, vote, signature, now, effects),
             Message::Commit(vote) => self.on_commit(from, vote, now, effects),
             Message::Checkpoint(vote) => self.on_checkpoint(from, vote, now, effects),
             Message::ViewChange(view_change) => self.on_view_change(view_change, now, effects),
@@ -165,7 +168,7 @@ impl Replica {
             Message::Prepared(certificate, body) => self.on_prepared(from, certificate, body, now, effects),
             Message::Committed(certificate, body) => self.on_committed(certificate, body, effects),
             Message::Stable(certificate) => self.on_stable(certificate, effects),
-            Message::FetchChunk(id) => effects.push(Effect::ServeChunk { to: from, id }),
+            Message::FetchChunk(id) => self.on_fetch_chunk(from, id, now, effects),
             Message::Chunk(chunk) => self.on_chunk(from, chunk, effects),
             Message::NoChunk(id) => self.on_no_chunk(from, id, effects),
             Message::Evidence(evidence) => self.on_evidence(evidence, now, effects),

@@ -3,6 +3,7 @@
 //! (fault 35).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -17,6 +18,9 @@ const OUTSTANDING: usize = 8;
 
 /// After how many statuses without a chunk the next source is asked.
 const PATIENCE: u32 = 10;
+
+/// For how long a snapshot is kept after it was last asked for.
+const KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// A transfer under way.
 #[derive(Debug)]
@@ -104,10 +108,17 @@ impl Replica {
         }
     }
 
-    /// Goes on with the next source. When none is left, the whole transfer starts anew, for the newest checkpoint.
+    /// A source that lies, or gives nothing in time, is asked no more.
     fn drop_source(&mut self, effects: &mut Effects) {
+        if let Some(transfer) = &self.transfer {
+            effects.report(Report::SourceDropped { replica: transfer.source });
+            self.next_source(effects);
+        }
+    }
+
+    /// Goes on with the next source. When none is left, the whole transfer starts anew, for the newest checkpoint.
+    fn next_source(&mut self, effects: &mut Effects) {
         let Some(transfer) = &mut self.transfer else { return };
-        effects.report(Report::SourceDropped { replica: transfer.source });
         transfer.dropped.insert(transfer.source);
         let next = self.configuration.replicas().find(|it| *it != self.me && !transfer.dropped.contains(it));
         match next {
@@ -124,10 +135,26 @@ impl Replica {
         }
     }
 
+    /// Another replica asks for a chunk. While it does, its snapshot is kept here though newer ones are stable, so that
+    /// a transfer that takes long comes to an end under load.
+    pub(crate) fn on_fetch_chunk(&mut self, from: ReplicaId, id: ChunkId, now: Now, effects: &mut Effects) {
+        if self.snapshots.contains_key(&id.sequence) {
+            self.served.insert(from, (id.sequence, now.instant));
+        }
+        effects.push(Effect::ServeChunk { to: from, id });
+    }
+
+    /// The snapshots below `through` that other replicas are fetching: at most one for each.
+    pub(crate) fn snapshots_in_use(&mut self, through: Sequence, now: Now) -> BTreeSet<Sequence> {
+        self.served.retain(|_, (_, asked)| now.instant.since(*asked) < KEPT_FOR);
+        self.served.values().map(|(sequence, _)| *sequence).filter(|sequence| *sequence < through).collect()
+    }
+
     pub(crate) fn on_no_chunk(&mut self, from: ReplicaId, id: ChunkId, effects: &mut Effects) {
         let asked = |it: &Transfer| !it.installing && it.source == from && it.sequence() == id.sequence;
         if self.transfer.as_ref().is_some_and(asked) {
-            self.drop_source(effects);
+            // It has a newer one by now, which is no fault.
+            self.next_source(effects);
         }
     }
 
@@ -196,7 +223,9 @@ impl Replica {
         // Nobody here knows which of the waiting requests the state includes: it clears them all (N8).
         self.waiting.clear();
         self.persist(vec![Record::Snapshot(sequence, root)], vec![], None, effects);
-        self.collect(effects);
+        self.collect(now, effects);
+        self.watch_window(now);
+        self.try_new_view(now, effects);
         effects.report(Report::Transferred { sequence });
     }
 }

@@ -49,6 +49,7 @@ impl StatusRound {
 
 impl Replica {
     pub(crate) fn on_status_timer(&mut self, now: Now, effects: &mut Effects) {
+        self.pace.end_round();
         let stalled = self.status.last_executed == self.last_executed;
         let number = self.status.number;
         self.status = StatusRound {
@@ -106,19 +107,20 @@ impl Replica {
             return;
         }
         *helped += 1;
-        if let Some(new_view) =
-            self.view.new_view.as_ref().filter(|it| it.value().view > status.view && self.view.durable)
-        {
+        let asked = status.asks == Some(self.me);
+        let newer = self.view.new_view.as_ref().filter(|it| it.value().view > status.view);
+        if let Some(new_view) = newer.filter(|_| asked && self.view.durable) {
             effects.send(from, PeerMessage::NewView(new_view.signed().clone()));
-        }
-        let lacks_view_change = self.view.pending > status.pending.or(Some(status.view));
-        if let Some(own) = self.view.own_view_change.as_ref().filter(|_| lacks_view_change) {
-            effects.send(from, PeerMessage::ViewChange(own.clone()));
         }
         if let Some(certificate) =
             self.stable.as_ref().filter(|it| it.get().statement.sequence > status.stable)
         {
             effects.send(from, PeerMessage::Stable(certificate.get().clone()));
+        }
+        // A full window whose checkpoints' votes were lost stops everything, timers included.
+        let own = self.checkpoints.range(status.stable.next()..).filter_map(|(_, votes)| votes.of(self.me));
+        for vote in own.filter(|_| status.asks.is_some()) {
+            effects.send(from, PeerMessage::Checkpoint(vote.signed().clone()));
         }
         if status.asks.is_some() {
             self.help(from, status, effects);
@@ -160,7 +162,7 @@ impl Replica {
         let mut bytes = 0;
         if progress <= SlotProgress::Proposed {
             if let Some(vote) = slot.prepares.of(self.me) {
-                effects.send(to, PeerMessage::Prepare(vote.signed().clone(), header.signed().clone()));
+                effects.send(to, PeerMessage::Prepare(vote.signed().clone(), *header.signed().signature()));
             }
             let certificate = slot.prepared_in(self.view.active).filter(|_| asked);
             if let (Some(certificate), Some(body)) = (certificate, &body) {

@@ -18,8 +18,8 @@ impl Replica {
         if self.answer_again(&submission, effects) {
             return;
         }
-        let limit = self.parameters().waiting_requests;
-        match self.waiting.insert(&submission, limit, now.instant) {
+        let limit = self.pace.limit(self.parameters());
+        match self.waiting.insert(&submission, limit, self.patience.at(now.instant)) {
             // The client asks again: perhaps the primary has not heard of it.
             Admission::New | Admission::Known => self.forward(&submission, effects),
             Admission::Full => {
@@ -31,8 +31,8 @@ impl Replica {
         }
     }
 
-    /// A submission that a backup passes to this primary. It has twice the room that clients' own have, so that
-    /// what other replicas have taken on is not shed here.
+    /// A submission that a backup passes to this primary. It is not shed for the pace's sake: what another replica has
+    /// taken on, it times (N8).
     pub(crate) fn on_forward(
         &mut self,
         from: ReplicaId,
@@ -44,7 +44,8 @@ impl Replica {
             return self.reject(from, Rejection::Unasked, effects);
         }
         if !self.answer_again(&submission, effects) {
-            self.waiting.insert(&submission, 2 * self.parameters().waiting_requests, now.instant);
+            let limit = 2 * self.parameters().waiting_requests;
+            self.waiting.insert(&submission, limit, self.patience.at(now.instant));
         }
     }
 

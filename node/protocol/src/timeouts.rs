@@ -7,6 +7,9 @@ use pbft_messages::Timestamp;
 use crate::replica::Replica;
 use crate::{Effects, Instant, Now, Timer, ViewChangeReason};
 
+/// How many slots above the last executed one are looked at for an uncommitted certificate.
+const SLOTS: usize = 16;
+
 /// The service's next deadline, on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
@@ -16,7 +19,59 @@ pub(crate) struct Deadline {
     expected: Instant,
 }
 
+/// A clock of waiting that stands still while the window is closed: nobody is to blame then (VC1). Times on it are
+/// [`Instant`]s too, and are only compared with each other.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    /// For how long it has stood still.
+    closed: Duration,
+    /// Since when it stands still, if it does.
+    closed_since: Option<Instant>,
+    /// When waiting began to count, on this clock: when the view was entered.
+    from: Instant,
+}
+
+impl Patience {
+    pub(crate) fn starting_at(now: Instant) -> Self {
+        Self { closed: Duration::ZERO, closed_since: None, from: now }
+    }
+
+    /// What this clock shows.
+    pub(crate) fn at(&self, now: Instant) -> Instant {
+        let standing_still = self.closed_since.map_or(Duration::ZERO, |since| now.since(since));
+        Instant::after_start(now.since_start().saturating_sub(self.closed + standing_still))
+    }
+
+    /// When this clock will show a time, if it does not stand still before.
+    fn when(&self, shows: Instant) -> Instant {
+        shows.plus(self.closed)
+    }
+
+    /// All waiting starts to count anew (VC6).
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.from = self.at(now);
+    }
+
+    /// Stands still, or goes on.
+    fn set_closed(&mut self, closed: bool, now: Instant) {
+        match (self.closed_since, closed) {
+            (None, true) => self.closed_since = Some(now),
+            (Some(since), false) => {
+                self.closed += now.since(since);
+                self.closed_since = None;
+            }
+            _ => {}
+        }
+    }
+}
+
 impl Replica {
+    /// Notes whether all up to H is executed, after either has moved.
+    pub(crate) fn watch_window(&mut self, now: Now) {
+        let closed = self.last_executed >= self.high();
+        self.patience.set_closed(closed, now.instant);
+    }
+
     /// Takes the deadline that the service gave after an execution. One that the service has already been told
     /// the time of is none: it would be told the same for ever.
     pub(crate) fn set_deadline(&mut self, at: Option<Timestamp>, now: Now) {
@@ -51,14 +106,15 @@ impl Replica {
             return None;
         }
         // An uncommitted certificate counts as a waiting request.
-        let uncommitted = self.log.get(self.last_executed.next()).and_then(|slot| slot.prepared_at);
+        let uncommitted =
+            self.log.above(self.last_executed).take(SLOTS).find_map(|(_, slot)| slot.prepared_at);
         let oldest = [self.waiting.oldest(), uncommitted].into_iter().flatten().min();
         let request = oldest.map(|since| {
-            let end = since.max(self.patient_from).plus(self.view.timeout);
-            (end, ViewChangeReason::RequestTimeout)
+            let end = since.max(self.patience.from).plus(self.view.timeout);
+            (self.patience.when(end), ViewChangeReason::RequestTimeout)
         });
         let overdue = self.deadline.map(|deadline| {
-            let since = deadline.expected.max(self.patient_from);
+            let since = deadline.expected.max(self.patience.when(self.patience.from));
             (since.plus(self.parameters().clock_bound), ViewChangeReason::DeadlineOverdue)
         });
         [request, overdue].into_iter().flatten().min_by_key(|(at, _)| *at)

@@ -100,6 +100,7 @@ impl Running {
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
         let Booted { store, records, shelf, service, ledger } = booted;
+        let next_deadline = service.next_deadline();
         let Sockets { network, receivers, listener, events: client_events } = sockets;
         let (configuration, me) = (options.identity.configuration().clone(), options.identity.me());
         let (inbound, metrics, clock) = (Inbound::default(), Arc::new(Metrics::default()), Clock::start());
@@ -114,6 +115,7 @@ impl Running {
             options.identity.key().clone(),
             records,
             &ledger,
+            next_deadline,
             clock.now(),
             &mut effects,
         )
@@ -137,7 +139,7 @@ impl Running {
                 Writer::start(store, move |written| match written {
                     Written::Durable { id, then } => inbound.event(Event::Released { id, then }),
                     Written::Committed { writes, elapsed } => metrics.committed(writes, elapsed),
-                    Written::Collected(through) => shelf.remove_below(through),
+                    Written::Collected(through, keep) => shelf.remove_below(through, &keep),
                     Written::Failed(error) => inbound.event(Event::Failed(error.into())),
                 })?
             },

@@ -117,7 +117,7 @@ impl Strategy for Equivocate {
             Effect::Send { to, message: PeerMessage::Proposal(header, body) } => {
                 out.push(Effect::Send { to, message: self.repeat(to, header, body) });
             }
-            Effect::Collect { through } => {
+            Effect::Collect { through, .. } => {
                 self.lies = self.lies.split_off(&(through.next(), View(0)));
                 out.push(effect);
             }
@@ -217,7 +217,10 @@ mod tests {
         };
         assert_eq!(again(&mut strategy, ReplicaId(3)), first[2].2.digest());
         assert_eq!(again(&mut strategy, ReplicaId(0)), first[0].2.digest());
-        strategy.effects(Now::default(), vec![Effect::Collect { through: Sequence(9) }].into());
+        strategy.effects(
+            Now::default(),
+            vec![Effect::Collect { through: Sequence(9), keep: std::collections::BTreeSet::new() }].into(),
+        );
         assert!(strategy.lies.is_empty());
     }
 

@@ -59,7 +59,7 @@ mod tests {
             vec![
                 Effect::SetTimer { timer: Timer::Status, at: Some(Instant::default()) },
                 Effect::Report(Report::Shed),
-                Effect::Collect { through: Sequence(4) },
+                Effect::Collect { through: Sequence(4), keep: std::collections::BTreeSet::new() },
             ]
         };
         let write = |then| Effect::Persist { id: WriteId(1), records: Vec::new(), then };

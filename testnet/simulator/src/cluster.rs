@@ -44,7 +44,11 @@ pub struct Cluster {
     checker: Checker,
     reports: Vec<(Duration, ReplicaId, Report)>,
     transcript: Transcript,
+    filter: Option<Filter>,
 }
+
+/// See [`Cluster::set_filter`].
+type Filter = Box<dyn FnMut(ReplicaId, ReplicaId, &PeerMessage) -> bool>;
 
 enum Event {
     /// A message arrives, as bytes.
@@ -86,6 +90,7 @@ impl Cluster {
             checker: Checker::default(),
             reports: Vec::new(),
             transcript: Transcript::default(),
+            filter: None,
             configuration,
         };
         for replica in cluster.configuration.replicas() {
@@ -149,6 +154,27 @@ impl Cluster {
     /// Mends every link.
     pub fn heal(&mut self) {
         self.network.heal();
+    }
+
+    /// Looks at every message between replicas as it is sent; those for which it gives `false` are lost.
+    pub fn set_filter(&mut self, filter: impl FnMut(ReplicaId, ReplicaId, &PeerMessage) -> bool + 'static) {
+        self.filter = Some(Box::new(filter));
+    }
+
+    /// Loses no more messages by the filter.
+    pub fn clear_filter(&mut self) {
+        self.filter = None;
+    }
+
+    /// Lets a message arrive in the name of a replica, as a malicious one would send it.
+    pub fn inject(&mut self, from: ReplicaId, to: ReplicaId, message: &PeerMessage) {
+        self.plan(Duration::ZERO, Event::Arrival { from, to, frame: message.encode().to_vec() });
+    }
+
+    /// The wall clock of every replica.
+    #[must_use]
+    pub fn wall_clock(&self) -> Timestamp {
+        self.clocks().wall
     }
 
     /// Changes the network's faults.
@@ -363,7 +389,9 @@ impl Cluster {
                 self.plan_local(me, self.write_latency, Local::Synced(id));
             }
             Effect::Note(records) => self.instances[me.index()].disk.issue(Pending::Note(records)),
-            Effect::Collect { through } => self.instances[me.index()].disk.issue(Pending::Collect(through)),
+            Effect::Collect { through, keep } => {
+                self.instances[me.index()].disk.issue(Pending::Collect(through, keep));
+            }
             Effect::SetTimer { timer, at } => self.set_timer(me, timer, at),
             Effect::Execute(execution) => {
                 let malicious = self.instances[me.index()].malicious;
@@ -412,9 +440,11 @@ impl Cluster {
             Effect::Reply { client, replies, .. } => {
                 let to = self.clients.iter().position(|it| it.id() == client);
                 if let Some(to) = to {
-                    let frame = codec::encode(&ReplicaMessage::Replies(replies));
-                    for delay in self.network.arrivals(&mut self.random) {
-                        self.plan(delay, Event::Answer { from: me, to, frame: frame.clone() });
+                    for reply in replies {
+                        let frame = codec::encode(&ReplicaMessage::Replies(vec![reply]));
+                        for delay in self.network.arrivals(&mut self.random) {
+                            self.plan(delay, Event::Answer { from: me, to, frame: frame.clone() });
+                        }
                     }
                 }
             }
@@ -448,6 +478,9 @@ impl Cluster {
         let frame = message.encode().to_vec();
         for to in to.iter().filter(|to| **to != from) {
             if self.network.is_cut(from, *to) {
+                continue;
+            }
+            if self.filter.as_mut().is_some_and(|filter| !filter(from, *to, message)) {
                 continue;
             }
             for delay in self.network.arrivals(&mut self.random) {

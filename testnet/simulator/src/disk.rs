@@ -1,6 +1,6 @@
 //! A replica's disk: what was synced survives a crash, what was not is lost.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use pbft_protocol::{Effect, Record, WriteId};
 /// What is to be written, in order.
 pub(crate) enum Pending {
     Note(Vec<Record>),
-    Collect(Sequence),
+    Collect(Sequence, BTreeSet<Sequence>),
     Persist { id: WriteId, records: Vec<Record>, then: Vec<Effect> },
 }
 
@@ -39,7 +39,7 @@ impl Disk {
         while let Some(pending) = self.pending.pop_front() {
             match pending {
                 Pending::Note(records) => self.apply(records),
-                Pending::Collect(sequence) => self.collect(sequence),
+                Pending::Collect(sequence, keep) => self.collect(sequence, &keep),
                 Pending::Persist { id, records, then } => {
                     self.apply(records);
                     if id == through {
@@ -80,14 +80,14 @@ impl Disk {
         self.records.extend(records.into_iter().map(|record| (record.key(), record)));
     }
 
-    fn collect(&mut self, through: Sequence) {
+    fn collect(&mut self, through: Sequence, keep: &BTreeSet<Sequence>) {
         let above = |prefix, sequence| Record::key_above(prefix, sequence);
         let (log, snapshots) =
             (above(Record::LOG, through), above(Record::SNAPSHOT, Sequence(through.0 - 1)));
         self.records.retain(|key, _| {
             !(key[0] == Record::LOG && *key < log || key[0] == Record::SNAPSHOT && *key < snapshots)
         });
-        self.snapshots = self.snapshots.split_off(&through);
+        self.snapshots.retain(|sequence, _| *sequence >= through || keep.contains(sequence));
     }
 }
 

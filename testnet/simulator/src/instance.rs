@@ -56,9 +56,17 @@ impl Instance {
         }
         let mut effects = Effects::new();
         let signer = Arc::new(replica_key(self.id));
-        let core =
-            Replica::start(Arc::clone(configuration), self.id, signer, records, &ledger, now, &mut effects)
-                .expect("a disk that was written by a replica is readable");
+        let core = Replica::start(
+            Arc::clone(configuration),
+            self.id,
+            signer,
+            records,
+            &ledger,
+            service.next_deadline(),
+            now,
+            &mut effects,
+        )
+        .expect("a disk that was written by a replica is readable");
         self.run += 1;
         self.running = Some(Running { core, service, timers: BTreeMap::new(), audits: VecDeque::new() });
         self.outgoing(now, effects)

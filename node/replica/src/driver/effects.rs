@@ -87,9 +87,9 @@ impl Driver {
             Effect::Broadcast(message) => world.network.broadcast(lane(&message), message.encode()),
             Effect::Persist { id, records, then } => return self.persist(id, records, then),
             Effect::Note(records) => self.note(records),
-            Effect::Collect { through } => match world.durability {
-                Durability::Sync => world.writer.collect(through),
-                Durability::Memory => world.writer.collect_unstored(through),
+            Effect::Collect { through, keep } => match world.durability {
+                Durability::Sync => world.writer.collect(through, keep),
+                Durability::Memory => world.writer.collect_unstored(through, keep),
             },
             Effect::SetTimer { timer, at } => self.timers.set(timer, at),
             Effect::Execute(execution) => world.executor.execute(execution),

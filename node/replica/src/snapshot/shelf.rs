@@ -1,6 +1,6 @@
 //! The snapshots that this replica has, for whoever asks for a chunk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,14 +43,11 @@ impl Shelf {
         self.snapshots().insert(snapshot.sequence(), Arc::new(snapshot));
     }
 
-    /// Removes the snapshots below a sequence, once the store has durably forgotten them.
-    pub(crate) fn remove_below(&self, sequence: Sequence) {
-        let gone = {
-            let mut snapshots = self.snapshots();
-            let kept = snapshots.split_off(&sequence);
-            std::mem::replace(&mut *snapshots, kept)
-        };
-        for sequence in gone.into_keys() {
+    /// Removes the snapshots below a sequence, once the store has durably forgotten them, but for those in `keep`.
+    pub(crate) fn remove_below(&self, sequence: Sequence, keep: &BTreeSet<Sequence>) {
+        let gone: Vec<_> =
+            self.snapshots().extract_if(..sequence, |sequence, _| !keep.contains(sequence)).collect();
+        for (sequence, _) in gone {
             // A file that stays takes room and harms nobody; the next boot tries again.
             if let Err(error) = fs::remove_file(self.folder.snapshot(sequence)) {
                 tracing::warn!(%sequence, %error, "an old snapshot could not be removed");

@@ -1,5 +1,6 @@
 //! The thread that owns the store's commits: group commit.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -29,8 +30,8 @@ pub(crate) enum Written {
     Durable { id: WriteId, then: Vec<Effect> },
     /// A transaction took this long, and covered so many writes.
     Committed { writes: usize, elapsed: Duration },
-    /// Durably forgotten through here: files of snapshots below may go.
-    Collected(Sequence),
+    /// Durably forgotten through here: files of snapshots below may go, but for those to keep.
+    Collected(Sequence, BTreeSet<Sequence>),
     /// Nothing after the last report is durable, and nothing will be (D7).
     Failed(StoreError),
 }
@@ -55,7 +56,7 @@ impl Commit for StoreFile {
 enum Order {
     Persist { id: WriteId, records: Vec<Record>, then: Vec<Effect> },
     Note(Vec<Record>),
-    Collect { through: Sequence, stored: bool },
+    Collect { through: Sequence, keep: BTreeSet<Sequence>, stored: bool },
 }
 
 /// The handle of the thread. Orders are carried out in the order in which they are given.
@@ -95,14 +96,14 @@ impl Writer {
     }
 
     /// [`Effect::Collect`].
-    pub(crate) fn collect(&self, through: Sequence) {
-        self.order(Order::Collect { through, stored: true });
+    pub(crate) fn collect(&self, through: Sequence, keep: BTreeSet<Sequence>) {
+        self.order(Order::Collect { through, keep, stored: true });
     }
 
     /// As [`Writer::collect`], for a replica that stored nothing of its log: nothing is written, and
     /// [`Written::Collected`] comes all the same.
-    pub(crate) fn collect_unstored(&self, through: Sequence) {
-        self.order(Order::Collect { through, stored: false });
+    pub(crate) fn collect_unstored(&self, through: Sequence, keep: BTreeSet<Sequence>) {
+        self.order(Order::Collect { through, keep, stored: false });
     }
 
     fn order(&self, order: Order) {
@@ -123,8 +124,8 @@ impl Writer {
 struct Group {
     batch: Batch,
     writes: Vec<(WriteId, Vec<Effect>)>,
-    /// Through where snapshots' files may go once this is done.
-    collected: Option<Sequence>,
+    /// Through where snapshots' files may go once this is done, and which of them stay.
+    collected: Option<(Sequence, BTreeSet<Sequence>)>,
     orders: usize,
     since: Option<Instant>,
 }
@@ -139,8 +140,9 @@ impl Group {
                 self.writes.push((id, then));
             }
             Order::Note(records) => records.iter().for_each(|record| self.batch.write(record)),
-            Order::Collect { through, stored } => {
-                self.collected = self.collected.max(Some(through));
+            Order::Collect { through, keep, stored } => {
+                // Collections come in the order of their sequences.
+                self.collected = Some((through, keep));
                 if stored {
                     self.batch.collect(through);
                 }
@@ -197,8 +199,8 @@ fn finish(store: &mut impl Commit, group: Group, report: &mut impl FnMut(Written
     for (id, then) in writes {
         report(Written::Durable { id, then });
     }
-    if let Some(through) = collected {
-        report(Written::Collected(through));
+    if let Some((through, keep)) = collected {
+        report(Written::Collected(through, keep));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@ mod boot;
 mod damage;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};
 
 use pbft_crypto::{Digest, Domain, SecretKey, Signer as _};
@@ -74,7 +75,7 @@ fn reservation(through: u64) -> Record {
 
 /// An effect to recognize a write by.
 fn mark(sequence: u64) -> Effect {
-    Effect::Collect { through: Sequence(sequence) }
+    Effect::Collect { through: Sequence(sequence), keep: BTreeSet::new() }
 }
 
 /// Writes records, each in a write of its own, and closes the store.

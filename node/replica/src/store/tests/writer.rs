@@ -54,7 +54,7 @@ fn collecting_forgets_the_log_through_and_snapshots_below() {
     writer.collect(Sequence(4));
     writer.persist(WriteId(2), vec![reservation(12)], vec![]);
     writer.stop();
-    assert!(reports.iter().any(|written| matches!(written, Written::Collected(Sequence(4)))));
+    assert!(reports.iter().any(|written| matches!(written, Written::Collected(Sequence(4), _))));
     let records = folder.records();
     let kept = |record: &Record| records.contains(record);
     assert!((1..=4).all(|at| !kept(&body(at))) && (5..=6).all(|at| kept(&body(at))));
@@ -68,7 +68,7 @@ fn collecting_what_is_not_stored_writes_nothing() {
     let Gated { writer, begun, reports, .. } = gated();
     writer.collect_unstored(Sequence(4));
     writer.stop();
-    assert!(matches!(reports.iter().collect::<Vec<_>>()[..], [Written::Collected(Sequence(4))]));
+    assert!(matches!(reports.iter().collect::<Vec<_>>()[..], [Written::Collected(Sequence(4), _)]));
     assert!(begun.try_recv().is_err());
 }
 
