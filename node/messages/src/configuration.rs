@@ -262,7 +262,7 @@ fn check_members(members: &[Member]) -> Result<(), InvalidConfiguration> {
     for (index, member) in members.iter().enumerate() {
         if let Some(other) = keys.insert(*member.key.as_bytes(), index) {
             return Err(InvalidConfiguration(format!(
-                "r{other} and r{index} have the same key {}: make a key for each with `pbft-node init`",
+                "r{other} and r{index} have the same key {}: make a key for each with `pbft-node keygen`",
                 member.key
             )));
         }
