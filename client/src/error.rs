@@ -147,15 +147,14 @@ impl fmt::Display for Reach {
     }
 }
 
-/// Why the unreachable replicas are so: the first of them, and that there are more.
+/// Why the unreachable replicas are so: one of them, one that said why if there is one, and that there are more.
 fn reasons(reach: &Reach) -> String {
-    let mut reasons = reach.links.iter().enumerate().filter_map(|(index, link)| match link {
-        LinkState::Up { .. } => None,
-        LinkState::Connecting => Some(format!("r{index}: no answer yet")),
-        LinkState::Down { reason } => Some(format!("r{index}: {reason}")),
-    });
-    match reasons.next() {
+    let lacking = || reach.links.iter().enumerate().filter(|(_, link)| !matches!(link, LinkState::Up { .. }));
+    let told = lacking().find(|(_, link)| matches!(link, LinkState::Down { .. }));
+    let more = if lacking().count() > 1 { " (and others)" } else { "" };
+    match told.or_else(|| lacking().next()) {
         None => "; a quorum of replicas must work: look at their logs".to_owned(),
-        Some(first) => format!("; {first}{}", if reasons.next().is_some() { " (and others)" } else { "" }),
+        Some((index, LinkState::Down { reason })) => format!("; r{index}: {reason}{more}"),
+        Some((index, _)) => format!("; r{index}: no answer yet{more}"),
     }
 }

@@ -60,14 +60,25 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// Text that is no public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPublicKey {
+    /// It has another form.
+    #[error("a public key has 64 hexadecimal digits, as `pbft-node keygen` and `show-id` print it")]
+    Form,
+    /// It has the form, and is none that is safe to use.
+    #[error(transparent)]
+    Weak(#[from] WeakKey),
+}
+
 impl std::str::FromStr for PublicKey {
-    type Err = WeakKey;
+    type Err = NoPublicKey;
 
     /// Reads 64 hexadecimal digits.
-    fn from_str(text: &str) -> Result<Self, WeakKey> {
+    fn from_str(text: &str) -> Result<Self, NoPublicKey> {
         let mut bytes = [0; Self::LENGTH];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| WeakKey)?;
-        Self::from_bytes(&bytes)
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| NoPublicKey::Form)?;
+        Ok(Self::from_bytes(&bytes)?)
     }
 }
 
@@ -220,7 +231,7 @@ mod tests {
             "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
         ];
         for text in small_order {
-            assert_eq!(text.parse::<PublicKey>(), Err(WeakKey), "{text}");
+            assert_eq!(text.parse::<PublicKey>(), Err(WeakKey.into()), "{text}");
         }
     }
 

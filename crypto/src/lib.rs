@@ -15,7 +15,7 @@ mod seen;
 mod signed;
 
 pub use digest::{Digest, Domain, Hasher};
-pub use key::{PublicKey, SecretKey, Signature, Signer, WeakKey};
+pub use key::{NoPublicKey, PublicKey, SecretKey, Signature, Signer, WeakKey};
 pub use merkle::{MerkleProof, MerkleTree};
 pub use seen::SeenStatements;
 pub use signed::{Keyring, Kind, Malformed, Rejected, Scope, Signed, Statement, Verified};

@@ -159,6 +159,14 @@ impl<T: Statement> Signed<T> {
 }
 
 /// A statement whose signature and content have been checked, or that was signed here.
+///
+/// Nothing else makes one:
+///
+/// ```compile_fail
+/// # fn forge<T: pbft_crypto::Statement>(signed: pbft_crypto::Signed<T>, value: T) -> pbft_crypto::Verified<T> {
+/// pbft_crypto::Verified(std::sync::Arc::new(pbft_crypto::Inner { signed, value }))
+/// # }
+/// ```
 pub struct Verified<T: Statement>(Arc<Inner<T>>);
 
 struct Inner<T: Statement> {

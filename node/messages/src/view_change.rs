@@ -354,7 +354,8 @@ mod tests {
             signed(value, primary).signed().clone()
         };
         let other_view = signed(ViewChange { view: View(9), ..view_change(None, vec![]) }, ReplicaId(2));
-        let bad: [(&str, &dyn Fn(&mut NewView)); 7] = [
+        type Change<'a> = &'a dyn Fn(&mut NewView);
+        let bad: [(&str, Change<'_>); 7] = [
             ("too few", &|it| it.view_changes.truncate(2)),
             ("one replica twice", &|it| it.view_changes[2] = it.view_changes[1].clone()),
             ("a VIEW-CHANGE to another view", &|it| it.view_changes[2] = other_view.signed().clone()),

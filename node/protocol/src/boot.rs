@@ -41,6 +41,18 @@ impl From<Malformed> for Unreadable {
     }
 }
 
+/// What a replica left behind when it stopped, in whatever way.
+#[derive(Clone, Debug, Default)]
+pub struct LeftBehind {
+    /// Everything that its store holds.
+    pub records: Vec<Record>,
+    /// The first [`crate::ledger_chunks`] chunks of the snapshot that [`latest_snapshot`] names, which the caller has
+    /// checked against its root; empty if there is no snapshot.
+    pub ledger: Vec<Bytes>,
+    /// The next deadline of the service, restored from the rest of that snapshot (N6).
+    pub next_deadline: Option<Timestamp>,
+}
+
 /// What the store of a replica that has never run holds.
 #[must_use]
 pub fn initial_records() -> Vec<Record> {
@@ -66,11 +78,7 @@ struct Recovered {
 }
 
 impl Replica {
-    /// Starts a replica from everything that its store holds.
-    ///
-    /// `ledger` are the first [`crate::ledger_chunks`] chunks of the snapshot that [`latest_snapshot`] names; the
-    /// caller has checked the snapshot against its root, and the service has restored the rest. It is empty if there
-    /// is no snapshot. `next_deadline` is that of the restored service (N6). The effects are to be carried out like those of any input.
+    /// Starts a replica from what it left behind. The effects are to be carried out like those of any input.
     ///
     /// # Errors
     /// [`Unreadable`] if the records are not what a replica of this cluster has written.
@@ -78,12 +86,11 @@ impl Replica {
         configuration: Arc<Configuration>,
         me: ReplicaId,
         signer: Arc<dyn Signer>,
-        records: Vec<Record>,
-        ledger: &[Bytes],
-        next_deadline: Option<Timestamp>,
+        left: LeftBehind,
         now: Now,
         effects: &mut Effects,
     ) -> Result<Self, Unreadable> {
+        let LeftBehind { records, ledger, next_deadline } = left;
         let snapshot = latest_snapshot(&records);
         let base = snapshot.map_or(Sequence(0), |(sequence, _)| sequence);
         let timeout = configuration.parameters().view_timeout;
@@ -111,7 +118,7 @@ impl Replica {
             collected: Sequence(0),
             last_executed: base,
             executing: None,
-            ledger: if snapshot.is_some() { Ledger::from_chunks(ledger)? } else { Ledger::default() },
+            ledger: if snapshot.is_some() { Ledger::from_chunks(&ledger)? } else { Ledger::default() },
             deadline: None,
             audits: Vec::new(),
             transfer: None,

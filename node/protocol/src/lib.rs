@@ -29,7 +29,7 @@ mod timer;
 mod view_change;
 mod waiting;
 
-pub use boot::{Unreadable, initial_records, latest_snapshot};
+pub use boot::{LeftBehind, Unreadable, initial_records, latest_snapshot};
 pub use effect::{AuditId, Effect, Effects, Execution, Install, Operation, WriteId};
 pub use input::Input;
 pub use ledger::ledger_chunks;

@@ -7,7 +7,7 @@ use std::thread;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use pbft_protocol::{Effects, Replica};
+use pbft_protocol::{Effects, LeftBehind, Replica};
 use pbft_service::Service;
 use pbft_transport::PeerReceivers;
 
@@ -113,9 +113,7 @@ impl Running {
             configuration.clone(),
             me,
             options.identity.key().clone(),
-            records,
-            &ledger,
-            next_deadline,
+            LeftBehind { records, ledger, next_deadline },
             clock.now(),
             &mut effects,
         )

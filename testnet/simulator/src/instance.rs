@@ -9,7 +9,8 @@ use pbft_byzantine::Strategy;
 use pbft_crypto::Digest;
 use pbft_messages::{Configuration, ReplicaId, Sequence};
 use pbft_protocol::{
-    Effects, Execution, Input, Instant, Now, Replica, Timer, initial_records, latest_snapshot, ledger_chunks,
+    Effects, Execution, Input, Instant, LeftBehind, Now, Replica, Timer, initial_records, latest_snapshot,
+    ledger_chunks,
 };
 use pbft_service::{Context, Service, kv::KeyValueStore};
 
@@ -56,17 +57,9 @@ impl Instance {
         }
         let mut effects = Effects::new();
         let signer = Arc::new(replica_key(self.id));
-        let core = Replica::start(
-            Arc::clone(configuration),
-            self.id,
-            signer,
-            records,
-            &ledger,
-            service.next_deadline(),
-            now,
-            &mut effects,
-        )
-        .expect("a disk that was written by a replica is readable");
+        let left = LeftBehind { records, ledger, next_deadline: service.next_deadline() };
+        let core = Replica::start(Arc::clone(configuration), self.id, signer, left, now, &mut effects)
+            .expect("a disk that was written by a replica is readable");
         self.run += 1;
         self.running = Some(Running { core, service, timers: BTreeMap::new(), audits: VecDeque::new() });
         self.outgoing(now, effects)

@@ -25,7 +25,7 @@ fn r(index: u16) -> ReplicaId {
 
 fn silence(cluster: &mut Cluster, replica: ReplicaId) {
     let identity = cluster.identity(replica);
-    cluster.corrupt(replica, strategy("silent", &identity).unwrap());
+    cluster.corrupt(replica, strategy("silent", &identity).expect("there is one"));
 }
 
 fn sign<T: pbft_crypto::Statement<Signer = ReplicaId>>(
@@ -88,13 +88,16 @@ fn lost_checkpoint_votes_do_not_stop_the_cluster() {
     assert!(settled, "{} of 40 answered", cluster.answered());
 }
 
+/// A PREPARE that was seen on its way.
+type Caught = Rc<RefCell<Option<(Signed<Prepare>, Signature)>>>;
+
 /// VC4: one replica holds a certificate whose body no correct replica kept. Its VIEW-CHANGE alone must not keep
 /// the others from opening views for ever.
 #[test]
 fn a_private_certificate_blocks_no_view_change() {
     let mut cluster = Cluster::new(Settings::new(4, 3));
     silence(&mut cluster, r(3));
-    let caught: Rc<RefCell<Option<(Signed<Prepare>, Signature)>>> = Rc::default();
+    let caught: Caught = Rc::default();
     let tap = Rc::clone(&caught);
     // The proposal reaches r1 alone, and r1's vote r3 alone; in view 1 no proposal arrives at all.
     cluster.set_filter(move |from, to, message| match message {
@@ -272,7 +275,7 @@ fn a_large_state_is_fetched_under_load() {
     for number in 1..=30 {
         let put = kv::Operation::put(format!("large-{number}"), vec![7u8; 200 << 10]).encode();
         let first = pbft_messages::RequestNumber(number);
-        cluster.submit(0, Submission::Requests { session, first, operations: vec![put.into()] }, &all);
+        cluster.submit(0, Submission::Requests { session, first, operations: vec![put] }, &all);
         cluster.run_for(MS * 20);
     }
     cluster.load(1, 1);

@@ -85,7 +85,16 @@ impl Failure {
 
     /// What to print: one line, if anything.
     pub(crate) fn line(&self) -> Option<String> {
-        self.error.as_ref().map(|error| format!("{error:#}").replace('\n', " "))
+        let error = self.error.as_ref()?;
+        let mut line = String::new();
+        for cause in error.chain().map(ToString::to_string) {
+            // Many errors tell their cause themselves; nobody needs to read it twice.
+            if !line.contains(&cause) {
+                line.push_str(if line.is_empty() { "" } else { ": " });
+                line.push_str(&cause);
+            }
+        }
+        Some(line.replace('\n', " "))
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {

@@ -207,7 +207,7 @@ impl Operation {
     /// The operation as a client submits it.
     ///
     /// # Panics
-    /// If its encoding would exceed the codec's limit of 16 MiB, far beyond what a replica takes.
+    /// If its encoding would exceed the codec's limit, far beyond what a replica takes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         codec::encode(self).into()

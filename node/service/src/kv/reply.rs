@@ -129,13 +129,13 @@ pub enum Error {
     #[error("a key must not be empty")]
     EmptyKey,
     /// A key is longer than [`MAX_KEY`].
-    #[error("a key of {length} bytes is longer than {MAX_KEY} bytes")]
+    #[error("a key of {length} bytes is longer than {MAX_KEY} bytes: use a shorter key")]
     KeyTooLong {
         /// The key's length.
         length: u64,
     },
     /// A value is longer than [`MAX_VALUE`].
-    #[error("a value of {length} bytes is longer than {MAX_VALUE} bytes")]
+    #[error("a value of {length} bytes is longer than {MAX_VALUE} bytes: split it over several keys")]
     ValueTooLong {
         /// The value's length.
         length: u64,
