@@ -127,7 +127,7 @@ impl Replica {
             pace: Pace::default(),
             patience: Patience::starting_at(now.instant),
             served: BTreeMap::new(),
-            writes: Writes::new(),
+            writes: Writes::default(),
             ahead: Ahead::default(),
             wanted: BTreeSet::new(),
             evidence: BTreeMap::new(),

@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use pbft_crypto::{Signed, Verified};
 use pbft_messages::{Commit, PeerMessage, Proven, Sequence, StableCertificate, View, ViewChange};
 
-use crate::replica::{Awaiting, Replica};
+use crate::replica::Replica;
 use crate::{CleanShutdown, Effect, Effects, Now, Record, WriteId};
 
 /// The writes under way.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     last: WriteId,
-    awaiting: Awaiting<Awaited>,
+    awaiting: VecDeque<(WriteId, Awaited)>,
     /// Up to where votes of the active view are reserved once all issued writes are durable.
     reserved: Sequence,
     /// Up to where they are durably reserved.
@@ -137,12 +137,5 @@ impl Replica {
             .collect();
         let shutdown = CleanShutdown { view: self.view.active, accepted };
         self.persist(vec![Record::Shutdown(Some(shutdown))], vec![], None, effects);
-    }
-}
-
-impl Writes {
-    /// Nothing written yet.
-    pub(crate) fn new() -> Self {
-        Self { awaiting: VecDeque::new(), ..Self::default() }
     }
 }

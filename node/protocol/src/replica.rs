@@ -1,6 +1,6 @@
 //! A replica: its state, and the dispatch of what happens to it. Each input has a file of its own.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -268,6 +268,3 @@ pub(crate) fn requests_in_log(log: &Log, above: Sequence) -> BTreeSet<pbft_messa
     }
     requests
 }
-
-/// A queue of what waits for a write.
-pub(crate) type Awaiting<T> = VecDeque<(crate::WriteId, T)>;

@@ -121,7 +121,7 @@ fn an_equivocating_primary_is_caught() {
 
 #[test]
 fn lost_repeated_and_reordered_messages_change_nothing() {
-    for seed in 0..15 {
+    for seed in 0..40 {
         let n = SIZES[seed as usize % SIZES.len()];
         let mut cluster =
             Cluster::new(Settings { faults: Faults::bad(), clients: 3, ..Settings::new(n, seed) });
@@ -178,7 +178,7 @@ fn a_restarted_replica_catches_up_from_behind_the_window() {
 /// and service resumes by itself.
 #[test]
 fn power_cuts_lose_nothing() {
-    for seed in 0..10 {
+    for seed in 0..20 {
         let n = SIZES[seed as usize % SIZES.len()];
         let mut cluster = Cluster::new(Settings { clients: 2, ..Settings::new(n, seed) });
         cluster.load(30, 4);
@@ -201,7 +201,7 @@ fn power_cuts_lose_nothing() {
 /// One replica after the other is killed and restarted under load, on a bad network.
 #[test]
 fn rolling_crashes_under_load() {
-    for seed in 0..8u64 {
+    for seed in 0..20u64 {
         let n = SIZES[seed as usize % SIZES.len()];
         let faults = Faults { loss: 0.02, jitter: Duration::from_millis(5), ..Faults::bad() };
         let mut cluster = Cluster::new(Settings { clients: 2, faults, ..Settings::new(n, seed) });
