@@ -53,17 +53,61 @@ pub(crate) fn bind_clients(options: &Options) -> Result<(ClientListener, ClientE
 fn peer_limits(configuration: &Configuration) -> PeerLimits {
     let frame_bytes = configuration.parameters().frame_bytes;
     let limits = PeerLimits::default();
-    PeerLimits {
-        votes: LaneLimits { frame_bytes, ..limits.votes },
-        bulk: LaneLimits { frame_bytes, ..limits.bulk },
+    let lane = |lane: LaneLimits| LaneLimits {
+        frame_bytes,
+        outgoing: fits_two(lane.outgoing, frame_bytes),
+        incoming: fits_two(lane.incoming, frame_bytes),
+    };
+    PeerLimits { votes: lane(limits.votes), bulk: lane(limits.bulk), ..limits }
+}
+
+/// What a submission has besides its operations: the length of each of 64, the numbers, the signature.
+const SUBMISSION_ENVELOPE: usize = 64 << 10;
+
+/// What a client may send is the largest submission; what it is sent, a reply with the service's result, may be as
+/// large as any frame. Clients set the latter on their side.
+fn client_limits(configuration: &Configuration) -> ClientLimits {
+    let parameters = configuration.parameters();
+    let (frame_bytes, reply_bytes) = (parameters.batch_bytes + SUBMISSION_ENVELOPE, parameters.frame_bytes);
+    let limits = ClientLimits::default();
+    ClientLimits {
+        frame_bytes,
+        reply_bytes,
+        partial_bytes: limits.partial_bytes.max(2 * frame_bytes),
+        incoming: fits_two(limits.incoming, frame_bytes),
+        outgoing: fits_two(limits.outgoing, reply_bytes),
         ..limits
     }
 }
 
-/// As [`peer_limits`]; clients set the same on their side.
-fn client_limits(configuration: &Configuration) -> ClientLimits {
-    let frame_bytes = configuration.parameters().frame_bytes;
-    let limits = ClientLimits::default();
-    let outgoing = QueueLimits { bytes: limits.outgoing.bytes.max(frame_bytes), ..limits.outgoing };
-    ClientLimits { frame_bytes, outgoing, ..limits }
+/// A queue with room for two frames of the largest size at least, so that the next is on its way while one waits.
+fn fits_two(limits: QueueLimits, frame_bytes: usize) -> QueueLimits {
+    QueueLimits { bytes: limits.bytes.max(2 * frame_bytes), ..limits }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::Parameters;
+
+    use super::*;
+    use crate::testing::configuration_with;
+
+    #[test]
+    fn every_queue_has_room_for_two_of_the_largest_frames() {
+        let largest = Parameters { frame_bytes: 64 << 20, batch_bytes: 60 << 20, ..Parameters::default() };
+        for parameters in [Parameters::default(), largest] {
+            let configuration = configuration_with(4, parameters.clone());
+            let PeerLimits { votes, bulk, .. } = peer_limits(&configuration);
+            for lane in [votes, bulk] {
+                assert_eq!(lane.frame_bytes, parameters.frame_bytes);
+                assert!(lane.outgoing.bytes.min(lane.incoming.bytes) >= 2 * parameters.frame_bytes);
+            }
+            let clients = client_limits(&configuration);
+            assert!(
+                clients.frame_bytes > parameters.batch_bytes && clients.frame_bytes <= clients.reply_bytes
+            );
+            assert!(clients.partial_bytes.min(clients.incoming.bytes) >= 2 * clients.frame_bytes);
+            assert!(clients.outgoing.bytes >= 2 * clients.reply_bytes);
+        }
+    }
 }

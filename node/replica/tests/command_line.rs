@@ -3,11 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set its scene should panic")]
 
 use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use pbft_messages::{ClusterFile, ParametersTable, ReplicaTable};
 use pbft_node::{ControlClient, DataFolder};
+
+/// How long a replica may take to start, on a machine that does other things as well.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -72,6 +77,23 @@ impl Bench {
         assert_eq!(found, code, "{line}");
         assert!(line.starts_with("error: ") && words.iter().all(|word| line.contains(word)), "{line}");
     }
+
+    /// As [`Bench::assert_fails`] with code 3, where nothing else is printed and the cause is told once.
+    fn assert_refused(&self, arguments: &[&str], cause: &str, words: &[&str]) {
+        let output = self.output(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), text.lines().count()), (Some(3), 1), "{text}");
+        assert_eq!(text.matches(cause).count(), 1, "{text}");
+        assert!(text.starts_with("error: ") && words.iter().all(|word| text.contains(word)), "{text}");
+    }
+
+    /// Writes the cluster file anew, after a change.
+    fn edit_cluster(&self, edit: impl FnOnce(&mut ClusterFile)) {
+        let path = self.path().join("cluster.toml");
+        let mut file = ClusterFile::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        edit(&mut file);
+        std::fs::write(&path, file.to_text()).unwrap();
+    }
 }
 
 #[test]
@@ -83,7 +105,8 @@ fn keys_are_made_once_and_shown() {
         bench.prints(&["show-id", "--key", "r2.key", "--cluster", "cluster.toml"]),
         format!("r2 {key}")
     );
-    bench.assert_fails(&["keygen", "r2.key"], 3, &["r2.key"]);
+    bench.assert_fails(&["keygen", "r2.key"], 3, &["r2.key exists already", "choose another name"]);
+    assert_eq!(bench.prints(&["show-id", "--key", "r2.key"]), key, "a key is never overwritten");
 }
 
 #[test]
@@ -124,6 +147,53 @@ fn a_damaged_store_is_an_error_of_one_line() {
     assert!(text.starts_with("error: the store in r0 is damaged") && text.lines().count() == 1, "{text}");
 }
 
+#[test]
+fn a_cluster_that_cannot_work_is_refused_in_one_line() {
+    const START: [&str; 3] = ["start", "--key", "r0.key"];
+    let refused = |edit: &dyn Fn(&mut ClusterFile), cause: &str| {
+        let bench = Bench::new();
+        bench.edit_cluster(|file| edit(file));
+        bench.assert_refused(&START, cause, &["cluster.toml"]);
+    };
+    refused(&|file| file.replica.truncate(3), "at least 4");
+    refused(&|file| file.replica[2].key = file.replica[1].key.clone(), "have the same key");
+    refused(&|file| file.replica[2].peer_address = file.replica[1].peer_address, "is used twice");
+    refused(&|file| file.replica[2].client_address = file.replica[2].peer_address, "is used twice");
+
+    let bench = Bench::new();
+    let path = bench.path().join("cluster.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("colour = 3\n{text}")).unwrap();
+    bench.assert_refused(&START, "unknown field `colour`", &["cluster.toml", "line 1"]);
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let bench = Bench::new();
+    let readable = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(bench.path().join("r0.key"), readable).unwrap();
+    bench.assert_refused(
+        &["start", "--key", "r0.key"],
+        "can be read by others",
+        &["chmod 600 r0.key", "640"],
+    );
+}
+
+#[test]
+fn a_port_in_use_is_refused_by_name() {
+    let bench = Bench::new();
+    bench.prints(&["init", "--key", "r0.key"]);
+    for option in ["--listen-peers", "--listen-clients"] {
+        let holder = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = holder.local_addr().unwrap().to_string();
+        bench.assert_refused(
+            &["start", "--key", "r0.key", option, &address],
+            "the port is in use",
+            &[&address, "choose another address"],
+        );
+    }
+}
+
 /// Kills the child if the test fails before it has ended.
 struct Running(Child);
 
@@ -143,12 +213,17 @@ async fn a_replica_runs_until_it_is_told_to_stop() {
         Running(command.stderr(Stdio::null()).spawn().unwrap())
     };
     let data = DataFolder::new(bench.path().join("r0"));
-    let connect = async || loop {
-        match ControlClient::connect(&data).await {
-            Ok(control) => break control,
-            // There is no event for a socket that is not there yet.
-            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
-        }
+    let connect = async || {
+        let connected = async {
+            loop {
+                match ControlClient::connect(&data).await {
+                    Ok(control) => break control,
+                    // There is no event for a socket that is not there yet.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, connected).await.expect("the replica listens in time")
     };
     // Killed once, then asked to stop by signal: it starts again each time.
     let mut replica = start("sync");

@@ -1,7 +1,9 @@
 //! The bounded queue of frames that were received and wait for the caller.
 //!
-//! It is bounded in items and in bytes. Room for a frame's bytes is reserved before the frame is read, so that a
-//! full queue stops the reading of the stream, and QUIC's flow control stops the sender.
+//! It is bounded in items and in bytes. A queue of one sender reserves room for a frame's bytes before the frame is
+//! read. A queue of many senders reserves it when the frame is complete, as otherwise one that lets frames stall would
+//! hold up the others; until then the bytes count in a [`ByteBudget`] of the sender's own. Either way a full queue
+//! stops the reading of the stream, and QUIC's flow control stops the sender.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,17 +23,39 @@ pub(crate) struct Room {
     _permit: OwnedSemaphorePermit,
 }
 
-/// The putting end.
-#[derive(Debug)]
-pub(crate) struct InboxSender<T> {
-    queue: mpsc::Sender<(T, Option<Room>)>,
+/// So many bytes, to be shared by frames. Cloning gives another handle on the same bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct ByteBudget {
     bytes: Arc<Semaphore>,
     capacity: u32,
 }
 
+impl ByteBudget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let capacity = u32::try_from(bytes).unwrap_or(u32::MAX).max(1);
+        // A semaphore cannot count as far as a 32-bit number on 32-bit machines.
+        let capacity = capacity.min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
+        Self { bytes: Arc::new(Semaphore::new(capacity as usize)), capacity }
+    }
+
+    /// Waits until there is room for `length` bytes. A frame larger than the whole budget waits for all of it.
+    pub(crate) async fn reserve(&self, length: usize) -> Room {
+        let length = u32::try_from(length).unwrap_or(u32::MAX).clamp(1, self.capacity);
+        let permit = self.bytes.clone().acquire_many_owned(length).await;
+        Room { _permit: permit.expect("this semaphore is never closed") }
+    }
+}
+
+/// The putting end.
+#[derive(Debug)]
+pub(crate) struct InboxSender<T> {
+    queue: mpsc::Sender<(T, Option<Room>)>,
+    bytes: ByteBudget,
+}
+
 impl<T> Clone for InboxSender<T> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), bytes: self.bytes.clone(), capacity: self.capacity }
+        Self { queue: self.queue.clone(), bytes: self.bytes.clone() }
     }
 }
 
@@ -42,19 +66,13 @@ pub(crate) struct InboxReceiver<T>(mpsc::Receiver<(T, Option<Room>)>);
 /// Makes a queue.
 pub(crate) fn inbox<T>(limits: QueueLimits) -> (InboxSender<T>, InboxReceiver<T>) {
     let (sender, receiver) = mpsc::channel(limits.frames.max(1));
-    let capacity = u32::try_from(limits.bytes).unwrap_or(u32::MAX).max(1);
-    // A semaphore cannot count as far as a 32-bit number on 32-bit machines.
-    let capacity = capacity.min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-    let bytes = Arc::new(Semaphore::new(capacity as usize));
-    (InboxSender { queue: sender, bytes, capacity }, InboxReceiver(receiver))
+    (InboxSender { queue: sender, bytes: ByteBudget::new(limits.bytes) }, InboxReceiver(receiver))
 }
 
 impl<T> InboxSender<T> {
     /// Waits until there is room for `length` bytes. A frame larger than the whole queue waits for all of it.
     pub(crate) async fn reserve(&self, length: usize) -> Room {
-        let length = u32::try_from(length).unwrap_or(u32::MAX).clamp(1, self.capacity);
-        let permit = self.bytes.clone().acquire_many_owned(length).await;
-        Room { _permit: permit.expect("this semaphore is never closed") }
+        self.bytes.reserve(length).await
     }
 
     /// Waits until there is a place, and puts a frame there.

@@ -54,8 +54,15 @@ pub struct PeerLimits {
 /// The bounds of a replica's socket for clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// The largest frame in bytes, in either direction.
+    /// The largest frame in bytes that a client may send. A client that announces a larger one is cut.
     pub frame_bytes: usize,
+    /// The largest frame in bytes that is sent to a client.
+    pub reply_bytes: usize,
+    /// The bytes of one client's frames that may be on their way in, on all its connections together: announced, and
+    /// not yet among those that wait. A client that lets frames stall holds up itself only. All clients together
+    /// hold at most this much each, and at most one frame a connection. A frame larger than this waits for all of
+    /// it.
+    pub partial_bytes: usize,
     /// The most connections, all clients together.
     pub connections: usize,
     /// The most connections of one client, that is, of one key. Each session has a connection of its own.
@@ -65,7 +72,7 @@ pub struct ClientLimits {
     /// From how many handshakes under way a newcomer must first prove that it receives at its address, which costs
     /// it a round trip and costs the replica no state.
     pub handshakes_unproven: usize,
-    /// Frames received from all clients that wait for the caller. At the bound, no client's stream is read.
+    /// Complete frames of all clients that wait for the caller. At the bound, no client's stream is read on.
     pub incoming: QueueLimits,
     /// Frames that wait to be sent on one connection. A connection that exceeds it is closed: its client does not
     /// read.
@@ -120,6 +127,8 @@ impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             frame_bytes: MIB,
+            reply_bytes: 8 * MIB,
+            partial_bytes: 4 * MIB,
             connections: 1024,
             connections_per_client: 128,
             handshakes: 128,

@@ -54,13 +54,13 @@ fn replica_one() -> (PeerNetwork, PeerReceivers) {
     .unwrap()
 }
 
-/// A replica's socket for the client with key 50.
+/// A replica's socket for the clients with keys 50 and 51.
 fn listener() -> (ClientListener, ClientEvents) {
     ClientListener::bind(ClientSettings {
         identity: key(1),
         listen: loopback(),
         cluster: cluster(),
-        admitted: vec![key(50).public_key()],
+        admitted: vec![key(50).public_key(), key(51).public_key()],
         limits: ClientLimits::default(),
     })
     .unwrap()
@@ -94,8 +94,13 @@ impl Hostile {
 
     /// Connects, and says a hello that is as it should be.
     async fn greet(&self, address: SocketAddr) -> (Connection, SendStream) {
+        self.greet_as(address, SessionId(1)).await
+    }
+
+    /// As [`Hostile::greet`], for a session of a client.
+    async fn greet_as(&self, address: SocketAddr, session: SessionId) -> (Connection, SendStream) {
         let connection = self.connect(address).await;
-        let hello = self.hello();
+        let hello = Hello { session, ..self.hello() };
         let replica = key(1).public_key();
         let said = hello.say(&connection, &self.identity, &replica);
         let (send, _) = soon("the answer", said).await.unwrap();
@@ -283,4 +288,32 @@ async fn handshakes_under_way_are_bounded() {
     }
     hostile.greet(listener.local_addr()).await;
     assert!(matches!(events.recv().await, Some(ClientEvent::Connected { .. })));
+}
+
+/// R2, fault 47: announcements of more than all clients may have waiting, none of which goes on.
+#[tokio::test]
+async fn a_client_that_stalls_on_many_connections_holds_up_itself_only() {
+    let (listener, mut events) = listener();
+    let ClientLimits { frame_bytes, partial_bytes, incoming, .. } = ClientLimits::default();
+    let (staller, other) = (Hostile::new(50, Protocol::Client), Hostile::new(51, Protocol::Client));
+    let mut stalled = Vec::new();
+    let connections = incoming.bytes / frame_bytes + 4;
+    assert!(connections > partial_bytes / frame_bytes);
+    for number in 0..connections as u64 {
+        let (connection, mut send) = staller.greet_as(listener.local_addr(), SessionId(number)).await;
+        assert!(matches!(events.recv().await, Some(ClientEvent::Connected { .. })));
+        send.write_all(&(frame_bytes as u32).to_le_bytes()).await.unwrap();
+        send.write_all(&[7; 100]).await.unwrap();
+        stalled.push((connection, send));
+    }
+    let (_connection, mut send) = other.greet(listener.local_addr()).await;
+    assert!(matches!(events.recv().await, Some(ClientEvent::Connected { .. })));
+    let large = vec![8; frame_bytes];
+    send.write_all(&(frame_bytes as u32).to_le_bytes()).await.unwrap();
+    let sent = tokio::spawn(async move { send.write_all(&large).await.map(|()| send) });
+    // The staller's connections are cut only later, so nothing but the other's frame can come.
+    let served = soon("the other client to be served", events.recv()).await;
+    let Some(ClientEvent::Frame { client, frame, .. }) = served else { panic!("{served:?}") };
+    assert_eq!((client, frame.len()), (key(51).public_key().into(), frame_bytes));
+    drop((sent, stalled));
 }

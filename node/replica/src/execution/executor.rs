@@ -10,8 +10,8 @@ use pbft_messages::Sequence;
 use pbft_protocol::{AuditId, Execution, Input, Install};
 use pbft_service::{Context, Service};
 
-use super::service;
 use super::snapshots::{Archive, Snapshots, State};
+use super::{contained, service};
 use crate::RunError;
 use crate::inbound::Event;
 use crate::snapshot;
@@ -37,7 +37,9 @@ impl Executor {
         let (tasks, queue) = sync_channel(QUEUE);
         let snapshots = Snapshots::start(archive.clone())?;
         let thread = thread::Builder::new().name("pbft-execute".into()).spawn(move || {
-            run(Worker { service, archive, snapshots: &snapshots }, &queue);
+            let inbound = archive.inbound.clone();
+            let worker = Worker { service, archive, snapshots: &snapshots };
+            contained("pbft-execute", &inbound, || run(worker, &queue));
             snapshots.stop();
         })?;
         Ok(Self { tasks, thread })
@@ -71,7 +73,7 @@ impl Executor {
     /// Finishes what waits and ends the threads.
     pub(crate) fn stop(self) {
         drop(self.tasks);
-        // The service's panics are caught; another one of this thread would have shown itself.
+        // A panic of the thread was reported as a failure by the thread itself.
         let _ = self.thread.join();
     }
 }

@@ -17,6 +17,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::RunError;
 use crate::error::panic_text;
+use crate::inbound::{Event, Inbound};
+
+/// Runs a thread's work to its end. A panic outside of the service's code is an error of this program, and it stops the
+/// replica too: without the thread it would wait forever for what it gave it to do.
+fn contained(name: &'static str, inbound: &Inbound, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        inbound.event(Event::Failed(RunError::Panicked(name)));
+    }
+}
 
 /// Runs a piece of the service's code; a panic becomes the error that stops the replica.
 fn service<T>(doing: impl FnOnce() -> String, call: impl FnOnce() -> T) -> Result<T, RunError> {

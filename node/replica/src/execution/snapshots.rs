@@ -11,7 +11,7 @@ use pbft_messages::Sequence;
 use pbft_protocol::{AuditId, Input};
 use pbft_service::{CHUNK_LIMIT, Snapshot};
 
-use super::{Audits, service};
+use super::{Audits, contained, service};
 use crate::RunError;
 use crate::folder::DataFolder;
 use crate::inbound::{Event, Inbound};
@@ -49,8 +49,9 @@ pub(crate) struct Archive {
 impl Snapshots {
     pub(super) fn start(archive: Archive) -> io::Result<Self> {
         let (states, queue) = sync_channel(QUEUE);
-        let thread =
-            thread::Builder::new().name("pbft-snapshot".into()).spawn(move || run(&archive, &queue))?;
+        let thread = thread::Builder::new().name("pbft-snapshot".into()).spawn(move || {
+            contained("pbft-snapshot", &archive.inbound, || run(&archive, &queue));
+        })?;
         Ok(Self { states, thread })
     }
 
@@ -62,7 +63,7 @@ impl Snapshots {
     /// Finishes what waits and ends the thread.
     pub(super) fn stop(self) {
         drop(self.states);
-        // The service's panics are caught; another one of this thread would have shown itself.
+        // A panic of the thread was reported as a failure by the thread itself.
         let _ = self.thread.join();
     }
 }

@@ -119,3 +119,13 @@ fn a_broken_service_stops_the_replica_and_is_named() {
     let error = restore(&mut Broken, Sequence(4), [Bytes::from_static(b"x")]).unwrap_err();
     assert!(matches!(error, crate::RunError::Restore { sequence: Sequence(4), .. }));
 }
+
+/// Not the service's code: there is no service at fault to name, and the replica must not wait for a thread that is gone.
+#[test]
+fn a_panic_of_the_thread_itself_stops_the_replica() {
+    let inbound = Inbound::default();
+    contained("pbft-snapshot", &inbound, || panic!("an error of this program"));
+    let mut batch = Vec::new();
+    inbound.take(None, &mut batch);
+    assert!(matches!(batch[..], [Event::Failed(crate::RunError::Panicked("pbft-snapshot"))]));
+}

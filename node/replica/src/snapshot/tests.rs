@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 
 use bytes::Bytes;
@@ -96,7 +97,7 @@ fn the_shelf_serves_what_it_has_and_removes_what_is_below() {
         matches!(shelf.answer(ChunkId { sequence: Sequence(sequence), index }), PeerMessage::Chunk(_))
     };
     assert!(served(4, 0) && served(8, 6) && !served(8, 7) && !served(6, 0));
-    shelf.remove_below(Sequence(8));
+    shelf.remove_below(Sequence(8), &BTreeSet::new());
     assert!(!served(4, 0) && served(8, 0) && served(12, 0));
     assert!(!folder.snapshot(Sequence(4)).exists() && folder.snapshot(Sequence(8)).exists());
 }

@@ -6,14 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pbft_messages::{ClientId, SessionId};
 use pbft_transport::{ClientEvent, ClientEvents, ConnectionId};
 
+use super::Budget;
 use super::check::Job;
 use super::line::LineId;
 use super::pool::Pool;
-use super::{budget, room_for};
-
-/// What all clients together may have waiting here, from the transport to the protocol. When it is used up, clients
-/// are not read; replicas do not notice (R2).
-const BYTES: usize = 32 << 20;
 
 /// The connections of each client's sessions. Cloning gives another handle on the table.
 #[derive(Clone, Debug, Default)]
@@ -48,12 +44,14 @@ impl Sessions {
 }
 
 /// Takes what happens on the clients' connections until the listener ends.
+///
+/// All clients together have one [`Budget`]. When it is used up, clients are not read; replicas do not notice (R2).
 pub(crate) fn receive_clients(
     mut events: ClientEvents,
     pool: &Pool,
     sessions: Sessions,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let (jobs, budget) = (pool.jobs(), budget(BYTES));
+    let (jobs, budget) = (pool.jobs(), Budget::new(pool.frame_bytes()));
     async move {
         while let Some(event) = events.recv().await {
             match event {
@@ -64,8 +62,7 @@ pub(crate) fn receive_clients(
                     sessions.disconnected(client, session, connection);
                 }
                 ClientEvent::Frame { connection, client, session, frame } => {
-                    // The budget is never closed, and no frame is larger than it: the largest has 16 MiB.
-                    let Ok(room) = budget.clone().acquire_many_owned(room_for(&frame)).await else { return };
+                    let room = budget.room(&frame).await;
                     jobs.give(
                         LineId::Client(connection),
                         Job::Client { connection, client, session, frame, room },

@@ -22,13 +22,60 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// The part of a budget that a frame takes: budgets count KiB, and each frame at least one.
-fn room_for(frame: &bytes::Bytes) -> u32 {
-    // A frame's length fits four bytes.
-    1 + (frame.len() >> 10) as u32
+use crate::inbound::Room;
+
+/// What frames of one origin may have waiting here, from the transport to the protocol. It counts KiB, and each frame
+/// takes one at least.
+struct Budget {
+    kibibytes: u32,
+    left: Arc<Semaphore>,
 }
 
-/// A budget of so many bytes.
-fn budget(bytes: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new((bytes >> 10).min(Semaphore::MAX_PERMITS)))
+/// The least that a budget has, in bytes: votes by the thousand.
+const LEAST: usize = 32 << 20;
+
+impl Budget {
+    /// A budget for frames up to `frame_bytes`, at most 64 MiB: it has room for two of the largest.
+    fn new(frame_bytes: usize) -> Self {
+        let kibibytes = LEAST.max(2 * frame_bytes) >> 10;
+        let kibibytes = kibibytes.min(Semaphore::MAX_PERMITS);
+        let kibibytes = u32::try_from(kibibytes).unwrap_or(u32::MAX);
+        Self { kibibytes, left: Arc::new(Semaphore::new(kibibytes as usize)) }
+    }
+
+    /// How much a frame takes. A larger frame than the transport should let through takes all, so that it waits
+    /// longer than others and not forever.
+    fn room_for(&self, frame: &[u8]) -> u32 {
+        u32::try_from(1 + (frame.len() >> 10)).unwrap_or(u32::MAX).min(self.kibibytes)
+    }
+
+    /// Waits for a place for `frame`.
+    async fn room(&self, frame: &[u8]) -> Room {
+        let room = self.left.clone().acquire_many_owned(self.room_for(frame)).await;
+        room.expect("this semaphore is never closed")
+    }
+
+    /// A place for `frame` if there is one now.
+    fn try_room(&self, frame: &[u8]) -> Option<Room> {
+        self.left.clone().try_acquire_many_owned(self.room_for(frame)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_frame_fits_twice_and_a_larger_one_takes_all() {
+        for frame_bytes in [1 << 20, 64 << 20] {
+            let (budget, frame) = (Budget::new(frame_bytes), vec![0; frame_bytes]);
+            let _first = budget.try_room(&frame).expect("nothing else is there");
+            assert!(frame_bytes < LEAST || budget.try_room(&vec![0; frame_bytes + 2048]).is_none());
+        }
+        let budget = Budget::new(1 << 20);
+        let all = budget.try_room(&vec![0; 2 * LEAST]).expect("nothing else is there");
+        assert!(budget.try_room(&[]).is_none());
+        drop(all);
+        assert!(budget.try_room(&[]).is_some());
+    }
 }

@@ -1,24 +1,15 @@
 //! Taking the frames of other replicas.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 
 use pbft_messages::{PeerMessage, ReplicaId};
 use pbft_transport::{LaneReceiver, PeerFrame};
 
+use super::Budget;
 use super::check::{Frame, Job};
 use super::line::LineId;
 use super::pool::{Jobs, Pool};
-use super::{budget, room_for};
 use crate::inbound::Class;
-
-/// What one replica may have waiting here on its vote lane, from the transport to the protocol: votes by the
-/// thousand, or a few NEW-VIEWs. It fits one frame of the largest size, 16 MiB, and more.
-const VOTE_BYTES: usize = 32 << 20;
-/// The same for its bulk lane.
-const BULK_BYTES: usize = 32 << 20;
 
 /// Up to how many votes that came together are checked by the receiving task itself: waking a thread costs about as
 /// much as checking one does.
@@ -28,7 +19,7 @@ const BURST: usize = 32;
 
 /// Takes frames from the vote lane until it ends.
 pub(crate) fn receive_votes(mut lane: LaneReceiver, pool: &Pool) -> impl Future<Output = ()> + Send + use<> {
-    let mut peers = Peers::new(pool.jobs(), VOTE_BYTES);
+    let mut peers = Peers::new(pool);
     async move {
         let mut burst = Vec::with_capacity(BURST);
         while let Some(frame) = lane.recv().await {
@@ -46,7 +37,7 @@ pub(crate) fn receive_votes(mut lane: LaneReceiver, pool: &Pool) -> impl Future<
 
 /// Takes frames from the bulk lane until it ends.
 pub(crate) fn receive_bulk(mut lane: LaneReceiver, pool: &Pool) -> impl Future<Output = ()> + Send + use<> {
-    let mut peers = Peers::new(pool.jobs(), BULK_BYTES);
+    let mut peers = Peers::new(pool);
     async move {
         while let Some(frame) = lane.recv().await {
             peers.bulk(frame);
@@ -54,16 +45,16 @@ pub(crate) fn receive_bulk(mut lane: LaneReceiver, pool: &Pool) -> impl Future<O
     }
 }
 
-/// One lane's peers and their budgets.
+/// One lane's peers and their budgets, one each.
 struct Peers {
     jobs: Jobs,
-    bytes: usize,
-    budgets: HashMap<ReplicaId, Arc<Semaphore>>,
+    frame_bytes: usize,
+    budgets: HashMap<ReplicaId, Budget>,
 }
 
 impl Peers {
-    fn new(jobs: Jobs, bytes: usize) -> Self {
-        Self { jobs, bytes, budgets: HashMap::new() }
+    fn new(pool: &Pool) -> Self {
+        Self { jobs: pool.jobs(), frame_bytes: pool.frame_bytes(), budgets: HashMap::new() }
     }
 
     fn vote(&mut self, PeerFrame { from, frame: bytes }: PeerFrame, few: bool) {
@@ -96,8 +87,8 @@ impl Peers {
     /// A place for a frame in its sender's budget. Without one the frame is dropped, as a network may: waiting here
     /// would hold up the other replicas, and what matters is sent again.
     fn room(&mut self, from: ReplicaId, frame: &bytes::Bytes) -> Option<crate::inbound::Room> {
-        let budget = self.budgets.entry(from).or_insert_with(|| budget(self.bytes));
-        let room = budget.clone().try_acquire_many_owned(room_for(frame)).ok();
+        let budget = self.budgets.entry(from).or_insert_with(|| Budget::new(self.frame_bytes));
+        let room = budget.try_room(frame);
         if room.is_none() {
             self.jobs.checker().metrics.dropped_peer_frame();
         }

@@ -45,6 +45,11 @@ impl Pool {
         Ok(Self { shared, threads })
     }
 
+    /// The largest frame of this cluster, in bytes.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.shared.checker.configuration.parameters().frame_bytes
+    }
+
     /// A handle to give jobs with.
     pub(super) fn jobs(&self) -> Jobs {
         Jobs(self.shared.clone())

@@ -85,9 +85,13 @@ async fn a_replica_that_sends_nonsense_disturbs_nobody() {
         client.execute(&format!("operation {number}")).await;
     }
     for replica in 0..3 {
-        while metric(&cluster, replica, "pbft_bad_peer_frames_total").await < 8.0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        let counted = async {
+            // There is no event for a metric.
+            while metric(&cluster, replica, "pbft_bad_peer_frames_total").await < 8.0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, counted).await.expect("the nonsense is counted");
         assert!(metric(&cluster, replica, "pbft_peer_offences{peer=\"r3\"}").await >= 8.0);
         assert!(cluster.status(replica).await.view == View(0));
     }

@@ -1,9 +1,10 @@
 use pbft_node::{Durability, RunError, StoreError};
 use pbft_protocol::Report;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PATIENCE};
 
 /// A replica that was stopped in good order catches up and abstains from nothing; its snapshot is what it starts from.
 #[tokio::test(flavor = "multi_thread")]
@@ -24,14 +25,17 @@ async fn a_restarted_replica_catches_up() {
     let Report::Started { stable, abstains_through, .. } = started.report else { unreachable!() };
     assert!(stable.0 >= 8 && abstains_through.is_none(), "{started:?}");
     // It gets there by the others' certificates or by their state, whichever they still have.
-    loop {
-        let status = cluster.status(3).await;
-        if Some(status.last_executed) == last {
-            assert_eq!(status.state_root, cluster.status(0).await.state_root);
-            break;
+    let caught_up = async {
+        loop {
+            let status = cluster.status(3).await;
+            if Some(status.last_executed) == last {
+                break status.state_root;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    };
+    let root = timeout(PATIENCE, caught_up).await.expect("it catches up");
+    assert_eq!(root, cluster.status(0).await.state_root);
     cluster.stop().await;
 }
 

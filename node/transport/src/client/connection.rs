@@ -136,8 +136,11 @@ impl Session {
         let mut reader = FrameReader::new(stream, self.shared.frame_bytes);
         loop {
             let length = reader.length().await?;
-            let room = self.events.reserve(length).await;
+            // What all clients share is taken for a complete frame only: one that stalls holds up its own client.
+            let partial = entry.partial.reserve(length).await;
             let frame = reader.body(length).await?;
+            let room = self.events.reserve(length).await;
+            drop(partial);
             let event = ClientEvent::Frame { connection, client, session, frame };
             if self.events.put(event, room).await.is_err() {
                 return Ok(());

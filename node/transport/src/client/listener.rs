@@ -75,6 +75,7 @@ pub(super) struct Shared {
     /// What a client's hello is expected to say, except for its session.
     pub(super) hello: Hello,
     pub(super) frame_bytes: usize,
+    reply_bytes: usize,
     pub(super) table: Table,
     pub(super) gate: Gate,
     pub(super) offences: AtomicU64,
@@ -98,6 +99,7 @@ impl ClientListener {
             identity,
             hello: Hello { protocol: Protocol::Client, cluster, session: SessionId(0) },
             frame_bytes: limits.frame_bytes,
+            reply_bytes: limits.reply_bytes,
             table: Table::new(limits),
             gate: Gate::new(limits.handshakes, limits.handshakes_unproven),
             offences: AtomicU64::new(0),
@@ -118,10 +120,10 @@ impl ClientListener {
     pub fn send(&self, connection: ConnectionId, frame: Bytes) {
         let shared = &self.inner.shared;
         let Some(entry) = shared.table.get(connection) else { return };
-        if frame.len() > shared.frame_bytes {
+        if frame.len() > shared.reply_bytes {
             tracing::error!(
                 length = frame.len(),
-                limit = shared.frame_bytes,
+                limit = shared.reply_bytes,
                 "a frame above the limit was not sent"
             );
         } else if entry.outbox.put(frame).is_err() && shared.table.remove(connection).is_some() {

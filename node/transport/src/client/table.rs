@@ -9,6 +9,7 @@ use quinn::Connection;
 use pbft_messages::{ClientId, SessionId};
 
 use super::ConnectionId;
+use crate::inbox::ByteBudget;
 use crate::limits::ClientLimits;
 use crate::outbox::Outbox;
 
@@ -20,6 +21,8 @@ pub(super) struct Entry {
     pub(super) session: SessionId,
     pub(super) connection: Connection,
     pub(super) outbox: Outbox,
+    /// For frames that are on their way in, shared by all connections of the client.
+    pub(super) partial: ByteBudget,
 }
 
 /// The client, or all clients together, have as many connections as they may.
@@ -38,7 +41,14 @@ pub(super) struct Table {
 struct State {
     connections: HashMap<ConnectionId, Arc<Entry>>,
     sessions: HashMap<(ClientId, SessionId), ConnectionId>,
-    per_client: HashMap<ClientId, usize>,
+    per_client: HashMap<ClientId, PerClient>,
+}
+
+/// What the connections of one client have in common. It lasts as long as one of them is in the table.
+#[derive(Debug)]
+struct PerClient {
+    connections: usize,
+    partial: ByteBudget,
 }
 
 impl Table {
@@ -55,18 +65,21 @@ impl Table {
         connection: Connection,
     ) -> Result<(Arc<Entry>, Option<Arc<Entry>>), Full> {
         let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
-        let outbox = Outbox::new(self.limits.frame_bytes, self.limits.outgoing, true);
-        let entry = Arc::new(Entry { id, client, session, connection, outbox });
+        let outbox = Outbox::new(self.limits.reply_bytes, self.limits.outgoing, true);
         let mut state = self.state();
         let replaced = state.sessions.get(&(client, session)).copied().and_then(|old| state.remove(old));
-        let own = state.per_client.get(&client).copied().unwrap_or(0);
+        let own = state.per_client.get(&client).map_or(0, |own| own.connections);
         if state.connections.len() >= self.limits.connections || own >= self.limits.connections_per_client {
             // Only reached if nothing was replaced, since that made a place of either kind.
             return Err(Full);
         }
+        let new = || PerClient { connections: 0, partial: ByteBudget::new(self.limits.partial_bytes) };
+        let own = state.per_client.entry(client).or_insert_with(new);
+        own.connections += 1;
+        let partial = own.partial.clone();
+        let entry = Arc::new(Entry { id, client, session, connection, outbox, partial });
         state.connections.insert(id, entry.clone());
         state.sessions.insert((client, session), id);
-        state.per_client.insert(client, own + 1);
         Ok((entry, replaced))
     }
 
@@ -97,9 +110,9 @@ impl State {
     fn remove(&mut self, id: ConnectionId) -> Option<Arc<Entry>> {
         let entry = self.connections.remove(&id)?;
         self.sessions.remove(&(entry.client, entry.session));
-        if let Some(count) = self.per_client.get_mut(&entry.client) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(own) = self.per_client.get_mut(&entry.client) {
+            own.connections -= 1;
+            if own.connections == 0 {
                 self.per_client.remove(&entry.client);
             }
         }

@@ -1,5 +1,6 @@
 //! Why a command failed: one line for people and a code for scripts.
 
+use std::io;
 use std::process::ExitCode;
 
 use pbft_crypto::key_file::KeyFileError;
@@ -17,13 +18,18 @@ pub(crate) type Outcome = Result<(), Failure>;
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: u8,
-    error: anyhow::Error,
+    text: String,
 }
 
 impl Failure {
+    /// A failure with a typed error, whose message holds its cause already.
+    fn typed(code: u8, error: &dyn std::error::Error) -> Self {
+        Self { code, text: error.to_string() }
+    }
+
     /// The message, on one line.
     pub(crate) fn line(&self) -> String {
-        format!("{:#}", self.error).replace('\n', " ")
+        self.text.replace('\n', " ")
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -33,25 +39,34 @@ impl Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self { code: ERROR, error }
+        Self { code: ERROR, text: format!("{error:#}") }
     }
 }
 
 impl From<SetupError> for Failure {
     fn from(error: SetupError) -> Self {
-        Self { code: BAD_INPUT, error: error.into() }
+        Self::typed(BAD_INPUT, &error)
     }
 }
 
 impl From<KeyFileError> for Failure {
     fn from(error: KeyFileError) -> Self {
-        Self { code: BAD_INPUT, error: error.into() }
+        if let KeyFileError::Io { path, source } = &error
+            && source.kind() == io::ErrorKind::AlreadyExists
+        {
+            let text = format!(
+                "key file {} exists already, and a key is never overwritten: choose another name",
+                path.display()
+            );
+            return Self { code: BAD_INPUT, text };
+        }
+        Self::typed(BAD_INPUT, &error)
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self { code: store_code(&error), error: error.into() }
+        Self::typed(store_code(&error), &error)
     }
 }
 
@@ -62,7 +77,7 @@ impl From<RunError> for Failure {
             RunError::Bind { .. } => BAD_INPUT,
             _ => ERROR,
         };
-        Self { code, error: error.into() }
+        Self::typed(code, &error)
     }
 }
 

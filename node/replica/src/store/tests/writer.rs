@@ -1,5 +1,6 @@
 //! Group commit: order, durability before effects, and failures.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -51,7 +52,7 @@ fn collecting_forgets_the_log_through_and_snapshots_below() {
     let folder = Folder::new();
     let (writer, reports) = folder.writer();
     writer.persist(WriteId(1), (1..=6).flat_map(|at| [body(at), snapshot(at)]).collect(), vec![]);
-    writer.collect(Sequence(4));
+    writer.collect(Sequence(4), BTreeSet::new());
     writer.persist(WriteId(2), vec![reservation(12)], vec![]);
     writer.stop();
     assert!(reports.iter().any(|written| matches!(written, Written::Collected(Sequence(4), _))));
@@ -66,7 +67,7 @@ fn collecting_forgets_the_log_through_and_snapshots_below() {
 #[test]
 fn collecting_what_is_not_stored_writes_nothing() {
     let Gated { writer, begun, reports, .. } = gated();
-    writer.collect_unstored(Sequence(4));
+    writer.collect_unstored(Sequence(4), BTreeSet::new());
     writer.stop();
     assert!(matches!(reports.iter().collect::<Vec<_>>()[..], [Written::Collected(Sequence(4), _)]));
     assert!(begun.try_recv().is_err());
