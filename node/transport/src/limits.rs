@@ -88,9 +88,11 @@ pub struct LinkLimits {
     pub frame_bytes: usize,
     /// Frames that wait to be sent. When the bound is reached, new ones are dropped and counted.
     pub outgoing: QueueLimits,
-    /// The most events that wait for the caller; frames are among them, so a link holds at most this many times
-    /// `frame_bytes`.
+    /// The most events that wait for the caller; frames are among them.
     pub events: usize,
+    /// The most bytes of frames that wait for the caller. One frame is always let in, whatever its size, and one more
+    /// may be on its way in. At the bound the stream is not read.
+    pub event_bytes: usize,
     /// As in [`PeerLimits`].
     pub segmentation_offload: bool,
 }
@@ -146,6 +148,7 @@ impl Default for LinkLimits {
             frame_bytes: MIB,
             outgoing: QueueLimits { frames: 1024, bytes: 8 * MIB },
             events: 256,
+            event_bytes: 16 * MIB,
             segmentation_offload: true,
         }
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use pbft_messages::ReplicaId;
 
 use super::endpoint::Inner;
+use super::waiting::{Abandoned, Waiting};
 use crate::backoff::{Backoff, PROVEN};
 use crate::close::{Close, Refusal};
 use crate::dial::{DialError, Target};
@@ -76,16 +77,13 @@ impl Shared {
     }
 }
 
-/// The caller has dropped the events.
-struct Abandoned;
-
 /// A link's task.
 pub(super) struct Link {
     replica: ReplicaId,
     target: Target,
     frame_bytes: usize,
     shared: Arc<Shared>,
-    events: mpsc::Sender<LinkEvent>,
+    events: Waiting,
     ended: CancellationToken,
 }
 
@@ -100,7 +98,7 @@ impl Link {
     ) -> (Self, LinkSender, mpsc::Receiver<LinkEvent>) {
         let outbox = Outbox::new(limits.frame_bytes, limits.outgoing, true);
         let shared = Arc::new(Shared { outbox, connection: Mutex::new(None) });
-        let (events, receiver) = mpsc::channel(limits.events.max(1));
+        let (events, receiver) = Waiting::new(limits.events, limits.event_bytes);
         let _end_on_drop = Arc::new(ended.clone().drop_guard());
         let sender = LinkSender { shared: shared.clone(), _end_on_drop, _endpoint: endpoint };
         let frame_bytes = limits.frame_bytes;
@@ -176,7 +174,7 @@ impl Link {
     }
 
     async fn report(&self, event: LinkEvent) -> Result<(), Abandoned> {
-        self.events.send(event).await.map_err(|_| Abandoned)
+        self.events.put(event).await
     }
 }
 

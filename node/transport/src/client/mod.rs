@@ -9,6 +9,7 @@ mod events;
 mod link;
 mod listener;
 mod table;
+mod waiting;
 
 pub use endpoint::ClientEndpoint;
 pub use events::{ClientEvent, ClientEvents, ConnectionId};
