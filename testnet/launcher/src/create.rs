@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pbft_crypto::{SecretKey, Signer as _, key_file};
-use pbft_messages::{ClientTable, ClusterFile, Configuration, ParametersTable, ReplicaId, ReplicaTable};
+use pbft_messages::{
+    ClientTable, ClusterFile, Configuration, Parameters, ParametersTable, ReplicaId, ReplicaTable,
+};
 use pbft_node::Identity;
 
 use crate::ports::free_ports;
@@ -17,13 +19,35 @@ use crate::{Folder, TestnetError};
 /// An address that [`choose_ports`] is about to replace.
 const UNCHOSEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Makes the files of a testnet of `n` replicas. `cluster.toml` comes last: where it is, everything is.
-pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> Result<(), TestnetError> {
-    if n > Configuration::MAXIMUM_REPLICAS {
-        let limit = Configuration::MAXIMUM_REPLICAS;
-        let error = format!("{n} replicas are more than the {limit} supported");
-        return Err(pbft_messages::InvalidConfiguration(error).into());
+/// The smallest window that [`fit_window`] goes down to.
+const SMALLEST_WINDOW: u64 = 16;
+
+/// Whether so many replicas make a cluster.
+pub(crate) fn check_size(n: usize) -> Result<(), TestnetError> {
+    let limit = Configuration::MAXIMUM_REPLICAS;
+    let error = if n < 4 {
+        format!("{n} replicas tolerate no fault: at least 4 are needed (3f+1 for f faults)")
+    } else if n > limit {
+        format!("{n} replicas are more than the {limit} supported")
+    } else {
+        return Ok(());
+    };
+    Err(pbft_messages::InvalidConfiguration(error).into())
+}
+
+/// Makes the folder of a new testnet, so that it can be locked; its files are for [`create`].
+pub(crate) fn prepare(folder: &Folder, n: usize) -> Result<(), TestnetError> {
+    check_size(n)?;
+    // Where a lock is, another command may be filling the folder just now; `create` looks again under the lock.
+    if !folder.lock_file().exists() {
+        check_folder(folder)?;
     }
+    make_folder(folder.path())
+}
+
+/// Makes the files of a testnet of `n` replicas. The caller holds the lock. `cluster.toml` comes last: where it is, everything is.
+pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> Result<(), TestnetError> {
+    check_size(n)?;
     let generate = || SecretKey::generate().map_err(|error| TestnetError::Randomness(error.to_string()));
     let keys = (0..n).map(|_| generate()).collect::<Result<Vec<_>, _>>()?;
     let client = generate()?;
@@ -40,10 +64,9 @@ pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> 
     };
     choose_ports(&mut file, folder)?;
     // Checked before anything is written, so that what makes no cluster leaves nothing behind.
-    let configuration = Arc::new(file.configuration()?);
+    let configuration = Arc::new(fit_window(&mut file)?);
 
     check_folder(folder)?;
-    make_folder(folder.path())?;
     for (index, key) in keys.into_iter().enumerate() {
         // `n` is at most MAXIMUM_REPLICAS.
         let replica = ReplicaId(index as u16);
@@ -55,6 +78,29 @@ pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> 
     }
     key_file::create(&folder.client_key(), &client)?;
     write_cluster_file(folder, &file)
+}
+
+/// Chooses a window, and a checkpoint interval with it, that so many replicas can have: the largest message holds a
+/// certificate of each of 2f+1 votes for each of its sequences, so it grows with n². What the user chose stays.
+fn fit_window(file: &mut ClusterFile) -> Result<Configuration, pbft_messages::InvalidConfiguration> {
+    let refused = match file.configuration() {
+        Ok(configuration) => return Ok(configuration),
+        Err(refused) => refused,
+    };
+    if file.parameters.window.is_some() || file.parameters.checkpoint_interval.is_some() {
+        return Err(refused);
+    }
+    let Parameters { mut window, mut checkpoint_interval, .. } = Parameters::default();
+    while window / 2 >= SMALLEST_WINDOW {
+        (window, checkpoint_interval) = (window / 2, checkpoint_interval / 2);
+        (file.parameters.window, file.parameters.checkpoint_interval) =
+            (Some(window), Some(checkpoint_interval));
+        if let Ok(configuration) = file.configuration() {
+            return Ok(configuration);
+        }
+    }
+    // It is not the window, then.
+    Err(refused)
 }
 
 /// Reads the cluster file, and checks it.
@@ -111,4 +157,40 @@ fn check_folder(folder: &Folder) -> Result<(), TestnetError> {
 fn make_folder(path: &Path) -> Result<(), TestnetError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| TestnetError::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_supported_number_of_replicas_makes_a_cluster() {
+        for n in [4, 46, 100] {
+            let replica = (0..n as u8).map(|index| ReplicaTable {
+                key: SecretKey::from_seed(&[index + 1; 32]).public_key().to_string(),
+                peer_address: ([127, 0, 0, 1], 1000 + u16::from(index)).into(),
+                client_address: ([127, 0, 0, 1], 2000 + u16::from(index)).into(),
+            });
+            let mut file = ClusterFile {
+                name: "test".into(),
+                parameters: ParametersTable::default(),
+                replica: replica.collect(),
+                client: Vec::new(),
+            };
+            let configuration = fit_window(&mut file).unwrap();
+            assert_eq!(file.configuration().unwrap().n(), n, "what is written is what was accepted");
+            let chosen = configuration.parameters();
+            assert!(chosen.window >= 2 * chosen.checkpoint_interval && chosen.checkpoint_interval >= 8);
+            assert_eq!(file.parameters.window.is_some(), n > 4, "a small cluster has the usual window");
+        }
+    }
+
+    #[test]
+    fn a_window_that_the_user_chose_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::at(folder.path()).unwrap();
+        let parameters = ParametersTable { window: Some(60_000), ..ParametersTable::default() };
+        assert!(matches!(create(&folder, 100, parameters), Err(TestnetError::Impossible(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half-done");
+    }
 }

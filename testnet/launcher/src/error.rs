@@ -56,6 +56,14 @@ pub enum TestnetError {
         /// What was asked for.
         asked: String,
     },
+    /// Replicas that kept their votes in memory have stopped (D8).
+    #[error(
+        "replicas of the testnet in {} keep their votes in memory, so one that stopped cannot come back: start a new testnet in another folder", folder.display()
+    )]
+    Forgotten {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Another command is changing the testnet.
     #[error("another command is at work on the testnet in {}: try again when it is done", folder.display())]
     Busy {
@@ -115,6 +123,8 @@ pub enum TestnetError {
         why: String,
         /// Its log.
         log: PathBuf,
+        /// What its process ended with, if it did.
+        code: Option<u8>,
     },
     /// A replica's process could not be signalled.
     #[error("{replica} (process {pid}): {source}")]
@@ -162,7 +172,7 @@ pub enum TestnetError {
 
 impl TestnetError {
     /// The exit code of a command that ends with this error: 2 for what cannot be reached, 3 for bad input, 5 for an
-    /// unhealthy cluster, 1 for the rest.
+    /// unhealthy cluster, a replica's own where it did not start, 1 for the rest.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -170,12 +180,14 @@ impl TestnetError {
             Self::NoTestnet { .. }
             | Self::ForeignFolder { .. }
             | Self::Different { .. }
+            | Self::Forgotten { .. }
             | Self::Configuration { .. }
             | Self::Impossible(_)
             | Self::Key(_)
             | Self::UnknownReplica { .. }
             | Self::ExceedsTolerance { .. }
             | Self::UnknownStrategy(_) => 3,
+            Self::DidNotStart { code, .. } => code.unwrap_or(1),
             Self::NoService(_) => 5,
             Self::File { .. }
             | Self::Damaged { .. }
@@ -183,7 +195,6 @@ impl TestnetError {
             | Self::AlreadyRunning { .. }
             | Self::Busy { .. }
             | Self::Randomness(_)
-            | Self::DidNotStart { .. }
             | Self::Signal { .. }
             | Self::Refused { .. } => 1,
         }

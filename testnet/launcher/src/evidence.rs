@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use pbft_messages::{Accusation, Configuration, Evidence, Proven};
+use pbft_messages::{Accusation, Configuration, Evidence, Proven, ReplicaId};
 
 use crate::process::Condition;
 use crate::{Testnet, TestnetError};
@@ -14,6 +14,9 @@ use crate::{Testnet, TestnetError};
 pub struct EvidenceReport {
     /// Each accusation once, ordered by the accused.
     pub evidence: Vec<Accusation>,
+    /// The replicas that were not consulted, with why: what they alone know is missing. For people, not in the JSON.
+    #[serde(skip)]
+    pub unasked: Vec<(ReplicaId, String)>,
 }
 
 impl Testnet {
@@ -25,18 +28,25 @@ impl Testnet {
     /// [`TestnetError`], only if the testnet's own files cannot be read.
     pub async fn evidence(&self) -> Result<EvidenceReport, TestnetError> {
         let state = self.state()?;
-        let mut accusations = BTreeSet::new();
+        let (mut accusations, mut unasked) = (BTreeSet::new(), Vec::new());
         for replica in self.configuration().replicas() {
             let found = match state.living(replica) {
-                Some((_, Condition::Running)) => self.control(replica).evidence().await.ok(),
+                Some((_, Condition::Running)) => {
+                    self.control(replica).evidence().await.map_err(|error| error.to_string())
+                }
                 // A paused replica neither answers nor lets its store be read.
-                Some(_) => None,
-                None => pbft_node::read_evidence(&self.folder().data(replica)).ok(),
+                Some(_) => Err("it is paused".to_owned()),
+                None => {
+                    pbft_node::read_evidence(&self.folder().data(replica)).map_err(|error| error.to_string())
+                }
             };
-            let found: Vec<Evidence> = found.unwrap_or_default();
+            let found: Vec<Evidence> = found.unwrap_or_else(|why| {
+                unasked.push((replica, why));
+                Vec::new()
+            });
             accusations.extend(found.into_iter().filter_map(|it| proven(it, self.configuration())));
         }
-        Ok(EvidenceReport { evidence: accusations.into_iter().collect() })
+        Ok(EvidenceReport { evidence: accusations.into_iter().collect(), unasked })
     }
 }
 
@@ -46,7 +56,7 @@ fn proven(evidence: Evidence, configuration: &Configuration) -> Option<Accusatio
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::{EvidenceKind, ReplicaId, Sequence, View};
+    use pbft_messages::{EvidenceKind, Sequence, View};
 
     use super::*;
 
@@ -59,7 +69,8 @@ mod tests {
             sequence: Sequence(7),
         };
         assert_eq!(
-            serde_json::to_string(&EvidenceReport { evidence: vec![accusation] }).unwrap(),
+            serde_json::to_string(&EvidenceReport { evidence: vec![accusation], unasked: Vec::new() })
+                .unwrap(),
             "{\"evidence\":[{\"accused\":\"r0\",\"kind\":\"pre-prepare\",\"view\":0,\"sequence\":7}]}"
         );
     }

@@ -6,7 +6,7 @@ use pbft_messages::ReplicaId;
 use crate::process::{Condition, ProcessId, Signal};
 use crate::state::Lock;
 use crate::testnet::KILL_PATIENCE;
-use crate::{Roots, Testnet, TestnetError};
+use crate::{Durability, Roots, Testnet, TestnetError};
 
 impl Testnet {
     /// Ends a replica's process with SIGKILL; returns when it has ended.
@@ -63,10 +63,15 @@ impl Testnet {
         let _lock = Lock::take(self.folder()).await?;
         self.known(replica)?;
         let mut state = self.state()?;
+        // Said before a replica is killed that could not come back.
+        if state.durability == Durability::Memory {
+            return Err(TestnetError::Forgotten { folder: self.folder().path().to_owned() });
+        }
         if let Some((process, _)) = state.living(replica) {
             self.end(replica, process).await?;
         }
-        self.start(replica, &mut state)?.serves(self.folder()).await
+        let started = self.start(replica, &mut state)?;
+        self.serves(&started).await
     }
 
     /// Makes a running replica misbehave, from its next effects on.

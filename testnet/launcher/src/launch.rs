@@ -87,6 +87,7 @@ pub(crate) fn spawn(
         replica,
         why: source.to_string(),
         log: folder.log(replica),
+        code: None,
     };
     let log = OpenOptions::new().create(true).append(true).open(folder.log(replica)).map_err(failed)?;
     let log_from = log.metadata().map_err(failed)?.len();
@@ -138,7 +139,7 @@ impl Started {
             } else {
                 continue;
             };
-            return Err(TestnetError::DidNotStart { replica, why, log });
+            return Err(TestnetError::DidNotStart { replica, why, log, code: None });
         }
     }
 }

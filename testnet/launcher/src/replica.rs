@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use pbft_byzantine::Switch;
-use pbft_node::{DataFolder, Identity, Outlet};
+use pbft_node::{DataFolder, Identity, Outlet, RunError, SetupError, StoreError};
 use pbft_protocol::{Effects, Now};
 use pbft_service::kv::KeyValueStore;
 
@@ -54,10 +54,25 @@ pub fn replica_main(arguments: ReplicaArguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The last line of the log, which the launcher shows to whoever started the replica.
-            eprintln!("error: {}", format!("{error:#}").replace('\n', " "));
-            ExitCode::FAILURE
+            // Each error's text holds its cause already.
+            eprintln!("error: {}", error.to_string().replace('\n', " "));
+            ExitCode::from(exit_code(&error))
         }
     }
+}
+
+/// The production replica's exit codes: 3 for what the person who started this can mend, 1 for the rest.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let mendable = error.is::<SetupError>()
+        || match error.downcast_ref::<RunError>() {
+            Some(RunError::Bind { .. }) => true,
+            Some(RunError::Store(store)) => !matches!(
+                store,
+                StoreError::Unreadable { .. } | StoreError::Io { .. } | StoreError::WriteFailed { .. }
+            ),
+            _ => false,
+        };
+    if mendable { 3 } else { 1 }
 }
 
 /// Ends this process, at once, when the process at the other end of standard input has ended, however it did.

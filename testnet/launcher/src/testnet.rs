@@ -11,9 +11,9 @@ use pbft_messages::{Configuration, ParametersTable, ReplicaId};
 use pbft_service::kv::Operation;
 
 use crate::control::Control;
-use crate::create::{choose_ports, create, read_cluster_file, write_cluster_file};
+use crate::create::{choose_ports, create, prepare, read_cluster_file, write_cluster_file};
 use crate::launch::{Started, spawn};
-use crate::process::{ProcessId, Signal};
+use crate::process::{Condition, ProcessId, Signal};
 use crate::state::{Lock, State};
 use crate::{Durability, Folder, Lifetime, Program, TestnetError};
 
@@ -89,12 +89,20 @@ impl Testnet {
         let path = options.folder.clone();
         let file = |source| TestnetError::File { path: path.clone(), source };
         let folder = Folder::at(&options.folder).map_err(file)?;
+        let n = options.n.unwrap_or(4);
         if !folder.cluster_file().exists() {
-            create(&folder, options.n.unwrap_or(4), options.parameters.clone())?;
+            prepare(&folder, n)?;
         }
         let _lock = Lock::take(&folder).await?;
+        // Another command may have made the testnet while this one waited for the lock.
+        if !folder.cluster_file().exists() {
+            create(&folder, n, options.parameters.clone())?;
+        }
         let (_, configuration) = read_cluster_file(&folder)?;
         let state = match State::read(&folder)? {
+            Some(state) if state.durability == Durability::Memory => {
+                return Err(forgotten(&folder, &options, state));
+            }
             Some(state) => state,
             None => State::new(configuration.n(), options.durability.unwrap_or_default()),
         };
@@ -238,6 +246,19 @@ impl Testnet {
         Ok(started)
     }
 
+    /// Waits until a replica that was just started listens. If it ended instead, the error holds its exit code.
+    pub(crate) async fn serves(&mut self, started: &Started) -> Result<(), TestnetError> {
+        let mut result = started.serves(&self.folder).await;
+        if let Err(TestnetError::DidNotStart { code, .. }) = &mut result
+            && started.process.condition() == Condition::Dead
+            && let Some(mut child) = self.children.remove(&started.replica)
+        {
+            // It has ended, so this does not wait.
+            *code = child.wait().ok().and_then(|status| u8::try_from(status.code()?).ok());
+        }
+        result
+    }
+
     fn living(&self, state: &State) -> Vec<(ReplicaId, ProcessId)> {
         let replicas = self.configuration.replicas();
         replicas.filter_map(|replica| Some((replica, state.living(replica)?.0))).collect()
@@ -271,7 +292,7 @@ impl Testnet {
             all.push(self.start(replica, &mut state)?);
         }
         for started in all {
-            started.serves(&self.folder).await?;
+            self.serves(&started).await?;
         }
         Ok(())
     }
@@ -324,6 +345,12 @@ fn stopped(folder: &Folder, options: &Options, mut state: State) -> Result<State
     }
     state.replicas.fill(None);
     Ok(state)
+}
+
+/// Why a testnet whose replicas keep their votes in memory is not started a second time.
+fn forgotten(folder: &Folder, options: &Options, state: State) -> TestnetError {
+    let forgotten = TestnetError::Forgotten { folder: folder.path().to_owned() };
+    stopped(folder, options, state).err().unwrap_or(forgotten)
 }
 
 impl Drop for Testnet {

@@ -1,15 +1,18 @@
 //! The verdict: what must hold whatever was done to the cluster.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use pbft_client::Connector;
 use pbft_messages::{Accusation, ReplicaId};
 
-use super::PATIENCE;
 use super::report::Check;
 use crate::check::{FinalState, Recorded, exactly_once, linearizable, lost_writes};
 use crate::traffic::scan;
 use crate::{ClusterStatus, Roots, Testnet, TestnetError};
+
+/// How many times the patience with one answer the reading of the whole store may take.
+const READ_BACK: u32 = 4;
 
 /// What was found.
 pub(super) struct Judgement {
@@ -24,14 +27,15 @@ pub(super) async fn judge(
     connector: &Connector,
     history: &[Recorded],
     liar: Option<ReplicaId>,
+    patience: Duration,
     reasons: &mut Vec<String>,
 ) -> Result<Judgement, TestnetError> {
     let mut checks = Vec::new();
-    match read_back(connector).await {
+    match read_back(connector, patience * READ_BACK).await {
         Ok(end) => checks.extend(judge_history(history, &end)),
         Err(why) => checks.push(Check::failed("every acknowledged write is there", why)),
     }
-    let (roots, status) = equal_roots(testnet).await?;
+    let (roots, status) = equal_roots(testnet, patience).await?;
     checks.push(roots);
     let evidence = testnet.evidence().await?.evidence;
     checks.push(only_the_liar(&evidence, liar));
@@ -40,9 +44,13 @@ pub(super) async fn judge(
     Ok(Judgement { checks, evidence, status })
 }
 
-async fn read_back(connector: &Connector) -> Result<FinalState, String> {
-    let client = connector.open_session().await.map_err(|error| error.to_string())?;
-    scan(client).await.map_err(|error| error.to_string())
+async fn read_back(connector: &Connector, patience: Duration) -> Result<FinalState, String> {
+    let read = async {
+        let client = connector.open_session().await.map_err(|error| error.to_string())?;
+        scan(client).await.map_err(|error| error.to_string())
+    };
+    let in_time = tokio::time::timeout(patience, read).await;
+    in_time.unwrap_or_else(|_| Err(format!("the store could not be read within {patience:?}")))
 }
 
 fn judge_history(history: &[Recorded], end: &FinalState) -> Vec<Check> {
@@ -73,12 +81,12 @@ fn judge_history(history: &[Recorded], end: &FinalState) -> Vec<Check> {
 }
 
 /// Once nothing is asked any more, all correct replicas must come to the same state.
-async fn equal_roots(testnet: &Testnet) -> Result<(Check, ClusterStatus), TestnetError> {
+async fn equal_roots(testnet: &Testnet, patience: Duration) -> Result<(Check, ClusterStatus), TestnetError> {
     const NAME: &str = "all correct replicas hold the same state";
     let settled = |status: &ClusterStatus| {
         status.common_root().is_some() && status.faults_in_use <= status.faults_tolerated
     };
-    Ok(match testnet.status_when(PATIENCE, Roots::Asked, settled).await? {
+    Ok(match testnet.status_when(patience, Roots::Asked, settled).await? {
         Ok(status) => {
             let (sequence, root) = status.common_root().unwrap_or_default();
             let count = status.correct().count();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::report::{CrashPhase, LiePhase, LoadPhase, RestartPhase, TrafficPhase};
-use super::{Job, PATIENCE, Progress};
+use super::{Job, Progress};
 use crate::traffic::{Meter, Traffic};
 use crate::{Roots, Testnet, TestnetError};
 
@@ -24,15 +24,24 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    pub(super) async fn load(&mut self, traffic: &mut Traffic) -> LoadPhase {
+    /// Puts the records. Their number is the user's, so what is bounded is the time without an answer.
+    pub(super) async fn load(&mut self, traffic: &mut Traffic) -> Option<LoadPhase> {
         let records = self.job.plan.records;
         self.progress.step(&format!("loading {records} records"));
         let started = Instant::now();
-        traffic.load_records().await;
-        LoadPhase { records, seconds: started.elapsed().as_secs_f64() }
+        let loaded = tokio::select! {
+            () = traffic.load_records() => true,
+            () = self.meter.stalls(self.job.patience) => false,
+        };
+        if !loaded {
+            let (count, why) = (self.meter.answered(), self.waited());
+            self.reasons
+                .push(format!("the load of {records} records stood still at {count}: no answer {why}"));
+        }
+        loaded.then(|| LoadPhase { records, seconds: started.elapsed().as_secs_f64() })
     }
 
-    pub(super) async fn steady(&mut self) -> TrafficPhase {
+    pub(super) async fn steady(&mut self) -> Option<TrafficPhase> {
         let plan = &self.job.plan;
         let (sessions, depth) = (plan.sessions, plan.depth);
         self.progress.step(&format!("mixed traffic of {sessions} sessions"));
@@ -40,10 +49,29 @@ impl Scene<'_> {
         self.calm().await;
         let to = self.meter.now();
         let per_second = self.meter.rate(from, to);
-        if per_second == 0.0 {
-            self.reasons.push("nothing was acknowledged under plain load".into());
+        // A short calm may see no answer on a busy machine; none within all patience is a standstill.
+        if per_second == 0.0 && !self.meter.reached(self.meter.answered() + 1, self.job.patience).await {
+            self.reasons.push(format!("nothing was acknowledged under plain load {}", self.waited()));
+            return None;
         }
-        TrafficPhase { sessions, depth, seconds: (to - from).as_secs_f64(), per_second }
+        Some(TrafficPhase { sessions, depth, seconds: (to - from).as_secs_f64(), per_second })
+    }
+
+    /// How long was waited in vain, with what the clients were told first.
+    fn waited(&self) -> String {
+        let within = format!("within {:?}", self.job.patience);
+        match self.meter.failures() {
+            (count, Some(first)) => format!("{within} ({count} failures; the first: {first})"),
+            (_, None) => within,
+        }
+    }
+
+    /// What cannot be done because of what the cluster does is a finding like any other.
+    fn noted<T>(&mut self, result: Result<Option<T>, TestnetError>) -> Option<T> {
+        result.unwrap_or_else(|error| {
+            self.reasons.push(error.to_string());
+            None
+        })
     }
 
     /// Lets traffic flow undisturbed.
@@ -52,19 +80,24 @@ impl Scene<'_> {
     }
 
     /// Kills the primary under load.
-    pub(super) async fn crash(&mut self) -> Result<Option<CrashPhase>, TestnetError> {
+    pub(super) async fn crash(&mut self) -> Option<CrashPhase> {
+        let done = self.try_crash().await;
+        self.noted(done)
+    }
+
+    async fn try_crash(&mut self) -> Result<Option<CrashPhase>, TestnetError> {
         let Some((replica, view_before)) = self.primary().await? else { return Ok(None) };
         self.progress.step(&format!("kill -9 of {replica}, the primary, under load"));
         let from = self.meter.now();
         self.testnet.kill(replica).await?;
         let left = self
             .testnet
-            .status_when(PATIENCE, Roots::Spared, |status| status.view() > Some(view_before))
+            .status_when(self.job.patience, Roots::Spared, |status| status.view() > Some(view_before))
             .await?;
         let view_after = left.as_ref().ok().and_then(|status| status.view());
         let new_primary = left.as_ref().ok().and_then(|status| status.primary());
         if view_after.is_none() {
-            self.reasons.push(format!("no view change within {} s of {replica}'s death", PATIENCE.as_secs()));
+            self.reasons.push(format!("no view change within {:?} of {replica}'s death", self.job.patience));
         }
         let pause = self.service_resumes(from, "the primary's death").await;
         if let (Some(pause), Some(primary)) = (pause, new_primary) {
@@ -76,7 +109,12 @@ impl Scene<'_> {
     }
 
     /// Starts the killed replica again, and lets it catch up.
-    pub(super) async fn restart(
+    pub(super) async fn restart(&mut self, crash: Option<&CrashPhase>) -> Option<RestartPhase> {
+        let done = self.try_restart(crash).await;
+        self.noted(done)
+    }
+
+    async fn try_restart(
         &mut self,
         crash: Option<&CrashPhase>,
     ) -> Result<Option<RestartPhase>, TestnetError> {
@@ -89,19 +127,24 @@ impl Scene<'_> {
         let status = self.testnet.status(Roots::Spared).await?;
         let others = status.correct().filter(|status| status.replica != replica);
         let behind_until = others.filter_map(|status| status.last_executed).max().unwrap_or(0);
-        let caught_up = self.testnet.status_when(PATIENCE, Roots::Spared, |status| {
+        let caught_up = self.testnet.status_when(self.job.patience, Roots::Spared, |status| {
             status.of(replica).is_some_and(|status| status.last_executed >= Some(behind_until))
         });
         let caught_up_seconds = caught_up.await?.is_ok().then(|| started.elapsed().as_secs_f64());
         match caught_up_seconds {
             Some(seconds) => self.progress.step(&format!("{replica} caught up in {seconds:.2} s")),
-            None => self.reasons.push(format!("{replica} did not catch up within {} s", PATIENCE.as_secs())),
+            None => self.reasons.push(format!("{replica} did not catch up within {:?}", self.job.patience)),
         }
         Ok(Some(RestartPhase { replica, listens_seconds, behind_until, caught_up_seconds }))
     }
 
     /// Makes the primary lie under load.
-    pub(super) async fn lie(&mut self) -> Result<Option<LiePhase>, TestnetError> {
+    pub(super) async fn lie(&mut self) -> Option<LiePhase> {
+        let done = self.try_lie().await;
+        self.noted(done)
+    }
+
+    async fn try_lie(&mut self) -> Result<Option<LiePhase>, TestnetError> {
         let Some((replica, view_before)) = self.primary().await? else { return Ok(None) };
         self.progress.step(&format!("{replica}, the primary, tells one half this and the other half that"));
         let from = self.meter.now();
@@ -109,17 +152,17 @@ impl Scene<'_> {
         self.testnet.set_fault(replica, "equivocate", false).await?;
         let mut evidence = Vec::new();
         let mut attempts = tokio::time::interval(Duration::from_millis(20));
-        while evidence.is_empty() && started.elapsed() < PATIENCE {
+        while evidence.is_empty() && started.elapsed() < self.job.patience {
             attempts.tick().await;
             evidence = self.testnet.evidence().await?.evidence;
         }
         let found_seconds = (!evidence.is_empty()).then(|| started.elapsed().as_secs_f64());
         if found_seconds.is_none() {
-            self.reasons.push(format!("no evidence against {replica} within {} s", PATIENCE.as_secs()));
+            self.reasons.push(format!("no evidence against {replica} within {:?}", self.job.patience));
         }
         let left = self
             .testnet
-            .status_when(PATIENCE, Roots::Spared, |status| status.view() > Some(view_before))
+            .status_when(self.job.patience, Roots::Spared, |status| status.view() > Some(view_before))
             .await?;
         let view_after = left.as_ref().ok().and_then(|status| status.view());
         let new_primary = left.as_ref().ok().and_then(|status| status.primary());
@@ -146,7 +189,7 @@ impl Scene<'_> {
         let agreed = |status: &crate::ClusterStatus| {
             status.primary().and_then(|it| status.of(it)).is_some_and(|it| it.is_primary == Some(true))
         };
-        let status = self.testnet.status_when(PATIENCE, Roots::Spared, agreed).await?;
+        let status = self.testnet.status_when(self.job.patience, Roots::Spared, agreed).await?;
         let found = status.ok().and_then(|status| Some((status.primary()?, status.view()?)));
         if found.is_none() {
             self.reasons.push("the replicas do not agree who leads".into());
@@ -156,9 +199,9 @@ impl Scene<'_> {
 
     /// Waits until answers flow again; how long the longest time without one was since `from`.
     async fn service_resumes(&mut self, from: Duration, after: &str) -> Option<Duration> {
-        let resumed = self.meter.reached(self.meter.answered() + RESUMED, PATIENCE).await;
+        let resumed = self.meter.reached(self.meter.answered() + RESUMED, self.job.patience).await;
         if !resumed {
-            self.reasons.push(format!("service did not resume within {} s of {after}", PATIENCE.as_secs()));
+            self.reasons.push(format!("service did not resume within {:?} of {after}", self.job.patience));
         }
         resumed.then(|| self.meter.longest_gap(from).length)
     }

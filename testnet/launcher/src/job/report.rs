@@ -64,9 +64,9 @@ pub struct Phases {
     /// Starting the cluster.
     pub start: StartPhase,
     /// Loading records.
-    pub load: LoadPhase,
+    pub load: Option<LoadPhase>,
     /// Undisturbed traffic.
-    pub steady: TrafficPhase,
+    pub steady: Option<TrafficPhase>,
     /// The primary's death.
     pub crash: Option<CrashPhase>,
     /// Its return.

@@ -46,24 +46,23 @@ fn lines(phases: &Phases, n: usize, f: usize) -> Vec<(String, String)> {
         primary.map_or("nobody took over".to_owned(), |primary| format!("{primary} took over"))
     };
     let Phases { start, load, steady, crash, restart, lie } = phases;
-    let mut lines = vec![
-        (
-            format!("started {n} replicas"),
-            format!("served after {:.2} s; up to {f} may be faulty at a time", start.seconds),
-        ),
-        (
+    let mut lines = vec![(
+        format!("started {n} replicas"),
+        format!("served after {:.2} s; up to {f} may be faulty at a time", start.seconds),
+    )];
+    if let Some(load) = load {
+        let rate = load.records as f64 / load.seconds.max(1e-9);
+        lines.push((
             format!("loaded {} records", load.records),
-            format!(
-                "took {:.2} s, {:.0} records/s",
-                load.seconds,
-                load.records as f64 / load.seconds.max(1e-9)
-            ),
-        ),
-        (
+            format!("took {:.2} s, {rate:.0} records/s", load.seconds),
+        ));
+    }
+    if let Some(steady) = steady {
+        lines.push((
             format!("mixed traffic of {} clients", steady.sessions * steady.depth),
             format!("{:.0} operations/s, each signed and agreed on", steady.per_second),
-        ),
-    ];
+        ));
+    }
     if let Some(crash) = crash {
         lines.push((
             format!("killed {}, the primary (kill -9)", crash.replica),

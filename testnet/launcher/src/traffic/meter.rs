@@ -58,6 +58,11 @@ impl Meter {
         matches!(tokio::time::timeout(patience, reached).await, Ok(Ok(_)))
     }
 
+    /// Waits until nothing was answered for so long.
+    pub async fn stalls(&self, patience: Duration) {
+        while self.reached(self.answered() + 1, patience).await {}
+    }
+
     /// Answers a second, over the time from `from` to `to`.
     #[must_use]
     pub fn rate(&self, from: Duration, to: Duration) -> f64 {

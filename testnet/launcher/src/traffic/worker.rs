@@ -136,10 +136,12 @@ impl Worker {
     /// Takes note of a failure; opens a new session where the old one is over.
     async fn failed(&mut self, error: &ClientError) -> Option<Outcome> {
         self.meter.failure(error.to_string());
-        if matches!(error, ClientError::SessionExpired { .. } | ClientError::OpeningRefused(_))
-            && let Ok(client) = self.connector.open_session().await
-        {
-            self.client = client;
+        if matches!(error, ClientError::SessionExpired { .. } | ClientError::OpeningRefused(_)) {
+            // The load may be stopped meanwhile, and then nobody waits for a session.
+            tokio::select! {
+                client = self.connector.open_session() => self.client = client.unwrap_or(self.client.clone()),
+                () = self.meter.out_of_patience() => {}
+            }
         }
         error.may_have_taken_effect().then_some(Outcome::Unknown)
     }

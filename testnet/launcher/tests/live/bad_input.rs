@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::support::{Net, run, text};
+use super::support::{Net, TURN, run, text};
 
 #[test]
 fn what_makes_no_testnet_is_refused() {
@@ -41,4 +41,22 @@ fn bad_words_are_refused_and_help_helps() {
     assert!(text(&help.stdout).contains("Examples:"));
     let completions = run(["completions", "bash"]);
     assert!(text(&completions.stdout).contains("pbft-testnet"));
+}
+
+#[test]
+fn the_main_job_announces_nothing_that_cannot_be() {
+    let output = run(["-n", "3"]);
+    assert_eq!((output.status.code(), text(&output.stderr).lines().count()), (Some(3), 1));
+    assert!(text(&output.stderr).contains("at least 4"));
+}
+
+#[tokio::test]
+async fn votes_kept_in_memory_do_not_outlive_a_process() {
+    let _turn = TURN.lock().await;
+    let net = Net::new();
+    let (code, _, warning) = net.run("up --durability memory");
+    assert_eq!((code, warning.contains("cannot come back")), (0, true), "{warning}");
+    assert!(net.fails("restart r1", 3).contains("another folder"));
+    net.ok("down");
+    assert!(net.fails("up", 3).contains("another folder"));
 }

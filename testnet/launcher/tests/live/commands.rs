@@ -116,7 +116,7 @@ async fn ports_that_were_taken_meanwhile_are_replaced() {
     // A single replica's ports are known to the others: here it is an error that names the port.
     net.ok("kill r2");
     let _taken = std::net::UdpSocket::bind(after.peer_address).unwrap();
-    let complaint = net.fails("restart r2", 1);
+    let complaint = net.fails("restart r2", 3);
     assert!(
         complaint.contains(&after.peer_address.to_string()) && complaint.contains("in use"),
         "{complaint}"

@@ -5,6 +5,7 @@
 mod bad_input;
 mod commands;
 mod crashes;
+mod import;
 mod main_job;
 mod production_node;
 mod support;

@@ -14,9 +14,7 @@ use super::support::{PATIENCE, TURN, processes_of, program, text};
 /// The job with little load, all of whose files are below `temporary`.
 fn job(n: usize, temporary: &Path) -> Command {
     let mut command = Command::new(program());
-    command.env("TMPDIR", temporary).args([
-        "--records",
-        "100",
+    command.env("TMPDIR", temporary).env("PBFT_TESTNET_RECORDS", "100").args([
         "--sessions",
         "3",
         "--calm",
@@ -97,4 +95,34 @@ fn killed_it_takes_its_replicas_along() {
         // Looking costs a scan of all processes.
         std::thread::park_timeout(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_cluster_that_stands_still_fails_the_verdict_and_is_kept() {
+    let _turn = TURN.blocking_lock();
+    let (temporary, output) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut command = job(4, temporary.path());
+    // More records than are loaded before the signals arrive.
+    command.args(["--records", "1000000", "--patience", "2", "--output"]).arg(output.path());
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("loading")), "the job ended early");
+    let is = |pid: &u32, name: &str| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        text(&line).contains(&format!("/{name}/replica.key"))
+    };
+    // Two of four: more than the cluster can serve with.
+    for pid in processes_of(temporary.path()).into_iter().filter(|pid| is(pid, "r2") || is(pid, "r3")) {
+        kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::STOP).unwrap();
+    }
+    let complaints: Vec<_> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(99), "{complaints:?}");
+    let kept = complaints.iter().find(|line| line.contains("folders are kept in")).unwrap();
+    assert!(Path::new(kept.split("kept in ").nth(1).unwrap()).join("r0/replica.log").exists());
+    assert_eq!(processes_of(temporary.path()), [0; 0]);
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(output.path().join("report.json")).unwrap()).unwrap();
+    let reasons = report["reasons"].to_string();
+    assert!(reasons.contains("stood still") && reasons.contains("r2 gave no answer"), "{reasons}");
+    assert!(reasons.contains("r0 was in view"), "{reasons}");
 }

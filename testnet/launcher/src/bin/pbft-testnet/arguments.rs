@@ -60,6 +60,9 @@ pub(crate) struct JobArguments {
     /// How many milliseconds of undisturbed traffic come before and after each fault
     #[arg(long, default_value_t = 2000, value_name = "MS", env = "PBFT_TESTNET_CALM")]
     pub(crate) calm: u64,
+    /// How many seconds to wait for an answer, a view change or a replica before the verdict is that it failed
+    #[arg(long, default_value_t = 30, value_name = "S", env = "PBFT_TESTNET_PATIENCE", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) patience: u32,
 }
 
 /// Which testnet.

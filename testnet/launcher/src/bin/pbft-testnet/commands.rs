@@ -33,6 +33,9 @@ pub(crate) async fn up(dir: &Path, n: Option<usize>, durability: Option<Durabili
     banner += &format!("\n  pbft-client --cluster {} put greeting hello\n", cluster.display());
     banner += &format!("  pbft-testnet status --dir {dir}\n  pbft-testnet down --dir {dir}");
     result(&banner)?;
+    if testnet.durability()? == Durability::Memory {
+        note("warning: with durability memory, a replica that stops cannot come back, and counts as faulty");
+    }
     Ok(0)
 }
 
@@ -173,6 +176,9 @@ fn cells(it: &ReplicaStatus) -> [String; 7] {
 
 pub(crate) async fn evidence(shown: &Shown) -> anyhow::Result<u8> {
     let report = Testnet::open(&shown.at.dir)?.evidence().await?;
+    for (replica, why) in &report.unasked {
+        note(&format!("{replica} was not asked: {}", why.replace('\n', " ")));
+    }
     // Kinds are shown as in JSON.
     let kind = |accusation: &pbft_messages::Accusation| {
         Ok::<_, serde_json::Error>(

@@ -101,6 +101,11 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<std::io::Error>().is_some_and(broken) {
         return ExitCode::SUCCESS;
     }
-    output::note(&format!("error: {error:#}"));
-    ExitCode::from(error.downcast_ref::<TestnetError>().map_or(1, TestnetError::exit_code))
+    // A typed error's text holds its cause already; of others the causes make up the text.
+    let (text, code) = match error.downcast_ref::<TestnetError>() {
+        Some(typed) => (typed.to_string(), typed.exit_code()),
+        None => (format!("{error:#}"), 1),
+    };
+    output::note(&format!("error: {text}"));
+    ExitCode::from(code)
 }

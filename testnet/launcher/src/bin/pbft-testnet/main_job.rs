@@ -19,7 +19,7 @@ use crate::progress::Shown;
 const VERDICT_FAILED: u8 = 99;
 
 pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<u8> {
-    let JobArguments { n, output, seed, records, sessions, calm } = arguments;
+    let JobArguments { n, output, seed, records, sessions, calm, patience } = arguments;
     // Found out now rather than after a minute of work.
     if let Some(output) = &output {
         fs::create_dir_all(output).with_context(|| format!("output folder {}", output.display()))?;
@@ -36,20 +36,36 @@ pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<
         folder: temporary.path().to_owned(),
         plan,
         calm: Duration::from_millis(calm),
+        patience: Duration::from_secs(patience.into()),
     };
     let progress = Arc::new(Shown::new(quiet));
-    let report = job::run(job, progress.clone()).await?;
+    let done = job::run(job, progress.clone()).await;
     progress.finish();
+    let report = match done {
+        Ok(report) => report,
+        Err(error) => {
+            // What could not even begin left nothing to look at.
+            if fs::read_dir(temporary.path()).is_ok_and(|mut entries| entries.next().is_some()) {
+                keep(temporary);
+            }
+            return Err(error.into());
+        }
+    };
+    let failed = report.verdict == Verdict::Fail;
+    if failed {
+        // Before anything that can fail itself: whoever wants to know why needs the logs and the stores.
+        keep(temporary);
+    }
     result(&table(&report))?;
     if let Some(output) = output {
         write(&report, &output.join("report.json"))?;
     }
-    if report.verdict == Verdict::Pass {
-        return Ok(0);
-    }
-    // Whoever wants to know why needs the logs and the stores.
+    Ok(if failed { VERDICT_FAILED } else { 0 })
+}
+
+/// Leaves the replicas' folders where they are, and says where.
+fn keep(temporary: tempfile::TempDir) {
     note(&format!("the replicas' folders are kept in {}", temporary.keep().display()));
-    Ok(VERDICT_FAILED)
 }
 
 fn write(report: &Report, path: &Path) -> anyhow::Result<()> {
