@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use cluster::{Cluster, Manner, client_key};
 use pbft_crypto::SecretKey;
@@ -245,8 +246,10 @@ fn an_interrupt_ends_it_cleanly() {
         let before = bench.cluster.received(0).len();
         let child = bench.command().args(arguments).stderr(Stdio::piped()).spawn().unwrap();
         // The request arrived, so the command is waiting for its answer.
+        let deadline = Instant::now() + Duration::from_secs(10);
         while !bench.cluster.received(0)[before..].contains(&1) {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            assert!(Instant::now() < deadline, "the request did not arrive");
+            std::thread::yield_now();
         }
         let kill = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
         assert!(kill.success());
