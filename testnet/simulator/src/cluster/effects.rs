@@ -1,0 +1,132 @@
+//! Carries out what the replicas' cores want done.
+
+use std::time::Duration;
+
+use pbft_messages::{PeerMessage, ReplicaId, ReplicaMessage, codec};
+use pbft_protocol::{Effect, Effects, Input, Instant, Report, Timer};
+use pbft_service::Service as _;
+
+use super::{Cluster, Event, Local};
+use crate::disk::{Pending, root};
+
+/// How long an execution, a snapshot or an installation takes.
+const SERVICE_LATENCY: Duration = Duration::from_micros(100);
+
+impl Cluster {
+    pub(super) fn carry_out(&mut self, replica: ReplicaId, effects: Effects) {
+        for effect in effects {
+            self.carry_out_one(replica, effect);
+        }
+    }
+
+    fn carry_out_one(&mut self, me: ReplicaId, effect: Effect) {
+        match effect {
+            Effect::Send { to, message } => self.send(me, &[to], &message),
+            Effect::Broadcast(message) => {
+                let others: Vec<_> = self.configuration.replicas().filter(|replica| *replica != me).collect();
+                self.send(me, &others, &message);
+            }
+            Effect::Persist { id, records, then } => {
+                self.instances[me.index()].disk.issue(Pending::Persist { id, records, then });
+                self.plan_local(me, self.write_latency, Local::Synced(id));
+            }
+            Effect::Note(records) => self.instances[me.index()].disk.issue(Pending::Note(records)),
+            Effect::Collect { through, keep } => {
+                self.instances[me.index()].disk.issue(Pending::Collect(through, keep));
+            }
+            Effect::SetTimer { timer, at } => self.set_timer(me, timer, at),
+            Effect::Execute(execution) => {
+                let malicious = self.instances[me.index()].malicious;
+                for it in execution.operations.iter().filter(|_| !malicious) {
+                    self.checker.operation(me, it.client, &it.operation, execution.sequence);
+                }
+                if let Some(running) = &mut self.instances[me.index()].running {
+                    let done = running.execute(&execution);
+                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                }
+            }
+            Effect::Snapshot { sequence, ledger } => {
+                let instance = &mut self.instances[me.index()];
+                if let Some(running) = &instance.running {
+                    let chunks = running.chunks(ledger);
+                    let done = Input::SnapshotTaken { sequence, root: root(&chunks) };
+                    instance.disk.keep_snapshot(sequence, chunks);
+                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                }
+            }
+            Effect::Audit { sequence, ledger, .. } => {
+                if let Some(running) = &mut self.instances[me.index()].running {
+                    let root = root(&running.chunks(ledger));
+                    running.audits.push_back((sequence, root));
+                }
+            }
+            Effect::ServeChunk { to, id } => {
+                let message = match self.instances[me.index()].disk.chunk(id) {
+                    Some(chunk) => PeerMessage::Chunk(chunk),
+                    None => PeerMessage::NoChunk(id),
+                };
+                self.send(me, &[to], &message);
+            }
+            Effect::Install(install) => {
+                let sequence = install.certificate.get().statement.sequence;
+                let instance = &mut self.instances[me.index()];
+                if let Some(running) = &mut instance.running {
+                    let mut service_chunks = install.chunks[install.ledger_chunks..].iter().cloned();
+                    running.service.restore(&mut service_chunks).expect("a proven snapshot is readable");
+                    let next_deadline = running.service.next_deadline();
+                    instance.disk.keep_snapshot(sequence, install.chunks);
+                    let done = Input::Installed { sequence, next_deadline };
+                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                }
+            }
+            Effect::Reply { client, replies, .. } => {
+                let to = self.clients.iter().position(|it| it.id() == client);
+                if let Some(to) = to {
+                    for reply in replies {
+                        let frame = codec::encode(&ReplicaMessage::Replies(vec![reply]));
+                        for delay in self.network.arrivals(&mut self.random) {
+                            self.plan(delay, Event::Answer { from: me, to, frame: frame.clone() });
+                        }
+                    }
+                }
+            }
+            Effect::Busy { .. } => {}
+            Effect::Report(report) => self.on_report(me, report),
+            Effect::Halt(halt) => {
+                if !self.instances[me.index()].malicious {
+                    self.checker.violated(format!("{me} stops: {halt}"));
+                }
+                self.instances[me.index()].running = None;
+            }
+        }
+    }
+
+    fn set_timer(&mut self, me: ReplicaId, timer: Timer, at: Option<Instant>) {
+        let now = self.clocks().instant;
+        let Some(running) = &mut self.instances[me.index()].running else { return };
+        match at {
+            Some(at) => {
+                running.timers.insert(timer, at);
+                self.plan_local(me, at.since(now), Local::Timer(timer, at));
+            }
+            None => {
+                running.timers.remove(&timer);
+            }
+        }
+    }
+
+    fn on_report(&mut self, me: ReplicaId, report: Report) {
+        if !self.instances[me.index()].malicious {
+            match &report {
+                Report::Executed { sequence, digest, .. } => self.checker.batch(me, *sequence, *digest),
+                Report::Checkpoint { sequence, root } => self.checker.root(me, *sequence, *root),
+                Report::Evidence(it) if !self.instances[it.accused.index()].malicious => {
+                    self.checker.violated(format!("I9: {me} accuses {}, which is correct", it.accused));
+                }
+                _ => {}
+            }
+        }
+        self.transcript.report(self.now, me, &report);
+        self.reports.push((self.now, me, report));
+    }
+}
