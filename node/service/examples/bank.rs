@@ -33,7 +33,7 @@ impl Service for Bank {
         codec::encode(&account.ok().and_then(|account| self.accounts.get(&account))).into()
     }
 
-    fn snapshot(&self) -> Box<dyn Snapshot> {
+    fn snapshot(&mut self) -> Box<dyn Snapshot> {
         Box::new(WholeSnapshot::new(codec::encode(&self.accounts.iter().collect::<Vec<_>>())))
     }
 

@@ -53,7 +53,7 @@ impl Service for NullService {
         }
     }
 
-    fn snapshot(&self) -> Box<dyn Snapshot> {
+    fn snapshot(&mut self) -> Box<dyn Snapshot> {
         Box::new(WholeSnapshot::new(codec::encode(&self.executed)))
     }
 
@@ -91,7 +91,7 @@ mod tests {
             service.execute(&CONTEXT, b"");
         }
         let mut restored = NullService::default();
-        restored.restore(&mut service.snapshot().chunks()).unwrap();
+        restored.restore(&mut service.snapshot().chunks().into_iter()).unwrap();
         assert_eq!(restored.executed(), 300);
         assert!(restored.restore(&mut [Bytes::from_static(b"short")].into_iter()).is_err());
         assert_eq!(restored.executed(), 300);

@@ -58,7 +58,7 @@ use crate::{RestoreError, Snapshot};
 ///     fn query(&self, _: &[u8]) -> Bytes {
 ///         Bytes::copy_from_slice(&self.0.to_le_bytes())
 ///     }
-///     fn snapshot(&self) -> Box<dyn Snapshot> {
+///     fn snapshot(&mut self) -> Box<dyn Snapshot> {
 ///         Box::new(WholeSnapshot::new(self.query(&[])))
 ///     }
 ///     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
@@ -100,11 +100,13 @@ pub trait Service: Send + 'static {
 
     /// Takes a snapshot of the whole state, in (nearly) no time: executing stands still meanwhile.
     ///
-    /// Turning the state into bytes is left to [`Snapshot::chunks`], on another thread, while this service executes
-    /// further; the snapshot must not change thereby. Persistent collections such as `imbl::OrdMap` make that
+    /// Turning the state into bytes is left to the [`Snapshot`], on another thread, while this service executes
+    /// further; the snapshot must not change thereby. Normally each one is asked for its leaves, in the order in
+    /// which they were taken, so what changed from one to the next can be remembered here; but one may as well be
+    /// dropped unasked. Persistent collections such as `imbl::OrdMap` make that
     /// easy, their `clone` shares everything until one side is written to. A service with a small state may just
     /// serialize it here and return a [`WholeSnapshot`](crate::WholeSnapshot).
-    fn snapshot(&self) -> Box<dyn Snapshot>;
+    fn snapshot(&mut self) -> Box<dyn Snapshot>;
 
     /// Replaces the whole state with that of a snapshot, made by any replica. Afterwards this service behaves,
     /// and is snapshotted, exactly like the one the snapshot was taken of.

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use pbft_crypto::Malformed;
+use pbft_crypto::{Digest, Malformed, MerkleTree};
 
 /// The most bytes that a chunk of a snapshot may have: 1.5 MiB. Replicas fetch chunks one by one, each within a
 /// frame.
@@ -8,14 +8,27 @@ pub const CHUNK_LIMIT: usize = 3 << 19;
 
 /// A state of a [`Service`](crate::Service) as it was at one moment, whatever is executed since then.
 pub trait Snapshot: Send {
-    /// Serializes the state as a sequence of chunks, each of at most [`CHUNK_LIMIT`] bytes and none of them empty.
+    /// The digests of the state's chunks, in order, each made by [`MerkleTree::leaf`]. Asked again, it gives the same.
     ///
     /// Two things are asked of the division into chunks. It depends on the state alone, never on how the state
     /// came about or on what an earlier snapshot looked like: replicas compare a Merkle root over the chunks (C2),
     /// and one that was restored yesterday must find the same root as one that has run for a year. And a small
-    /// change of a large state should change few chunks, since unchanged ones need not be hashed, stored or
-    /// fetched again.
-    fn chunks(self: Box<Self>) -> Box<dyn Iterator<Item = Bytes> + Send>;
+    /// change of a large state should change few chunks, since unchanged ones need not be stored or fetched again.
+    ///
+    /// A service with a large state should remember the digests of its last snapshot, and serialize and hash only
+    /// what changed since then (C2).
+    fn leaves(&mut self) -> Vec<Digest>;
+
+    /// Serializes one chunk: 1 to [`CHUNK_LIMIT`] bytes with the digest `leaves()[index]`. Only chunks that are
+    /// stored nowhere yet are asked for.
+    ///
+    /// `index` must be below the number of leaves.
+    fn chunk(&self, index: usize) -> Bytes;
+
+    /// All chunks in order, for states that are small enough to be held twice.
+    fn chunks(&mut self) -> Vec<Bytes> {
+        (0..self.leaves().len()).map(|index| self.chunk(index)).collect()
+    }
 }
 
 /// Why a snapshot could not be restored.
@@ -74,12 +87,13 @@ impl WholeSnapshot {
 }
 
 impl Snapshot for WholeSnapshot {
-    fn chunks(self: Box<Self>) -> Box<dyn Iterator<Item = Bytes> + Send> {
-        let mut rest = self.state;
-        Box::new(std::iter::from_fn(move || {
-            let piece = rest.split_to(rest.len().min(Self::PIECE));
-            (!piece.is_empty()).then_some(piece)
-        }))
+    fn leaves(&mut self) -> Vec<Digest> {
+        self.state.chunks(Self::PIECE).map(MerkleTree::leaf).collect()
+    }
+
+    fn chunk(&self, index: usize) -> Bytes {
+        let start = index * Self::PIECE;
+        self.state.slice(start..self.state.len().min(start + Self::PIECE))
     }
 }
 
@@ -91,8 +105,11 @@ mod tests {
     fn whole_snapshots_come_back_in_pieces() {
         for length in [0, 1, WholeSnapshot::PIECE, WholeSnapshot::PIECE * 2 + 1] {
             let state: Vec<u8> = (0..length).map(|index| index as u8).collect();
-            let chunks: Vec<_> = Box::new(WholeSnapshot::new(state.clone())).chunks().collect();
+            let mut snapshot = WholeSnapshot::new(state.clone());
+            let chunks = snapshot.chunks();
             assert_eq!(chunks.len(), length.div_ceil(WholeSnapshot::PIECE));
+            let leaves: Vec<_> = chunks.iter().map(|chunk| MerkleTree::leaf(chunk)).collect();
+            assert_eq!(snapshot.leaves(), leaves);
             assert_eq!(WholeSnapshot::collect(&mut chunks.clone().into_iter(), length), Ok(state));
             if length > 0 {
                 assert!(WholeSnapshot::collect(&mut chunks.into_iter(), length - 1).is_err());

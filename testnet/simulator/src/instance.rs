@@ -97,7 +97,7 @@ impl Running {
     }
 
     /// The whole state as chunks.
-    pub(crate) fn chunks(&self, ledger: Vec<Bytes>) -> Vec<Bytes> {
+    pub(crate) fn chunks(&mut self, ledger: Vec<Bytes>) -> Vec<Bytes> {
         ledger.into_iter().chain(self.service.snapshot().chunks()).collect()
     }
 }

@@ -99,7 +99,7 @@ impl Archive {
 
 /// The ledger's chunks and then the service's, which must keep the service's contract: other replicas fetch them.
 fn chunks(state: State) -> Result<Vec<Bytes>, RunError> {
-    let State { sequence, ledger, handle, .. } = state;
+    let State { sequence, ledger, mut handle, .. } = state;
     let doing = || format!("taking the snapshot at sequence {sequence}");
     let mut chunks = ledger;
     let first = chunks.len();

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 
+use pbft_crypto::{Digest, MerkleTree};
 use pbft_messages::{ChunkId, ClientId, PeerMessage, ReplicaId, Sequence, SessionId, Timestamp};
 use pbft_protocol::{Effect, Execution, Input, Operation};
 use pbft_service::{
@@ -90,11 +91,14 @@ impl Service for Broken {
     fn query(&self, _: &[u8]) -> Bytes {
         Bytes::new()
     }
-    fn snapshot(&self) -> Box<dyn Snapshot> {
+    fn snapshot(&mut self) -> Box<dyn Snapshot> {
         struct Empty;
         impl Snapshot for Empty {
-            fn chunks(self: Box<Self>) -> Box<dyn Iterator<Item = Bytes> + Send> {
-                Box::new(std::iter::once(Bytes::new()))
+            fn leaves(&mut self) -> Vec<Digest> {
+                vec![MerkleTree::leaf(b"")]
+            }
+            fn chunk(&self, _: usize) -> Bytes {
+                Bytes::new()
             }
         }
         Box::new(Empty)

@@ -1,5 +1,6 @@
 //! The store's snapshot: how the state is cut into chunks, and put together again.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::num::NonZeroU64;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use pbft_crypto::{Digest, MerkleTree};
 use pbft_messages::codec;
 
 use super::history::{Life, Version};
@@ -77,8 +79,34 @@ fn ends_chunk(key: &[u8]) -> bool {
     crc32fast::hash(key).is_multiple_of(KEYS_PER_CHUNK)
 }
 
-impl Snapshot for State {
-    fn chunks(self: Box<Self>) -> Box<dyn Iterator<Item = Bytes> + Send> {
+/// A state that is to be cut into chunks, and the chunks once it is.
+pub(super) struct StateSnapshot {
+    state: State,
+    chunks: OnceCell<Vec<Bytes>>,
+}
+
+impl StateSnapshot {
+    pub(super) fn new(state: State) -> Self {
+        Self { state, chunks: OnceCell::new() }
+    }
+
+    fn all(&self) -> &[Bytes] {
+        self.chunks.get_or_init(|| self.state.clone().chunks().collect())
+    }
+}
+
+impl Snapshot for StateSnapshot {
+    fn leaves(&mut self) -> Vec<Digest> {
+        self.all().iter().map(|chunk| MerkleTree::leaf(chunk)).collect()
+    }
+
+    fn chunk(&self, index: usize) -> Bytes {
+        self.all()[index].clone()
+    }
+}
+
+impl State {
+    fn chunks(self) -> impl Iterator<Item = Bytes> {
         let header = codec::encode(&Header {
             format: FORMAT,
             revision: self.revision,
@@ -88,7 +116,7 @@ impl Snapshot for State {
             records: self.history.versions() as u64,
         });
         let records = self.history.into_versions().map(|(key, version)| Record::new(key, version));
-        Box::new(std::iter::once(header.into()).chain(Chunks { records: records.peekable() }))
+        std::iter::once(header.into()).chain(Chunks { records: records.peekable() })
     }
 }
 

@@ -72,8 +72,8 @@ impl Service for KeyValueStore {
         Reply::encode(&result)
     }
 
-    fn snapshot(&self) -> Box<dyn Snapshot> {
-        Box::new(self.state.clone())
+    fn snapshot(&mut self) -> Box<dyn Snapshot> {
+        Box::new(chunks::StateSnapshot::new(self.state.clone()))
     }
 
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {

@@ -102,7 +102,7 @@ fn the_answers_to_steps_count_towards_the_reply() {
 #[test]
 fn a_transaction_that_fails_changes_nothing() {
     let mut store = filled(3, 600_000);
-    let before = chunks(&store);
+    let before = chunks(&mut store);
     let get = |key: &'static str| Step::Range(Range::new(Keys::Single(key.into())));
     let put = Step::Put(Put { key: "new".into(), value: "value".into(), previous: false });
     let delete = Step::Delete(Delete { keys: Keys::Single("00002".into()), previous: false });
@@ -111,7 +111,7 @@ fn a_transaction_that_fails_changes_nothing() {
     let range = Step::Range(Range { revision: Some(99), ..Range::new(all()) });
     let in_the_future = txn(vec![put, delete, range]);
     assert_eq!(execute(&mut store, &in_the_future), Err(Error::FutureRevision { requested: 99, newest: 4 }));
-    assert_eq!(chunks(&store), before);
+    assert_eq!(chunks(&mut store), before);
     assert!(store.execute(&CONTEXT, &too_large.encode()).events.is_empty());
 }
 

@@ -29,6 +29,6 @@ fn range(store: &KeyValueStore, range: Range) -> Result<RangeAnswer, Error> {
     }
 }
 
-fn chunks(store: &KeyValueStore) -> Vec<Bytes> {
-    store.snapshot().chunks().collect()
+fn chunks(store: &mut KeyValueStore) -> Vec<Bytes> {
+    store.snapshot().chunks()
 }

@@ -119,17 +119,17 @@ proptest! {
         for operation in &before {
             let _ = execute(&mut original, operation);
         }
-        let snapshot = chunks(&original);
+        let snapshot = chunks(&mut original);
         let mut restored = KeyValueStore::new(retained);
         // What the store held before must not matter.
         let _ = execute(&mut restored, &Operation::put("other", "state"));
         restored.restore(&mut snapshot.clone().into_iter()).unwrap();
-        prop_assert_eq!(chunks(&restored), snapshot);
+        prop_assert_eq!(chunks(&mut restored), snapshot);
         for operation in &after {
             let operation = operation.encode();
             prop_assert_eq!(restored.execute(&CONTEXT, &operation), original.execute(&CONTEXT, &operation));
         }
-        prop_assert_eq!(chunks(&restored), chunks(&original));
+        prop_assert_eq!(chunks(&mut restored), chunks(&mut original));
     }
 
     #[test]
@@ -175,9 +175,9 @@ proptest! {
         for operation in &before {
             let _ = execute(&mut store, operation);
         }
-        let chunks_before = chunks(&store);
+        let chunks_before = chunks(&mut store);
         let answer = crate::query(&store, &operation);
-        prop_assert_eq!(chunks(&store), chunks_before);
+        prop_assert_eq!(chunks(&mut store), chunks_before);
         if operation.is_read_only() {
             prop_assert_eq!(answer, execute(&mut store, &operation));
         } else {

@@ -47,7 +47,7 @@ impl Cluster {
             }
             Effect::Snapshot { sequence, ledger } => {
                 let instance = &mut self.instances[me.index()];
-                if let Some(running) = &instance.running {
+                if let Some(running) = &mut instance.running {
                     let chunks = running.chunks(ledger);
                     let done = Input::SnapshotTaken { sequence, root: root(&chunks) };
                     instance.disk.keep_snapshot(sequence, chunks);
