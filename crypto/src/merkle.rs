@@ -10,12 +10,15 @@ pub struct MerkleTree {
     levels: Vec<Vec<Digest>>,
 }
 
-/// The siblings on the way from one leaf to the root.
+/// That a page of leaves belongs to a root: the siblings on the way from the page's subtree up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MerkleProof {
     /// Bottom up; `None` where the node rose unchanged.
     siblings: Vec<Option<Digest>>,
 }
+
+/// The level whose nodes are the pages' subtrees.
+const PAGE_LEVEL: u32 = 12;
 
 impl MerkleTree {
     /// The digest of a leaf's content.
@@ -44,8 +47,7 @@ impl MerkleTree {
     /// The root: one digest for the whole list of leaves.
     #[must_use]
     pub fn root(&self) -> Digest {
-        let top = self.levels.last().and_then(|level| level.first());
-        seal(top, self.len() as u64)
+        seal(self.top(), self.len() as u64)
     }
 
     /// The number of leaves.
@@ -60,34 +62,62 @@ impl MerkleTree {
         self.levels[0].is_empty()
     }
 
-    /// The proof that leaf `index` belongs to the root; `None` if there is no such leaf.
+    /// How many leaves a page has; the last one may have fewer.
+    pub const PAGE: usize = 1 << PAGE_LEVEL;
+
+    /// A page of leaves, with the proof that they belong to the root; `None` if there is no such page.
     #[must_use]
-    pub fn proof(&self, mut index: usize) -> Option<MerkleProof> {
-        if index >= self.len() {
-            return None;
-        }
-        let mut siblings = Vec::with_capacity(self.levels.len() - 1);
-        for level in &self.levels[..self.levels.len() - 1] {
-            siblings.push(level.get(index ^ 1).copied());
+    pub fn page(&self, page: usize) -> Option<(&[Digest], MerkleProof)> {
+        self.subtree(PAGE_LEVEL, page)
+    }
+
+    fn subtree(&self, level: u32, mut index: usize) -> Option<(&[Digest], MerkleProof)> {
+        let first = index.checked_mul(1 << level).filter(|first| *first < self.len())?;
+        let leaves = &self.levels[0][first..self.len().min(first + (1 << level))];
+        // The topmost level has no siblings.
+        let above = self.levels.iter().take(self.levels.len() - 1).skip(level as usize);
+        let siblings = above.map(|level| {
+            let sibling = level.get(index ^ 1).copied();
             index /= 2;
-        }
-        Some(MerkleProof { siblings })
+            sibling
+        });
+        Some((leaves, MerkleProof { siblings: siblings.collect() }))
+    }
+
+    /// The digest of the whole tree, which does not bind the number of leaves.
+    fn top(&self) -> Option<&Digest> {
+        self.levels.last().and_then(|level| level.first())
     }
 }
 
 impl MerkleProof {
-    /// Whether `content` is leaf `index` of the list of `count` leaves under `root`.
+    /// Whether `leaves` are page `page` of the list of `count` leaves under `root`.
     #[must_use]
-    pub fn proves(&self, root: &Digest, index: u64, count: u64, content: &[u8]) -> bool {
-        if index >= count {
+    pub fn proves_page(&self, root: &Digest, page: u64, count: u64, leaves: &[Digest]) -> bool {
+        self.proves_subtree(PAGE_LEVEL, root, page, count, leaves)
+    }
+
+    fn proves_subtree(
+        &self,
+        level: u32,
+        root: &Digest,
+        mut index: u64,
+        count: u64,
+        leaves: &[Digest],
+    ) -> bool {
+        let full = 1 << level;
+        let rest = index.checked_mul(full).and_then(|first| count.checked_sub(first));
+        if rest.is_none_or(|rest| rest == 0 || leaves.len() as u64 != rest.min(full)) {
             return false;
         }
-        let (mut digest, mut index, mut width) = (MerkleTree::leaf(content), index, count);
+        let subtree = MerkleTree::new(leaves.to_vec());
+        let Some(mut digest) = subtree.top().copied() else { return false };
+        let mut width = count.div_ceil(full);
         let mut siblings = self.siblings.iter();
         while width > 1 {
             let has_sibling = index ^ 1 < width;
             digest = match (siblings.next(), has_sibling) {
-                (Some(Some(sibling)), true) if index % 2 == 0 => node(&digest, sibling),
+                (Some(Some(sibling)), true) if index.is_multiple_of(2) => node(&digest, sibling),
                 (Some(Some(sibling)), true) => node(sibling, &digest),
                 (Some(None), false) => digest,
                 _ => return false,
@@ -123,20 +153,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_leaf_is_proven_and_nothing_else(contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 1..40)) {
-            let tree = tree(&contents);
-            let count = contents.len() as u64;
-            for (index, content) in contents.iter().enumerate() {
-                let proof = tree.proof(index).unwrap();
-                prop_assert!(proof.proves(&tree.root(), index as u64, count, content));
-                prop_assert!(!proof.proves(&tree.root(), index as u64, count, b"other content"));
-                prop_assert!(!proof.proves(&tree.root(), index as u64, count + 1, content));
-                let other = (index as u64 + 1) % count;
-                if contents[other as usize] != *content {
-                    prop_assert!(!proof.proves(&tree.root(), other, count, content));
-                }
+        fn every_page_is_proven_and_nothing_else(count in 1_u64..70, level in 0_u32..4) {
+            let tree = tree(&(0..count).map(|leaf| leaf.to_le_bytes().to_vec()).collect::<Vec<_>>());
+            let (root, pages) = (tree.root(), count.div_ceil(1 << level));
+            for page in 0..pages {
+                let (leaves, proof) = tree.subtree(level, page as usize).unwrap();
+                let proves = |page, count, leaves: &[Digest]| proof.proves_subtree(level, &root, page, count, leaves);
+                prop_assert!(proves(page, count, leaves));
+                prop_assert!(!proves(page, count + 1, leaves));
+                prop_assert!(!proves(page, count, &leaves[1..]));
+                prop_assert!(!proves((page + 1) % pages, count, leaves) || pages == 1);
+                prop_assert!(!proves(u64::MAX, count, leaves));
+                let mut other = leaves.to_vec();
+                other[leaves.len() / 2] = MerkleTree::leaf(b"other content");
+                prop_assert!(!proves(page, count, &other));
             }
-            prop_assert!(tree.proof(contents.len()).is_none());
+            prop_assert!(tree.subtree(level, pages as usize).is_none());
         }
 
         #[test]

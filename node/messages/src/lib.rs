@@ -31,7 +31,7 @@ pub use cluster_file::{ClientTable, ClusterFile, ParametersTable, ReplicaTable};
 pub use configuration::{Configuration, InvalidConfiguration, Member, Parameters};
 pub use evidence::{Accusation, Conflict, Evidence, EvidenceKind};
 pub use ids::{ClientId, NoReplicaName, ReplicaId, RequestNumber, Sequence, SessionId, Timestamp, View};
-pub use peer::{Chunk, ChunkId, Message, PeerMessage, SlotProgress, Status};
+pub use peer::{Chunk, LeafPage, Message, Part, PartId, PeerMessage, SlotProgress, Status};
 pub use quorum::{Quorum, WeakQuorum, faults_tolerated};
 pub use submission::{Request, RequestId, Submission};
 pub use view_change::{CarriedOver, ConflictingCertificates, NewView, ViewChange};

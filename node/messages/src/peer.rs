@@ -41,36 +41,60 @@ pub enum PeerMessage {
     Committed(CommittedCertificate, Arc<Body>),
     /// A stable checkpoint, for a replica that is behind it (C4).
     Stable(StableCertificate),
-    /// Asks for a chunk of the snapshot at a stable checkpoint (C3).
-    FetchChunk(ChunkId),
-    /// A chunk, proven against the snapshot's root.
+    /// Asks for a part of the snapshot at a stable checkpoint (C3).
+    FetchPart(PartId),
+    /// What the snapshot's chunks are, proven against its root.
+    Leaves(LeafPage),
+    /// A chunk, which one of the leaves binds.
     Chunk(Chunk),
-    /// The asked snapshot is not, or no longer, here.
-    NoChunk(ChunkId),
+    /// The snapshot asked for is not, or no longer, here.
+    NoSnapshot(Sequence),
     /// Proof that a replica lied (section E).
     Evidence(Evidence),
 }
 
-/// Which chunk of which snapshot.
+/// Which part of which snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ChunkId {
+pub struct PartId {
     /// The checkpoint's sequence.
     pub sequence: Sequence,
-    /// The chunk's place in the snapshot, from 0.
-    pub index: u64,
+    /// What of it.
+    pub part: Part,
+}
+
+/// What a snapshot is fetched in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Part {
+    /// The page of this number, from 0, of the digests of its chunks.
+    Leaves(u64),
+    /// The chunk at this place, from 0.
+    Chunk(u64),
+}
+
+/// The digests of some of a snapshot's chunks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafPage {
+    /// The checkpoint's sequence.
+    pub sequence: Sequence,
+    /// Which page of [`pbft_crypto::MerkleTree::PAGE`] digests.
+    pub page: u64,
+    /// How many chunks the snapshot has in all.
+    pub count: u64,
+    /// The digests.
+    pub leaves: Vec<Digest>,
+    /// That they belong to the root that the checkpoint certifies.
+    pub proof: MerkleProof,
 }
 
 /// One chunk of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
-    /// Which.
-    pub id: ChunkId,
-    /// How many chunks the snapshot has.
-    pub count: u64,
+    /// The checkpoint's sequence.
+    pub sequence: Sequence,
+    /// Its place in the snapshot, from 0.
+    pub index: u64,
     /// The content.
     pub content: Bytes,
-    /// That it belongs to the root that the checkpoint certifies.
-    pub proof: MerkleProof,
 }
 
 /// Where a replica stands (C4). Unsigned: a hint for whoever can help, and binding on nobody.
@@ -135,11 +159,13 @@ pub enum Message {
     /// A certificate.
     Stable(Proven<StableCertificate>),
     /// A question.
-    FetchChunk(ChunkId),
-    /// A chunk, not yet proven: that needs the root.
+    FetchPart(PartId),
+    /// Digests, not yet proven: that needs the root.
+    Leaves(LeafPage),
+    /// A chunk, not yet compared with its digest.
     Chunk(Chunk),
     /// An answer.
-    NoChunk(ChunkId),
+    NoSnapshot(Sequence),
     /// Evidence that holds.
     Evidence(Proven<Evidence>),
 }
@@ -169,6 +195,7 @@ impl PeerMessage {
                 | Self::Body(_)
                 | Self::Prepared(..)
                 | Self::Committed(..)
+                | Self::Leaves(_)
                 | Self::Chunk(_)
         )
     }
@@ -219,9 +246,10 @@ impl PeerMessage {
                 Message::Committed(Proven::new(certificate, configuration)?, body)
             }
             Self::Stable(certificate) => Message::Stable(Proven::new(certificate, configuration)?),
-            Self::FetchChunk(id) => Message::FetchChunk(id),
+            Self::FetchPart(id) => Message::FetchPart(id),
+            Self::Leaves(page) => Message::Leaves(page),
             Self::Chunk(chunk) => Message::Chunk(chunk),
-            Self::NoChunk(id) => Message::NoChunk(id),
+            Self::NoSnapshot(sequence) => Message::NoSnapshot(sequence),
             Self::Evidence(evidence) => Message::Evidence(Proven::new(evidence, configuration)?),
         })
     }

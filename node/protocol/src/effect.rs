@@ -1,11 +1,13 @@
 //! What a replica wants done. Effects are plain values: a driver carries them out in order.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use pbft_crypto::Digest;
 use pbft_messages::{
-    ChunkId, ClientId, PeerMessage, Proven, ReplicaId, Reply, RequestNumber, Sequence, SessionId,
+    Chunk, ClientId, PartId, PeerMessage, Proven, ReplicaId, Reply, RequestNumber, Sequence, SessionId,
     StableCertificate, Timestamp,
 };
 
@@ -78,15 +80,26 @@ pub enum Effect {
         /// As in [`Effect::Snapshot`].
         ledger: Vec<Bytes>,
     },
-    /// Send a chunk of a stored snapshot to a replica, or [`PeerMessage::NoChunk`].
-    ServeChunk {
+    /// Send a part of a stored snapshot to a replica, or [`PeerMessage::NoSnapshot`].
+    ServePart {
         /// To whom.
         to: ReplicaId,
         /// Which.
-        id: ChunkId,
+        id: PartId,
     },
-    /// Make the fetched snapshot durable, let the service restore from it, then report [`crate::Input::Installed`].
-    Install(Install),
+    /// Find out which of these chunks are held, in snapshots or from earlier gatherings, and keep those; forget those
+    /// that only an earlier gathering needs. Then report [`crate::Input::Gathering`].
+    Gather {
+        /// The checkpoint's sequence.
+        sequence: Sequence,
+        /// The digests of its snapshot's chunks, in order.
+        leaves: Arc<[Digest]>,
+    },
+    /// Make a chunk of the gathering durable, then report [`crate::Input::ChunkKept`]. Its digest is right.
+    KeepChunk(Chunk),
+    /// Every chunk of the gathering is kept: make it a durable snapshot, let the service restore from it, then report
+    /// [`crate::Input::Installed`].
+    Install(Proven<StableCertificate>),
     /// Answer a client, on whatever connections serve that session.
     Reply {
         /// The client.
@@ -131,17 +144,6 @@ pub struct Operation {
     pub session: SessionId,
     /// The operation, for the service to read.
     pub operation: Bytes,
-}
-
-/// A fetched snapshot, all of it proven against a stable certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Install {
-    /// The certificate.
-    pub certificate: Proven<StableCertificate>,
-    /// All chunks, in order.
-    pub chunks: Vec<Bytes>,
-    /// How many of the chunks, from the first, are the ledger; the service's follow.
-    pub ledger_chunks: usize,
 }
 
 /// Effects in order, as one input gives rise to them.

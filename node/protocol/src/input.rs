@@ -1,5 +1,7 @@
 //! What happens to a replica.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use pbft_crypto::{Digest, Verified};
@@ -39,10 +41,26 @@ pub enum Input {
         /// The Merkle root of the snapshot's chunks.
         root: Digest,
     },
-    /// The state of [`crate::Effect::Install`] is durable, and the service runs on it.
+    /// Which chunks of [`crate::Effect::Gather`] are not held.
+    Gathering {
+        /// The checkpoint's sequence.
+        sequence: Sequence,
+        /// Their places in the snapshot.
+        missing: BTreeSet<u64>,
+    },
+    /// The chunk of [`crate::Effect::KeepChunk`] is durable.
+    ChunkKept {
+        /// The checkpoint's sequence.
+        sequence: Sequence,
+        /// The chunk's place in the snapshot.
+        index: u64,
+    },
+    /// The snapshot of [`crate::Effect::Install`] is durable, and the service runs on it.
     Installed {
         /// The checkpoint's sequence.
         sequence: Sequence,
+        /// Its first [`crate::ledger_chunks`] chunks.
+        ledger: Vec<Bytes>,
         /// See [`Input::Executed`].
         next_deadline: Option<Timestamp>,
     },

@@ -30,11 +30,11 @@ mod view_change;
 mod waiting;
 
 pub use boot::{LeftBehind, Unreadable, initial_records, latest_snapshot};
-pub use effect::{AuditId, Effect, Effects, Execution, Install, Operation, WriteId};
+pub use effect::{AuditId, Effect, Effects, Execution, Operation, WriteId};
 pub use input::Input;
 pub use ledger::ledger_chunks;
 pub use record::{CleanShutdown, Record};
-pub use replica::{Replica, Standing};
+pub use replica::{Replica, Standing, Transferring};
 pub use report::{Halt, Rejection, Report, ViewChangeReason};
 pub use time::{Instant, Now};
 pub use timer::Timer;

@@ -111,8 +111,21 @@ pub struct Standing {
     pub last_executed: Sequence,
     /// How many requests wait for execution.
     pub waiting: usize,
-    /// The checkpoint that is being fetched from other replicas.
-    pub transferring: Option<Sequence>,
+    /// The state transfer under way.
+    pub transferring: Option<Transferring>,
+}
+
+/// How far a state transfer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transferring {
+    /// The checkpoint that is fetched.
+    pub sequence: Sequence,
+    /// How many chunks its snapshot has, once that is known.
+    pub chunks: Option<u64>,
+    /// How many of them are held.
+    pub held: u64,
+    /// Whether all are, and the service is restoring from them.
+    pub installing: bool,
 }
 
 impl Replica {
@@ -130,8 +143,10 @@ impl Replica {
                 self.on_executed(sequence, results, next_deadline, now, effects);
             }
             Input::SnapshotTaken { sequence, root } => self.on_snapshot_taken(sequence, root, effects),
-            Input::Installed { sequence, next_deadline } => {
-                self.on_installed(sequence, next_deadline, now, effects)
+            Input::Gathering { sequence, missing } => self.on_gathering(sequence, missing, effects),
+            Input::ChunkKept { sequence, index } => self.on_chunk_kept(sequence, index, effects),
+            Input::Installed { sequence, ledger, next_deadline } => {
+                self.on_installed(sequence, &ledger, next_deadline, now, effects);
             }
             Input::Audit(id) => self.audits.push(id),
             Input::Shutdown => return self.on_shutdown(effects),
@@ -149,7 +164,7 @@ impl Replica {
             stable: self.stable_sequence(),
             last_executed: self.last_executed,
             waiting: self.waiting.len(),
-            transferring: self.transfer.as_ref().map(Transfer::sequence),
+            transferring: self.transfer.as_ref().map(Transfer::progress),
         }
     }
 
@@ -168,9 +183,10 @@ impl Replica {
             Message::Prepared(certificate, body) => self.on_prepared(from, certificate, body, now, effects),
             Message::Committed(certificate, body) => self.on_committed(certificate, body, effects),
             Message::Stable(certificate) => self.on_stable(certificate, effects),
-            Message::FetchChunk(id) => self.on_fetch_chunk(from, id, now, effects),
+            Message::FetchPart(id) => self.on_fetch_part(from, id, now, effects),
+            Message::Leaves(page) => self.on_leaves(from, page, effects),
             Message::Chunk(chunk) => self.on_chunk(from, chunk, effects),
-            Message::NoChunk(id) => self.on_no_chunk(from, id, effects),
+            Message::NoSnapshot(sequence) => self.on_no_snapshot(from, sequence, effects),
             Message::Evidence(evidence) => self.on_evidence(evidence, now, effects),
         }
     }
@@ -190,6 +206,7 @@ impl Replica {
 
     /// Goes on as far as the state allows, after every input.
     pub(crate) fn settle(&mut self, now: Now, effects: &mut Effects) {
+        self.try_install(effects);
         self.try_execute(effects);
         self.try_propose(now, effects);
         self.rearm(now, effects);

@@ -97,6 +97,15 @@ pub enum Report {
         /// The checkpoint fetched.
         sequence: Sequence,
     },
+    /// What the state consists of is known, and what of it is held already: the rest is fetched.
+    Gathering {
+        /// The checkpoint fetched.
+        sequence: Sequence,
+        /// How many chunks it has.
+        chunks: u64,
+        /// How many of them are not held.
+        missing: u64,
+    },
     /// A source of the state gave a wrong chunk, or none in time, and is asked no more.
     SourceDropped {
         /// The source.

@@ -1,22 +1,32 @@
-//! State transfer (C3): a replica from behind the window fetches a stable checkpoint's snapshot, chunk by chunk.
-//! The certificate comes first; every chunk is proven against its root, so a source can delay and cannot lie
-//! (fault 35).
+//! State transfer (C3): a replica from behind the window, or with an empty disk, fetches a stable checkpoint's snapshot.
+//!
+//! The certificate comes first. Then the digests of the snapshot's chunks, page by page, each page proven against the
+//! certified root. Then the chunks that are not held already, from several replicas at a time, each compared with its
+//! digest; so a source can delay and cannot lie (fault 35). A chunk that was kept stays kept, whatever becomes of the
+//! transfer: after a restart, or for a newer checkpoint, only what is missing is fetched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use pbft_messages::{Chunk, ChunkId, PeerMessage, Proven, ReplicaId, Sequence, StableCertificate, Timestamp};
+use pbft_crypto::{Digest, MerkleTree};
+use pbft_messages::{
+    Chunk, LeafPage, Part, PartId, PeerMessage, Proven, ReplicaId, Sequence, StableCertificate, Timestamp,
+};
 
-use crate::ledger::{Ledger, ledger_chunks};
+use crate::ledger::Ledger;
 use crate::replica::Replica;
-use crate::{Effect, Effects, Halt, Install, Now, Record, Rejection, Report};
+use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report, Transferring};
 
-/// How many chunks are asked for at a time.
+/// How many parts each source is asked for at a time.
 const OUTSTANDING: usize = 8;
 
-/// After how many statuses without a chunk the next source is asked.
+/// How many chunks may be on their way to the disk. While there are more, none are asked for.
+const KEEPING: usize = 32;
+
+/// After how many statuses without a part a source is dropped.
 const PATIENCE: u32 = 10;
 
 /// For how long a snapshot is kept after it was last asked for.
@@ -26,38 +36,136 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Transfer {
     target: Proven<StableCertificate>,
-    source: ReplicaId,
-    /// Sources that gave a wrong chunk, none in time, or no longer hold the snapshot.
-    dropped: BTreeSet<ReplicaId>,
-    /// How many chunks there are; known with the first.
-    count: Option<u64>,
-    chunks: BTreeMap<u64, Bytes>,
-    asked: BTreeSet<u64>,
+    /// Whom to ask. Those that gave a wrong part, none in time, or no longer hold the snapshot are gone from here.
+    sources: BTreeMap<ReplicaId, Source>,
+    stage: Stage,
+}
+
+/// A replica that is asked.
+#[derive(Debug, Default)]
+struct Source {
+    asked: BTreeSet<Part>,
+    /// How many statuses ago it last gave something that it was asked for.
     quiet_rounds: u32,
-    installing: bool,
+}
+
+/// How far a transfer has come.
+#[derive(Debug)]
+enum Stage {
+    /// The digests of the chunks are fetched. How many there are is known with the first page.
+    Leaves { count: Option<u64>, pages: BTreeMap<u64, Vec<Digest>> },
+    /// The driver looks which of the chunks it holds.
+    Gathering(Arc<[Digest]>),
+    /// The others are fetched: `missing` has not come, `keeping` is on its way to the disk.
+    Chunks { leaves: Arc<[Digest]>, missing: BTreeSet<u64>, keeping: BTreeSet<u64> },
+    /// The service is restoring from all of them.
+    Installing { chunks: u64 },
 }
 
 impl Transfer {
+    fn new(target: Proven<StableCertificate>, sources: impl Iterator<Item = ReplicaId>) -> Self {
+        Self {
+            target,
+            sources: sources.map(|replica| (replica, Source::default())).collect(),
+            stage: Stage::Leaves { count: None, pages: BTreeMap::new() },
+        }
+    }
+
     /// The checkpoint that is fetched.
-    pub(crate) fn sequence(&self) -> Sequence {
+    fn sequence(&self) -> Sequence {
         self.target.get().statement.sequence
     }
 
-    /// Whether everything is fetched, and the service is restoring from it.
+    /// Whether the service is restoring.
     pub(crate) fn is_installing(&self) -> bool {
-        self.installing
+        matches!(self.stage, Stage::Installing { .. })
     }
 
-    /// Asks for chunks until enough are outstanding.
+    /// For people: how much there is, and how much of it is held.
+    pub(crate) fn progress(&self) -> Transferring {
+        let (chunks, held) = match &self.stage {
+            Stage::Leaves { count, .. } => (*count, 0),
+            Stage::Gathering(leaves) => (Some(leaves.len() as u64), 0),
+            Stage::Chunks { leaves, missing, keeping } => {
+                let chunks = leaves.len() as u64;
+                (Some(chunks), chunks - (missing.len() + keeping.len()) as u64)
+            }
+            Stage::Installing { chunks } => (Some(*chunks), *chunks),
+        };
+        Transferring { sequence: self.sequence(), chunks, held, installing: self.is_installing() }
+    }
+
+    /// The parts that have not come, in the order in which they are fetched.
+    fn lacking(&self) -> Box<dyn Iterator<Item = Part> + '_> {
+        match &self.stage {
+            Stage::Leaves { count, pages } => {
+                let all = count.map_or(1, |count| count.div_ceil(MerkleTree::PAGE as u64));
+                Box::new((0..all).filter(|page| !pages.contains_key(page)).map(Part::Leaves))
+            }
+            Stage::Chunks { missing, keeping, .. } if keeping.len() < KEEPING => {
+                Box::new(missing.iter().copied().map(Part::Chunk))
+            }
+            Stage::Chunks { .. } | Stage::Gathering(_) | Stage::Installing { .. } => {
+                Box::new(std::iter::empty())
+            }
+        }
+    }
+
+    /// Asks every source for as much as it may be asked for at a time, for what nobody was asked for. When nothing of
+    /// that is left, a source with nothing to do is asked for what a slow one has not given yet.
     fn ask(&mut self, effects: &mut Effects) {
+        let asked_of = |slow: bool| {
+            let sources = self.sources.values().filter(move |source| !slow || source.quiet_rounds > 0);
+            sources.flat_map(|source| source.asked.iter().copied()).collect::<BTreeSet<Part>>()
+        };
+        let (asked, slow) = (asked_of(false), asked_of(true));
+        let room = (OUTSTANDING * self.sources.len()).saturating_sub(asked.len());
+        let unasked: Vec<_> = self.lacking().filter(|part| !asked.contains(part)).take(room).collect();
+        let (mut unasked, mut again) = (unasked.into_iter(), slow.into_iter());
         let sequence = self.sequence();
-        for index in 0..self.count.unwrap_or(1) {
-            if self.asked.len() >= OUTSTANDING {
+        let mut sources: Vec<_> = self.sources.iter_mut().collect();
+        // The source with the least to do goes first.
+        while let Some((to, source)) = sources.iter_mut().min_by_key(|(_, source)| source.asked.len()) {
+            if source.asked.len() >= OUTSTANDING {
                 return;
             }
-            if !self.chunks.contains_key(&index) && self.asked.insert(index) {
-                effects.send(self.source, PeerMessage::FetchChunk(ChunkId { sequence, index }));
+            let idle = source.asked.is_empty();
+            let Some(part) = unasked.next().or_else(|| again.next().filter(|_| idle)) else { return };
+            source.asked.insert(part);
+            effects.send(**to, PeerMessage::FetchPart(PartId { sequence, part }));
+        }
+    }
+
+    /// Notes that a part has come, whoever was asked for it.
+    fn arrived(&mut self, from: ReplicaId, part: Part) {
+        for source in self.sources.values_mut() {
+            source.asked.remove(&part);
+        }
+        if let Some(source) = self.sources.get_mut(&from) {
+            source.quiet_rounds = 0;
+        }
+    }
+
+    /// The digests, once every page is there.
+    fn take_leaves(&mut self) -> Option<Arc<[Digest]>> {
+        match &mut self.stage {
+            Stage::Leaves { count: Some(count), pages }
+                if pages.len() as u64 == count.div_ceil(MerkleTree::PAGE as u64) =>
+            {
+                Some(std::mem::take(pages).into_values().flatten().collect())
             }
+            _ => None,
+        }
+    }
+
+    /// Starts installing if every chunk is kept; says whether.
+    fn install(&mut self) -> bool {
+        match &self.stage {
+            Stage::Chunks { leaves, missing, keeping } if missing.is_empty() && keeping.is_empty() => {
+                self.stage = Stage::Installing { chunks: leaves.len() as u64 };
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -65,18 +173,18 @@ impl Transfer {
 impl Replica {
     /// Starts a transfer when this replica's log cannot bring it to the stable checkpoint, and looks after one.
     pub(crate) fn tick_transfer(&mut self, effects: &mut Effects) {
-        match &mut self.transfer {
-            Some(transfer) if transfer.installing => {}
-            Some(transfer) => {
-                transfer.quiet_rounds += 1;
-                if transfer.sequence() <= self.last_executed {
-                    // The log sufficed after all.
-                    self.transfer = None;
-                } else if transfer.quiet_rounds > PATIENCE {
-                    self.drop_source(effects);
-                }
+        let Some(transfer) = &mut self.transfer else { return self.try_transfer(effects) };
+        let mut quiet = Vec::new();
+        for (replica, source) in transfer.sources.iter_mut().filter(|(_, source)| !source.asked.is_empty()) {
+            source.quiet_rounds += 1;
+            if source.quiet_rounds > PATIENCE {
+                quiet.push(*replica);
             }
-            None => self.try_transfer(effects),
+        }
+        transfer.ask(effects);
+        for replica in quiet {
+            effects.report(Report::SourceDropped { replica });
+            self.drop_source(replica, effects);
         }
     }
 
@@ -89,59 +197,30 @@ impl Replica {
             return;
         }
         effects.report(Report::TransferStarted { sequence: target.get().statement.sequence });
-        self.transfer = Some(Transfer {
-            target,
-            source: self.other_replica(self.last_executed.0),
-            dropped: BTreeSet::new(),
-            count: None,
-            chunks: BTreeMap::new(),
-            asked: BTreeSet::new(),
-            quiet_rounds: 0,
-            installing: false,
-        });
-        self.ask_source(effects);
+        let others = self.configuration.replicas().filter(|replica| *replica != self.me);
+        let mut transfer = Transfer::new(target, others);
+        transfer.ask(effects);
+        self.transfer = Some(transfer);
     }
 
-    fn ask_source(&mut self, effects: &mut Effects) {
-        if let Some(transfer) = &mut self.transfer {
+    /// Goes on without a source. When none is left, a transfer of the newest checkpoint starts with the next status.
+    fn drop_source(&mut self, source: ReplicaId, effects: &mut Effects) {
+        let Some(transfer) = self.transfer.as_mut().filter(|it| !it.is_installing()) else { return };
+        transfer.sources.remove(&source);
+        if transfer.sources.is_empty() {
+            self.transfer = None;
+        } else {
             transfer.ask(effects);
         }
     }
 
-    /// A source that lies, or gives nothing in time, is asked no more.
-    fn drop_source(&mut self, effects: &mut Effects) {
-        if let Some(transfer) = &self.transfer {
-            effects.report(Report::SourceDropped { replica: transfer.source });
-            self.next_source(effects);
-        }
-    }
-
-    /// Goes on with the next source. When none is left, the whole transfer starts anew, for the newest checkpoint.
-    fn next_source(&mut self, effects: &mut Effects) {
-        let Some(transfer) = &mut self.transfer else { return };
-        transfer.dropped.insert(transfer.source);
-        let next = self.configuration.replicas().find(|it| *it != self.me && !transfer.dropped.contains(it));
-        match next {
-            Some(source) => {
-                transfer.source = source;
-                transfer.asked.clear();
-                transfer.quiet_rounds = 0;
-                transfer.ask(effects);
-            }
-            None => {
-                self.transfer = None;
-                self.try_transfer(effects);
-            }
-        }
-    }
-
-    /// Another replica asks for a chunk. While it does, its snapshot is kept here though newer ones are stable, so that
+    /// Another replica asks for a part. While it does, its snapshot is kept here though newer ones are stable, so that
     /// a transfer that takes long comes to an end under load.
-    pub(crate) fn on_fetch_chunk(&mut self, from: ReplicaId, id: ChunkId, now: Now, effects: &mut Effects) {
+    pub(crate) fn on_fetch_part(&mut self, from: ReplicaId, id: PartId, now: Now, effects: &mut Effects) {
         if self.snapshots.contains_key(&id.sequence) {
             self.served.insert(from, (id.sequence, now.instant));
         }
-        effects.push(Effect::ServeChunk { to: from, id });
+        effects.push(Effect::ServePart { to: from, id });
     }
 
     /// The snapshots below `through` that other replicas are fetching: at most one for each.
@@ -150,58 +229,100 @@ impl Replica {
         self.served.values().map(|(sequence, _)| *sequence).filter(|sequence| *sequence < through).collect()
     }
 
-    pub(crate) fn on_no_chunk(&mut self, from: ReplicaId, id: ChunkId, effects: &mut Effects) {
-        let asked = |it: &Transfer| !it.installing && it.source == from && it.sequence() == id.sequence;
-        if self.transfer.as_ref().is_some_and(asked) {
+    pub(crate) fn on_no_snapshot(&mut self, from: ReplicaId, sequence: Sequence, effects: &mut Effects) {
+        if self.transfer.as_ref().is_some_and(|it| it.sequence() == sequence) {
             // It has a newer one by now, which is no fault.
-            self.next_source(effects);
+            self.drop_source(from, effects);
         }
     }
 
-    pub(crate) fn on_chunk(&mut self, from: ReplicaId, chunk: Chunk, effects: &mut Effects) {
-        let asked = |it: &Transfer| {
-            !it.installing && it.sequence() == chunk.id.sequence && it.asked.contains(&chunk.id.index)
-        };
-        let Some(transfer) = self.transfer.as_mut().filter(|it| it.source == from && asked(it)) else {
+    /// The transfer that a part belongs to, if `from` was asked for it.
+    fn asked_for(&mut self, from: ReplicaId, id: PartId) -> Option<&mut Transfer> {
+        self.transfer.as_mut().filter(|it| {
+            it.sequence() == id.sequence
+                && it.sources.get(&from).is_some_and(|source| source.asked.contains(&id.part))
+        })
+    }
+
+    pub(crate) fn on_leaves(&mut self, from: ReplicaId, page: LeafPage, effects: &mut Effects) {
+        let LeafPage { sequence, page, count: claimed, leaves, proof } = page;
+        let part = Part::Leaves(page);
+        let Some(transfer) = self.asked_for(from, PartId { sequence, part }) else {
             return self.reject(from, Rejection::Unasked, effects);
         };
-        let Chunk { id, count, content, proof } = chunk;
-        if !proof.proves(&transfer.target.get().statement.root, id.index, count, &content) {
-            self.reject(from, Rejection::WrongChunk, effects);
-            return self.drop_source(effects);
+        if !proof.proves_page(&transfer.target.get().statement.root, page, claimed, &leaves) {
+            return self.on_wrong_part(from, effects);
         }
-        transfer.asked.remove(&id.index);
-        transfer.chunks.insert(id.index, content);
-        transfer.count = Some(count);
-        transfer.quiet_rounds = 0;
-        if transfer.chunks.len() as u64 == count {
-            self.install(effects);
+        transfer.arrived(from, part);
+        if let Stage::Leaves { count, pages } = &mut transfer.stage {
+            *count = Some(claimed);
+            pages.insert(page, leaves);
+        }
+        if let Some(leaves) = transfer.take_leaves() {
+            transfer.stage = Stage::Gathering(Arc::clone(&leaves));
+            effects.push(Effect::Gather { sequence, leaves });
         } else {
             transfer.ask(effects);
         }
     }
 
-    /// Every chunk is there. Execution stops until the service has them.
-    fn install(&mut self, effects: &mut Effects) {
-        let Some(transfer) = &mut self.transfer else { return };
-        if self.executing.is_some() || transfer.sequence() <= self.last_executed {
-            // The log sufficed after all.
-            self.transfer = None;
+    /// The driver has looked which chunks it holds: the others are fetched.
+    pub(crate) fn on_gathering(&mut self, sequence: Sequence, missing: BTreeSet<u64>, effects: &mut Effects) {
+        let Some(transfer) = self.transfer.as_mut().filter(|it| it.sequence() == sequence) else { return };
+        if let Stage::Gathering(leaves) = &transfer.stage {
+            let leaves = Arc::clone(leaves);
+            let (chunks, lacking) = (leaves.len() as u64, missing.len() as u64);
+            effects.report(Report::Gathering { sequence, chunks, missing: lacking });
+            transfer.stage = Stage::Chunks { leaves, missing, keeping: BTreeSet::new() };
+            transfer.ask(effects);
+        }
+    }
+
+    pub(crate) fn on_chunk(&mut self, from: ReplicaId, chunk: Chunk, effects: &mut Effects) {
+        let Chunk { sequence, index, ref content } = chunk;
+        let part = Part::Chunk(index);
+        let Some(transfer) = self.asked_for(from, PartId { sequence, part }) else {
+            return self.reject(from, Rejection::Unasked, effects);
+        };
+        let Stage::Chunks { leaves, missing, keeping } = &mut transfer.stage else { return };
+        let leaf = usize::try_from(index).ok().and_then(|index| leaves.get(index));
+        if leaf != Some(&MerkleTree::leaf(content)) {
+            return self.on_wrong_part(from, effects);
+        }
+        missing.remove(&index);
+        keeping.insert(index);
+        transfer.arrived(from, part);
+        effects.push(Effect::KeepChunk(chunk));
+        transfer.ask(effects);
+    }
+
+    fn on_wrong_part(&mut self, from: ReplicaId, effects: &mut Effects) {
+        self.reject(from, Rejection::WrongChunk, effects);
+        effects.report(Report::SourceDropped { replica: from });
+        self.drop_source(from, effects);
+    }
+
+    /// A chunk is durable here.
+    pub(crate) fn on_chunk_kept(&mut self, sequence: Sequence, index: u64, effects: &mut Effects) {
+        let Some(transfer) = self.transfer.as_mut().filter(|it| it.sequence() == sequence) else { return };
+        if let Stage::Chunks { keeping, .. } = &mut transfer.stage {
+            keeping.remove(&index);
+            transfer.ask(effects);
+        }
+    }
+
+    /// Installs what was fetched once all of it is kept and no batch is being executed. Execution stops until the
+    /// service has it.
+    pub(crate) fn try_install(&mut self, effects: &mut Effects) {
+        // The log may have sufficed after all.
+        self.transfer.take_if(|it| it.sequence() <= self.last_executed && !it.is_installing());
+        if self.executing.is_some() || self.stopped {
             return;
         }
-        let chunks: Vec<_> = std::mem::take(&mut transfer.chunks).into_values().collect();
-        let ledger = ledger_chunks(&chunks).and_then(|count| Ok((count, Ledger::from_chunks(&chunks)?)));
-        match ledger {
-            Ok((ledger_chunks, ledger)) => {
-                transfer.installing = true;
-                self.ledger = ledger;
-                let certificate = transfer.target.clone();
-                effects.push(Effect::Install(Install { certificate, chunks, ledger_chunks }));
-            }
-            Err(error) => {
-                let (sequence, why) = (transfer.sequence(), error.to_string());
-                self.halt(Halt::UnreadableSnapshot { sequence, why }, effects);
-            }
+        if let Some(transfer) = self.transfer.as_mut()
+            && transfer.install()
+        {
+            effects.push(Effect::Install(transfer.target.clone()));
         }
     }
 
@@ -209,13 +330,22 @@ impl Replica {
     pub(crate) fn on_installed(
         &mut self,
         sequence: Sequence,
+        ledger: &[Bytes],
         next_deadline: Option<Timestamp>,
         now: Now,
         effects: &mut Effects,
     ) {
-        let Some(transfer) = self.transfer.take_if(|it| it.installing && it.sequence() == sequence) else {
+        let Some(transfer) = self.transfer.take_if(|it| it.is_installing() && it.sequence() == sequence)
+        else {
             return;
         };
+        match Ledger::from_chunks(ledger) {
+            Ok(ledger) => self.ledger = ledger,
+            Err(error) => {
+                let why = error.to_string();
+                return self.halt(Halt::UnreadableSnapshot { sequence, why }, effects);
+            }
+        }
         let root = transfer.target.get().statement.root;
         self.last_executed = sequence;
         self.snapshots.insert(sequence, root);

@@ -26,7 +26,7 @@ impl Strategy for Silent {
                     | Effect::Broadcast(_)
                     | Effect::Reply { .. }
                     | Effect::Busy { .. }
-                    | Effect::ServeChunk { .. }
+                    | Effect::ServePart { .. }
             );
             if !speaks {
                 out.push(effect);
@@ -37,7 +37,7 @@ impl Strategy for Silent {
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::{ChunkId, ClientId, PeerMessage, ReplicaId, RequestNumber, Sequence, SessionId};
+    use pbft_messages::{ClientId, Part, PartId, PeerMessage, ReplicaId, RequestNumber, Sequence, SessionId};
     use pbft_protocol::{Instant, Report, Timer, WriteId};
 
     use super::*;
@@ -52,7 +52,10 @@ mod tests {
                 Effect::Broadcast(PeerMessage::FetchBody(digest(b"a"))),
                 Effect::Reply { client, session, replies: Vec::new() },
                 Effect::Busy { client, session, first: RequestNumber(1) },
-                Effect::ServeChunk { to: ReplicaId(2), id: ChunkId { sequence: Sequence(4), index: 0 } },
+                Effect::ServePart {
+                    to: ReplicaId(2),
+                    id: PartId { sequence: Sequence(4), part: Part::Chunk(0) },
+                },
             ]
         };
         let local = || {

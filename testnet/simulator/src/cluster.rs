@@ -9,7 +9,7 @@ use std::time::Duration;
 use pbft_byzantine::Strategy;
 use pbft_crypto::{Digest, Signed};
 use pbft_messages::{
-    ClientMessage, Configuration, Outcome, PeerMessage, ReplicaId, ReplicaMessage, Reply, Sequence,
+    Chunk, ClientMessage, Configuration, Outcome, PeerMessage, ReplicaId, ReplicaMessage, Reply, Sequence,
     Submission, Timestamp, codec,
 };
 use pbft_protocol::{AuditId, Input, Instant, Now, Report, Standing, Timer, WriteId};
@@ -63,6 +63,7 @@ enum Event {
 enum Local {
     Timer(Timer, Instant),
     Synced(WriteId),
+    Kept(Chunk),
     Done(Box<Input>),
 }
 
@@ -357,6 +358,10 @@ impl Cluster {
                     self.carry_out(at, then.into());
                     self.input(at, Input::Durable(id));
                 }
+            }
+            Local::Kept(Chunk { sequence, index, content }) => {
+                self.instances[at.index()].disk.archive.keep_chunk(content);
+                self.input(at, Input::ChunkKept { sequence, index });
             }
             Local::Done(input) => self.input(at, *input),
         }

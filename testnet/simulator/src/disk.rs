@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
-
-use pbft_crypto::{Digest, MerkleTree};
-use pbft_messages::{Chunk, ChunkId, Sequence};
+use pbft_messages::Sequence;
 use pbft_protocol::{Effect, Record, WriteId};
+
+use crate::archive::Archive;
 
 /// What is to be written, in order.
 pub(crate) enum Pending {
@@ -19,7 +18,7 @@ pub(crate) enum Pending {
 #[derive(Default)]
 pub(crate) struct Disk {
     records: BTreeMap<Vec<u8>, Record>,
-    snapshots: BTreeMap<Sequence, Vec<Bytes>>,
+    pub(crate) archive: Archive,
     pending: VecDeque<Pending>,
 }
 
@@ -60,22 +59,6 @@ impl Disk {
         self.records.values().cloned().collect()
     }
 
-    pub(crate) fn keep_snapshot(&mut self, sequence: Sequence, chunks: Vec<Bytes>) {
-        self.snapshots.insert(sequence, chunks);
-    }
-
-    pub(crate) fn snapshot(&self, sequence: Sequence) -> Option<&Vec<Bytes>> {
-        self.snapshots.get(&sequence)
-    }
-
-    /// A chunk with its proof.
-    pub(crate) fn chunk(&self, id: ChunkId) -> Option<Chunk> {
-        let chunks = self.snapshots.get(&id.sequence)?;
-        let index = usize::try_from(id.index).ok()?;
-        let (content, proof) = (chunks.get(index)?.clone(), tree(chunks).proof(index)?);
-        Some(Chunk { id, count: chunks.len() as u64, content, proof })
-    }
-
     fn apply(&mut self, records: Vec<Record>) {
         self.records.extend(records.into_iter().map(|record| (record.key(), record)));
     }
@@ -87,15 +70,6 @@ impl Disk {
         self.records.retain(|key, _| {
             !(key[0] == Record::LOG && *key < log || key[0] == Record::SNAPSHOT && *key < snapshots)
         });
-        self.snapshots.retain(|sequence, _| *sequence >= through || keep.contains(sequence));
+        self.archive.collect(through, keep);
     }
-}
-
-/// The root of a snapshot's chunks.
-pub(crate) fn root(chunks: &[Bytes]) -> Digest {
-    tree(chunks).root()
-}
-
-fn tree(chunks: &[Bytes]) -> MerkleTree {
-    MerkleTree::new(chunks.iter().map(|chunk| MerkleTree::leaf(chunk)).collect())
 }

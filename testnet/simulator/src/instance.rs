@@ -14,7 +14,7 @@ use pbft_protocol::{
 };
 use pbft_service::{Context, Service, kv::KeyValueStore};
 
-use crate::disk::{Disk, root};
+use crate::disk::Disk;
 use crate::settings::replica_key;
 
 pub(crate) struct Instance {
@@ -48,12 +48,9 @@ impl Instance {
         let mut service = KeyValueStore::default();
         let records = self.disk.records();
         let mut ledger = Vec::new();
-        if let Some((sequence, stored_root)) = latest_snapshot(&records) {
-            let chunks = self.disk.snapshot(sequence).expect("a recorded snapshot is on disk");
-            assert_eq!(root(chunks), stored_root);
-            let count = ledger_chunks(chunks).expect("a stored snapshot is readable");
-            service.restore(&mut chunks[count..].iter().cloned()).expect("a stored snapshot is readable");
-            ledger = chunks[..count].to_vec();
+        if let Some((sequence, root)) = latest_snapshot(&records) {
+            let chunks = self.disk.archive.load(sequence, root).expect("a recorded snapshot is on disk");
+            ledger = restore(&mut service, chunks);
         }
         let mut effects = Effects::new();
         let signer = Arc::new(replica_key(self.id));
@@ -96,8 +93,21 @@ impl Running {
         Input::Executed { sequence: *sequence, results, next_deadline: self.service.next_deadline() }
     }
 
+    /// Installs a fetched snapshot.
+    pub(crate) fn install(&mut self, sequence: Sequence, chunks: Vec<Bytes>) -> Input {
+        let ledger = restore(&mut self.service, chunks);
+        Input::Installed { sequence, ledger, next_deadline: self.service.next_deadline() }
+    }
+
     /// The whole state as chunks.
     pub(crate) fn chunks(&mut self, ledger: Vec<Bytes>) -> Vec<Bytes> {
         ledger.into_iter().chain(self.service.snapshot().chunks()).collect()
     }
+}
+
+/// Lets the service restore from its part of a snapshot; gives the replica's own part.
+fn restore(service: &mut KeyValueStore, mut chunks: Vec<Bytes>) -> Vec<Bytes> {
+    let count = ledger_chunks(&chunks).expect("a proven snapshot is readable");
+    service.restore(&mut chunks.drain(count..)).expect("a proven snapshot is readable");
+    chunks
 }

@@ -5,6 +5,7 @@
 //! what was not synced, a network that loses, repeats and reorders, and clients. A checker that knows nothing of the
 //! replicas' decisions watches every execution.
 
+mod archive;
 mod checker;
 mod client;
 mod cluster;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use pbft_crypto::Digest;
-use pbft_messages::{Body, PeerMessage, ReplicaId, Sequence};
+use pbft_messages::{Body, Part, PartId, PeerMessage, ReplicaId, Sequence};
 use pbft_protocol::Report;
 
 /// Lines of text, with short names for digests.
@@ -132,14 +132,19 @@ impl Transcript {
             PeerMessage::Stable(certificate) => {
                 format!("hands over stable {}", certificate.statement.sequence)
             }
-            PeerMessage::FetchChunk(id) => format!("asks for chunk {} of state {}", id.index, id.sequence),
-            PeerMessage::Chunk(chunk) => {
-                format!(
-                    "hands over chunk {} of {} of state {}",
-                    chunk.id.index, chunk.count, chunk.id.sequence
-                )
+            PeerMessage::FetchPart(PartId { sequence, part: Part::Leaves(_) }) => {
+                format!("asks what state {sequence} consists of")
             }
-            PeerMessage::NoChunk(id) => format!("has no chunk {} of state {}", id.index, id.sequence),
+            PeerMessage::FetchPart(PartId { sequence, part: Part::Chunk(index) }) => {
+                format!("asks for chunk {index} of state {sequence}")
+            }
+            PeerMessage::Leaves(page) => {
+                format!("tells that state {} consists of {} chunks", page.sequence, page.count)
+            }
+            PeerMessage::Chunk(chunk) => {
+                format!("hands over chunk {} of state {}", chunk.index, chunk.sequence)
+            }
+            PeerMessage::NoSnapshot(sequence) => format!("does not have state {sequence}"),
             PeerMessage::Evidence(evidence) => {
                 let it = evidence.accusation().ok()?;
                 format!("EVIDENCE against {} ({:?}) {}", it.accused, it.kind, place(it.view, it.sequence))
@@ -163,6 +168,7 @@ impl Transcript {
             Report::ViewEntered { view, primary, .. } => format!("enters view {view} of {primary}"),
             Report::Evidence(it) => format!("holds evidence against {}", it.accused),
             Report::TransferStarted { sequence } => format!("fetches state {sequence}"),
+            Report::Gathering { chunks, missing, .. } => format!("lacks {missing} of {chunks} chunks"),
             Report::Transferred { sequence } => format!("installs state {sequence}"),
             Report::Halted(halt) => format!("stops: {halt}"),
             _ => return,

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use pbft_messages::{PeerMessage, ReplicaId, ReplicaMessage, codec};
+use pbft_messages::{Checkpoint, ReplicaId, ReplicaMessage, codec};
 use pbft_protocol::{Effect, Effects, Input, Instant, Report, Timer};
-use pbft_service::Service as _;
 
 use super::{Cluster, Event, Local};
-use crate::disk::{Pending, root};
+use crate::archive::Archive;
+use crate::disk::Pending;
 
 /// How long an execution, a snapshot or an installation takes.
 const SERVICE_LATENCY: Duration = Duration::from_micros(100);
@@ -48,34 +48,34 @@ impl Cluster {
             Effect::Snapshot { sequence, ledger } => {
                 let instance = &mut self.instances[me.index()];
                 if let Some(running) = &mut instance.running {
-                    let chunks = running.chunks(ledger);
-                    let done = Input::SnapshotTaken { sequence, root: root(&chunks) };
-                    instance.disk.keep_snapshot(sequence, chunks);
+                    let root = instance.disk.archive.keep(sequence, running.chunks(ledger));
+                    let done = Input::SnapshotTaken { sequence, root };
                     self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
                 }
             }
             Effect::Audit { sequence, ledger, .. } => {
                 if let Some(running) = &mut self.instances[me.index()].running {
-                    let root = root(&running.chunks(ledger));
+                    let root = Archive::default().keep(sequence, running.chunks(ledger));
                     running.audits.push_back((sequence, root));
                 }
             }
-            Effect::ServeChunk { to, id } => {
-                let message = match self.instances[me.index()].disk.chunk(id) {
-                    Some(chunk) => PeerMessage::Chunk(chunk),
-                    None => PeerMessage::NoChunk(id),
-                };
+            Effect::ServePart { to, id } => {
+                let message = self.instances[me.index()].disk.archive.answer(id);
                 self.send(me, &[to], &message);
             }
-            Effect::Install(install) => {
-                let sequence = install.certificate.get().statement.sequence;
+            Effect::Gather { sequence, leaves } => {
+                let missing = self.instances[me.index()].disk.archive.gather(sequence, leaves);
+                let done = Input::Gathering { sequence, missing };
+                self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+            }
+            Effect::KeepChunk(chunk) => self.plan_local(me, self.write_latency, Local::Kept(chunk)),
+            Effect::Install(certificate) => {
+                let Checkpoint { sequence, root } = certificate.get().statement;
                 let instance = &mut self.instances[me.index()];
                 if let Some(running) = &mut instance.running {
-                    let mut service_chunks = install.chunks[install.ledger_chunks..].iter().cloned();
-                    running.service.restore(&mut service_chunks).expect("a proven snapshot is readable");
-                    let next_deadline = running.service.next_deadline();
-                    instance.disk.keep_snapshot(sequence, install.chunks);
-                    let done = Input::Installed { sequence, next_deadline };
+                    instance.disk.archive.finish();
+                    let chunks = instance.disk.archive.load(sequence, root).expect("all of it was fetched");
+                    let done = running.install(sequence, chunks);
                     self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
                 }
             }
