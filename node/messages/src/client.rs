@@ -66,6 +66,9 @@ pub enum Refusal {
     /// The number is below the window: it was executed long ago and its reply is no longer kept.
     #[error("the request is too old: its reply is no longer kept")]
     TooOld,
+    /// It was executed, and its result is no longer kept, since the client's later results took the room.
+    #[error("the request was executed, and its result is no longer kept")]
+    ResultDropped,
     /// The number is beyond the window: too many requests before it are unanswered.
     #[error("the request is too far ahead of the first unanswered one")]
     BeyondWindow,

@@ -98,6 +98,8 @@ parameters_table! {
     sessions: usize = sessions as same,
     /// [`Parameters::session_window`]
     session_window: u64 = session_window as same,
+    /// [`Parameters::reply_bytes`]
+    reply_bytes: usize = reply_bytes as same,
     /// [`Parameters::waiting_requests`]
     waiting_requests: usize = waiting_requests as same,
 }

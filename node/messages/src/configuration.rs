@@ -49,6 +49,9 @@ pub struct Parameters {
     pub sessions: usize,
     /// W: how far a session's requests may run ahead of the first unanswered one. At least 64.
     pub session_window: u64,
+    /// How many bytes of results are kept for one client, over all its sessions; where there are more, the oldest are
+    /// dropped. At least 2 MiB, so that the last result is always kept.
+    pub reply_bytes: usize,
     /// How many requests of all clients together may wait at a replica.
     pub waiting_requests: usize,
 }
@@ -79,6 +82,7 @@ impl Default for Parameters {
             frame_bytes: 8 << 20,
             sessions: 256,
             session_window: 64,
+            reply_bytes: 32 << 20,
             waiting_requests: 16_384,
         }
     }
@@ -139,6 +143,7 @@ impl Configuration {
             .number(parameters.window)
             .number(parameters.sessions as u64)
             .number(parameters.session_window)
+            .number(parameters.reply_bytes as u64)
             .number(parameters.operation_bytes as u64)
             .number(members.len() as u64);
         for member in &members {
@@ -295,6 +300,7 @@ fn check_parameters(parameters: &Parameters, n: usize) -> Result<(), InvalidConf
     check(p.batch_bytes > p.operation_bytes, "batch_bytes must be larger than operation_bytes")?;
     check(p.sessions >= 1, "sessions must be at least 1")?;
     check((64..=4096).contains(&p.session_window), "session_window must be from 64 to 4096")?;
+    check(p.reply_bytes >= 2 << 20, "reply_bytes must be at least 2097152 (2 MiB)")?;
     check(p.waiting_requests >= 64, "waiting_requests must be at least 64")?;
     check(
         p.frame_bytes as u64 <= codec::LIMIT,

@@ -90,7 +90,7 @@ impl Replica {
                     Answer::Result => {
                         // The driver's duty is one result for each operation; an empty one stands for a missing one.
                         let result = results.next().unwrap_or_default();
-                        self.ledger.complete(id, result.clone());
+                        self.ledger.complete(id, result.clone(), self.configuration.parameters());
                         (sequence, Outcome::Executed(result))
                     }
                 };

@@ -1,5 +1,11 @@
 //! The replica's own part of the replicated state: the client table, which makes execution exactly-once (N1), and
 //! the last agreed time (N6). It belongs to every checkpoint, before the service's chunks.
+//!
+//! Bounds (R1), for each client: `sessions` sessions, `session_window` replies a session, and `reply_bytes` of results
+//! in all. Where results take more, the oldest are dropped, in an order that the table alone decides; a request whose
+//! result was dropped is still known to be executed.
+
+mod chunks;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,13 +13,13 @@ use std::collections::btree_map::Entry;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Digest, Malformed};
+use pbft_crypto::Digest;
 use pbft_messages::{
-    ClientId, Outcome, Parameters, Refusal, RequestId, RequestNumber, Sequence, SessionId, Timestamp, codec,
+    ClientId, Outcome, Parameters, Refusal, RequestId, RequestNumber, Sequence, SessionId, Timestamp,
 };
 
-/// Where a ledger chunk is full: 256 KiB. A chunk holds at least one record, so one large reply may exceed it.
-const CHUNK_BYTES: usize = 256 << 10;
+use chunks::ClientChunks;
+pub use chunks::ledger_chunks;
 
 /// The client table and the last time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +33,9 @@ struct Client {
     /// The highest session that the client ever opened.
     highest: SessionId,
     sessions: BTreeMap<SessionId, Session>,
+    /// How many bytes its stored results have.
+    result_bytes: usize,
+    chunks: ClientChunks,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,8 +55,16 @@ struct Session {
 struct StoredReply {
     digest: Digest,
     sequence: Sequence,
-    /// `None` only while the batch is being executed, and never in a checkpoint.
-    result: Option<Bytes>,
+    result: StoredResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum StoredResult {
+    /// The batch is being executed; never so in a checkpoint.
+    Pending,
+    Kept(Bytes),
+    /// The client's results took more room than it has.
+    Dropped,
 }
 
 /// How an ordered request is judged when its batch is executed.
@@ -90,8 +107,11 @@ impl Ledger {
         if let Some(stored) = session.replies.get(&id.number) {
             return match &stored.result {
                 _ if stored.digest != digest => refuse(Refusal::DifferentRequest),
-                Some(result) => Judgement::Answer(stored.sequence, Outcome::Executed(result.clone())),
-                None => Judgement::Repeated,
+                StoredResult::Kept(result) => {
+                    Judgement::Answer(stored.sequence, Outcome::Executed(result.clone()))
+                }
+                StoredResult::Dropped => refuse(Refusal::ResultDropped),
+                StoredResult::Pending => Judgement::Repeated,
             };
         }
         if id.number < session.next {
@@ -100,7 +120,11 @@ impl Ledger {
         if id.number.0 - session.next.0 >= limits.session_window {
             return refuse(Refusal::BeyondWindow);
         }
-        session.begin(id.number, StoredReply { digest, sequence, result: None }, limits.session_window);
+        let reply = StoredReply { digest, sequence, result: StoredResult::Pending };
+        let freed = session.begin(id.number, reply, limits.session_window);
+        if let Some(client) = self.clients.get_mut(&id.client) {
+            client.result_bytes -= freed;
+        }
         Judgement::Execute
     }
 
@@ -119,7 +143,7 @@ impl Ledger {
         };
         let opened = match self.clients.entry(client) {
             Entry::Vacant(entry) => {
-                entry.insert(Client { highest: id, sessions: BTreeMap::from([(id, session)]) });
+                entry.insert(Client::new(id)).sessions.insert(id, session);
                 Some(sequence)
             }
             Entry::Occupied(mut entry) => entry.get_mut().open(id, session, limits.sessions),
@@ -131,11 +155,16 @@ impl Ledger {
     }
 
     /// Stores the result of a request that was judged [`Judgement::Execute`].
-    pub(crate) fn complete(&mut self, id: RequestId, result: Bytes) {
+    pub(crate) fn complete(&mut self, id: RequestId, result: Bytes, limits: &Parameters) {
+        let Some(client) = self.clients.get_mut(&id.client) else { return };
         // A session of 64 requests in one batch with many openings may be evicted before its results come; the
         // reply still goes out, and is not kept.
-        if let Some(reply) = self.session_mut(id).and_then(|session| session.replies.get_mut(&id.number)) {
-            reply.result = Some(result);
+        let session = client.sessions.get_mut(&id.session);
+        if let Some(reply) = session.and_then(|session| session.replies.get_mut(&id.number)) {
+            client.result_bytes += result.len();
+            reply.result = StoredResult::Kept(result);
+            client.chunks.forget();
+            client.drop_results(limits.reply_bytes);
         }
     }
 
@@ -146,15 +175,24 @@ impl Ledger {
             return Some((session.opened, Outcome::Opened));
         }
         let reply = session.replies.get(&id.number).filter(|reply| reply.digest == digest)?;
-        Some((reply.sequence, Outcome::Executed(reply.result.clone()?)))
+        match &reply.result {
+            StoredResult::Kept(result) => Some((reply.sequence, Outcome::Executed(result.clone()))),
+            StoredResult::Pending | StoredResult::Dropped => None,
+        }
     }
 
     fn session_mut(&mut self, id: RequestId) -> Option<&mut Session> {
-        self.clients.get_mut(&id.client)?.sessions.get_mut(&id.session)
+        let client = self.clients.get_mut(&id.client)?;
+        client.chunks.forget();
+        client.sessions.get_mut(&id.session)
     }
 }
 
 impl Client {
+    fn new(highest: SessionId) -> Self {
+        Self { highest, sessions: BTreeMap::new(), result_bytes: 0, chunks: ClientChunks::default() }
+    }
+
     /// Where the session was opened, now or before; `None` if it may not be.
     fn open(&mut self, id: SessionId, session: Session, limit: usize) -> Option<Sequence> {
         if let Some(existing) = self.sessions.get(&id) {
@@ -165,20 +203,53 @@ impl Client {
         }
         if self.sessions.len() >= limit {
             let least_recent = self.sessions.iter().min_by_key(|(id, session)| (session.last_executed, **id));
-            if let Some(evicted) = least_recent.map(|(id, _)| *id) {
-                self.sessions.remove(&evicted);
+            if let Some(evicted) = least_recent.map(|(id, _)| *id).and_then(|id| self.sessions.remove(&id)) {
+                self.result_bytes -= evicted.replies.values().map(StoredReply::size).sum::<usize>();
             }
         }
         let opened = session.opened;
+        self.chunks.forget();
         self.highest = id;
         self.sessions.insert(id, session);
         Some(opened)
     }
+
+    /// Drops the oldest results if there are more bytes of them than `limit`, until there are half as many: so the
+    /// search for them is seldom made.
+    fn drop_results(&mut self, limit: usize) {
+        if self.result_bytes <= limit {
+            return;
+        }
+        let sessions = self.sessions.iter_mut();
+        let replies = sessions.flat_map(|(id, session)| {
+            session.replies.iter_mut().map(move |(number, reply)| ((reply.sequence, *id, *number), reply))
+        });
+        let mut replies: Vec<_> = replies.filter(|(_, reply)| reply.size() > 0).collect();
+        replies.sort_unstable_by_key(|(age, _)| *age);
+        for (_, reply) in replies {
+            if self.result_bytes <= limit / 2 {
+                return;
+            }
+            self.result_bytes -= reply.size();
+            reply.result = StoredResult::Dropped;
+        }
+    }
+}
+
+impl StoredReply {
+    /// The bytes of the stored result.
+    fn size(&self) -> usize {
+        match &self.result {
+            StoredResult::Kept(result) => result.len(),
+            StoredResult::Pending | StoredResult::Dropped => 0,
+        }
+    }
 }
 
 impl Session {
-    /// Notes that a new request is being executed, and forgets replies that have left the window.
-    fn begin(&mut self, number: RequestNumber, reply: StoredReply, window: u64) {
+    /// Notes that a new request is being executed, and forgets replies that have left the window; gives the bytes of
+    /// their results.
+    fn begin(&mut self, number: RequestNumber, reply: StoredReply, window: u64) -> usize {
         self.last_executed = reply.sequence;
         self.replies.insert(number, reply);
         while self.replies.contains_key(&self.next) {
@@ -186,129 +257,8 @@ impl Session {
         }
         let highest = self.replies.keys().next_back().map_or(0, |number| number.0);
         // Numbers run less than W ahead of `next`, so what is dropped here is below `next`.
-        self.replies.retain(|number, _| number.0 + window > highest);
-    }
-}
-
-/// The ledger in a snapshot: small records, so that no chunk grows with the number of clients.
-#[derive(Serialize, Deserialize)]
-enum Record {
-    Time(Timestamp),
-    Client { client: ClientId, highest: SessionId },
-    Session { id: SessionId, opened: Sequence, last_executed: Sequence, next: RequestNumber },
-    Reply { number: RequestNumber, reply: StoredReply },
-}
-
-/// The first chunk of every snapshot.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    /// The format of the ledger's chunks.
-    format: u32,
-    /// How many of the snapshot's first chunks are the ledger, this one included.
-    ledger_chunks: u64,
-}
-
-const FORMAT: u32 = 1;
-
-impl Ledger {
-    /// The ledger's chunks, which depend on its content alone (C2).
-    pub(crate) fn chunks(&self) -> Vec<Bytes> {
-        let mut packer = Packer::default();
-        packer.add(&Record::Time(self.last_time));
-        for (id, client) in &self.clients {
-            packer.cut();
-            packer.add(&Record::Client { client: *id, highest: client.highest });
-            for (id, session) in &client.sessions {
-                let Session { opened, last_executed, next, replies } = session;
-                packer.add(&Record::Session {
-                    id: *id,
-                    opened: *opened,
-                    last_executed: *last_executed,
-                    next: *next,
-                });
-                for (number, reply) in replies {
-                    packer.add(&Record::Reply { number: *number, reply: reply.clone() });
-                }
-            }
-        }
-        packer.cut();
-        let header = Header { format: FORMAT, ledger_chunks: packer.chunks.len() as u64 + 1 };
-        std::iter::once(codec::encode(&header).into()).chain(packer.chunks).collect()
-    }
-
-    /// Reads a ledger from the first [`ledger_chunks`] chunks of a snapshot.
-    ///
-    /// # Errors
-    /// [`Malformed`] if they are no ledger in this program's format.
-    pub(crate) fn from_chunks(chunks: &[Bytes]) -> Result<Self, Malformed> {
-        let disorder = || Malformed("a ledger's records are out of order".into());
-        let count = ledger_chunks(chunks)?;
-        let mut ledger = Self::default();
-        for chunk in chunks.get(1..count).ok_or_else(disorder)? {
-            for bytes in codec::decode::<Vec<Bytes>>(chunk)? {
-                match codec::decode(&bytes)? {
-                    Record::Time(time) => ledger.last_time = time,
-                    Record::Client { client, highest } => {
-                        ledger.clients.insert(client, Client { highest, sessions: BTreeMap::new() });
-                    }
-                    Record::Session { id, opened, last_executed, next } => {
-                        // Clients are read in the order of their keys, as they were written.
-                        let mut client = ledger.clients.last_entry().ok_or_else(disorder)?;
-                        let session = Session { opened, last_executed, next, replies: BTreeMap::new() };
-                        client.get_mut().sessions.insert(id, session);
-                    }
-                    Record::Reply { number, reply } => {
-                        let mut client = ledger.clients.last_entry().ok_or_else(disorder)?;
-                        let mut session = client.get_mut().sessions.last_entry().ok_or_else(disorder)?;
-                        session.get_mut().replies.insert(number, reply);
-                    }
-                }
-            }
-        }
-        Ok(ledger)
-    }
-}
-
-/// How many of a snapshot's first chunks are the ledger; the service's follow.
-///
-/// # Errors
-/// [`Malformed`] if the first chunk is not a snapshot header of this program's format.
-pub fn ledger_chunks(chunks: &[Bytes]) -> Result<usize, Malformed> {
-    let first = chunks.first().ok_or_else(|| Malformed("a snapshot without chunks".into()))?;
-    let Header { format, ledger_chunks } = codec::decode(first)?;
-    if format != FORMAT {
-        return Err(Malformed(format!("snapshot format {format}; this program reads {FORMAT}")));
-    }
-    usize::try_from(ledger_chunks)
-        .ok()
-        .filter(|count| (1..=chunks.len()).contains(count))
-        .ok_or_else(|| Malformed("a snapshot's header counts more chunks than there are".into()))
-}
-
-/// Gathers encoded records into chunks.
-#[derive(Default)]
-struct Packer {
-    chunks: Vec<Bytes>,
-    records: Vec<Bytes>,
-    size: usize,
-}
-
-impl Packer {
-    fn add(&mut self, record: &Record) {
-        let bytes = Bytes::from(codec::encode(record));
-        if self.size > 0 && self.size + bytes.len() > CHUNK_BYTES {
-            self.cut();
-        }
-        self.size += bytes.len();
-        self.records.push(bytes);
-    }
-
-    fn cut(&mut self) {
-        if self.size > 0 {
-            self.chunks.push(codec::encode(&self.records).into());
-            self.records.clear();
-            self.size = 0;
-        }
+        let kept = self.replies.split_off(&RequestNumber((highest + 1).saturating_sub(window)));
+        std::mem::replace(&mut self.replies, kept).values().map(StoredReply::size).sum()
     }
 }
 
@@ -330,7 +280,7 @@ mod tests {
     fn run(ledger: &mut Ledger, id: RequestId, operation: &[u8], sequence: u64) -> Judgement {
         let judgement = ledger.judge(id, id.digest(operation), Sequence(sequence), &limits());
         if judgement == Judgement::Execute {
-            ledger.complete(id, Bytes::copy_from_slice(operation));
+            ledger.complete(id, Bytes::copy_from_slice(operation), &limits());
         }
         judgement
     }
@@ -418,27 +368,39 @@ mod tests {
         assert_eq!(ledger.agree_time(Timestamp(11)), Timestamp(12));
     }
 
+    /// R1: results are bounded in bytes, and a dropped one is still an executed one.
     #[test]
-    fn a_ledger_comes_back_from_its_chunks() {
+    fn the_oldest_results_are_dropped_where_they_take_too_much() {
         let mut ledger = Ledger::default();
-        ledger.agree_time(Timestamp(10));
-        for client in 0..3 {
-            for session in 1..=2 {
-                let open = RequestId { client: ClientId([client; 32]), ..id(session, 0) };
-                run(&mut ledger, open, b"", 1);
-                for number in 1..=5 {
-                    let request = RequestId { client: ClientId([client; 32]), ..id(session, number) };
-                    run(&mut ledger, request, &vec![client; 100_000], 2);
-                }
+        let large = vec![7; limits().reply_bytes / 8];
+        run(&mut ledger, id(1, 0), b"", 1);
+        run(&mut ledger, id(2, 0), b"", 1);
+        for number in 1..=4 {
+            assert_eq!(run(&mut ledger, id(1, number), &large, 2 * number), Judgement::Execute);
+            assert_eq!(run(&mut ledger, id(2, number), &large, 2 * number + 1), Judgement::Execute);
+        }
+        assert!(matches!(run(&mut ledger, id(1, 1), &large, 20), Judgement::Answer(Sequence(2), _)));
+        assert_eq!(run(&mut ledger, id(1, 5), b"one more", 21), Judgement::Execute);
+        let dropped = |session, number| run(&mut ledger.clone(), id(session, number), &large, 30);
+        assert_eq!(dropped(1, 1), refused(30, Refusal::ResultDropped));
+        assert_eq!(dropped(2, 2), refused(30, Refusal::ResultDropped));
+        assert!(matches!(dropped(2, 4), Judgement::Answer(Sequence(9), Outcome::Executed(_))));
+        assert_eq!(ledger.clients[&CLIENT].result_bytes, 3 * large.len() + 8);
+    }
+
+    /// The count of bytes follows replies that leave the window, and sessions that are evicted.
+    #[test]
+    fn the_bytes_of_results_are_counted_right() {
+        let mut ledger = Ledger::default();
+        for session in 1..=5 {
+            run(&mut ledger, id(session, 0), b"", session);
+            for number in 1..=100 {
+                run(&mut ledger, id(session, number), b"0123456789", 10 + session);
             }
         }
-        let chunks = ledger.chunks();
-        assert!(chunks.len() > 6, "large ledgers have many chunks");
-        assert_eq!(ledger_chunks(&chunks).unwrap(), chunks.len());
-        let read = Ledger::from_chunks(&chunks).unwrap();
-        assert_eq!(read, ledger);
-        assert_eq!(read.chunks(), chunks);
-        assert!(Ledger::from_chunks(&chunks[..chunks.len() - 1]).is_err());
-        assert!(Ledger::from_chunks(&[]).is_err());
+        let client = &ledger.clients[&CLIENT];
+        let replies = client.sessions.values().flat_map(|session| session.replies.values());
+        assert_eq!(client.result_bytes, replies.map(StoredReply::size).sum::<usize>());
+        assert_eq!(client.result_bytes, 2 * 64 * 10);
     }
 }
