@@ -102,6 +102,8 @@ parameters_table! {
     reply_bytes: usize = reply_bytes as same,
     /// [`Parameters::waiting_requests`]
     waiting_requests: usize = waiting_requests as same,
+    /// [`Parameters::waiting_bytes`]
+    waiting_bytes: usize = waiting_bytes as same,
 }
 
 impl ClusterFile {

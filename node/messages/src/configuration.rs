@@ -54,6 +54,9 @@ pub struct Parameters {
     pub reply_bytes: usize,
     /// How many requests of all clients together may wait at a replica.
     pub waiting_requests: usize,
+    /// How many bytes of operations of all clients together may wait at a replica, and a quarter of it for one client;
+    /// at least four full batches.
+    pub waiting_bytes: usize,
 }
 
 impl Parameters {
@@ -84,6 +87,7 @@ impl Default for Parameters {
             session_window: 64,
             reply_bytes: 32 << 20,
             waiting_requests: 16_384,
+            waiting_bytes: 64 << 20,
         }
     }
 }
@@ -302,6 +306,7 @@ fn check_parameters(parameters: &Parameters, n: usize) -> Result<(), InvalidConf
     check((64..=4096).contains(&p.session_window), "session_window must be from 64 to 4096")?;
     check(p.reply_bytes >= 2 << 20, "reply_bytes must be at least 2097152 (2 MiB)")?;
     check(p.waiting_requests >= 64, "waiting_requests must be at least 64")?;
+    check(p.waiting_bytes / 4 >= p.batch_bytes, "waiting_bytes must be at least four times batch_bytes")?;
     check(
         p.frame_bytes as u64 <= codec::LIMIT,
         "frame_bytes must be at most 67108864 (64 MiB): lower window",

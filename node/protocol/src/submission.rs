@@ -1,10 +1,10 @@
 //! A client's submission: answered again, waiting, passed on (N8).
 
 use pbft_crypto::Verified;
-use pbft_messages::{PeerMessage, ReplicaId, Reply, Submission};
+use pbft_messages::{Parameters, PeerMessage, ReplicaId, Reply, Submission};
 
 use crate::replica::Replica;
-use crate::waiting::Admission;
+use crate::waiting::{Admission, Load};
 use crate::{Effect, Effects, Now, Rejection, Report};
 
 impl Replica {
@@ -18,7 +18,8 @@ impl Replica {
         if self.answer_again(&submission, effects) {
             return;
         }
-        let limit = self.pace.limit(self.parameters());
+        let parameters = self.parameters();
+        let limit = Load { requests: self.pace.limit(parameters), bytes: parameters.waiting_bytes };
         match self.waiting.insert(&submission, limit, self.patience.at(now.instant)) {
             // The client asks again: perhaps the primary has not heard of it.
             Admission::New | Admission::Known => self.forward(&submission, effects),
@@ -44,7 +45,8 @@ impl Replica {
             return self.reject(from, Rejection::Unasked, effects);
         }
         if !self.answer_again(&submission, effects) {
-            let limit = 2 * self.parameters().waiting_requests;
+            let Parameters { waiting_requests, waiting_bytes, .. } = *self.parameters();
+            let limit = Load { requests: 2 * waiting_requests, bytes: 2 * waiting_bytes };
             self.waiting.insert(&submission, limit, self.patience.at(now.instant));
         }
     }

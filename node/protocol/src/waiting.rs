@@ -15,8 +15,36 @@ pub(crate) struct Waiting {
     /// Those that stand in no proposal of the active view.
     unproposed: BTreeSet<Arrival>,
     requests: BTreeMap<RequestId, Arrival>,
-    by_client: BTreeMap<ClientId, usize>,
+    all: Load,
+    by_client: BTreeMap<ClientId, Load>,
     next: Arrival,
+}
+
+/// How much waits, or may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) requests: usize,
+    /// Of operations.
+    pub(crate) bytes: usize,
+}
+
+impl Load {
+    /// What one client may take of it.
+    fn share(self) -> Self {
+        Self { requests: (self.requests / 4).max(Submission::MAXIMUM_REQUESTS), bytes: self.bytes / 4 }
+    }
+
+    fn fits(self, limit: Self) -> bool {
+        self.requests <= limit.requests && self.bytes <= limit.bytes
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { requests: self.requests + other.requests, bytes: self.bytes + other.bytes }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self { requests: self.requests - other.requests, bytes: self.bytes - other.bytes }
+    }
 }
 
 type Arrival = u64;
@@ -41,11 +69,11 @@ pub(crate) enum Admission {
 }
 
 impl Waiting {
-    /// Lets a submission wait, within `limit` requests in all and a quarter of it a client.
+    /// Lets a submission wait, within `limit` in all and a quarter of it a client.
     pub(crate) fn insert(
         &mut self,
         submission: &Verified<Submission>,
-        limit: usize,
+        limit: Load,
         now: Instant,
     ) -> Admission {
         let client = submission.signer();
@@ -54,15 +82,15 @@ impl Waiting {
         if new.is_empty() {
             return Admission::Known;
         }
-        let of_client = self.by_client.get(&client).copied().unwrap_or(0);
-        if self.requests.len() + new.len() > limit
-            || of_client + new.len() > (limit / 4).max(Submission::MAXIMUM_REQUESTS)
-        {
+        let load = Load { requests: new.len(), bytes: submission.value().operation_bytes() };
+        let of_client = self.by_client.get(&client).copied().unwrap_or_default().plus(load);
+        if !self.all.plus(load).fits(limit) || !of_client.fits(limit.share()) {
             return Admission::Full;
         }
         let arrival = self.next;
         self.next += 1;
-        *self.by_client.entry(client).or_default() += new.len();
+        self.all = self.all.plus(load);
+        self.by_client.insert(client, of_client);
         let waiter = Waiter { submission: submission.clone(), since: now, requests: new.len() };
         self.submissions.insert(arrival, waiter);
         self.unproposed.insert(arrival);
@@ -73,17 +101,20 @@ impl Waiting {
     /// Clears a request that was executed, or refused in its place in the order.
     pub(crate) fn executed(&mut self, id: RequestId) {
         let Some(arrival) = self.requests.remove(&id) else { return };
-        if let Some(count) = self.by_client.get_mut(&id.client) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_client.remove(&id.client);
-            }
-        }
+        let mut gone = Load { requests: 1, bytes: 0 };
         if let Some(waiter) = self.submissions.get_mut(&arrival) {
             waiter.requests -= 1;
             if waiter.requests == 0 {
+                gone.bytes = waiter.submission.value().operation_bytes();
                 self.submissions.remove(&arrival);
                 self.unproposed.remove(&arrival);
+            }
+        }
+        self.all = self.all.minus(gone);
+        if let Some(load) = self.by_client.get_mut(&id.client) {
+            *load = load.minus(gone);
+            if *load == Load::default() {
+                self.by_client.remove(&id.client);
             }
         }
     }
@@ -163,6 +194,8 @@ mod tests {
 
     use super::*;
 
+    const MANY: Load = Load { requests: 1000, bytes: 1 << 20 };
+
     fn submission(seed: u8, first: u64, count: usize) -> Verified<Submission> {
         let key = SecretKey::from_seed(&[seed; 32]);
         let scope = Scope { cluster: Digest::of(Domain::Cluster, b"test"), epoch: 0 };
@@ -180,7 +213,7 @@ mod tests {
         let limits = Parameters { batch_requests: 64, ..Parameters::default() };
         let mut waiting = Waiting::default();
         for number in 0..3 {
-            waiting.insert(&submission(1, 1 + 30 * number, 30), 1000, Instant::default());
+            waiting.insert(&submission(1, 1 + 30 * number, 30), MANY, Instant::default());
         }
         assert_eq!(waiting.next_batch(&limits).len(), 2);
         assert_eq!(waiting.next_batch(&limits).len(), 1);
@@ -193,9 +226,9 @@ mod tests {
     #[test]
     fn a_request_never_stands_twice_in_a_batch() {
         let mut waiting = Waiting::default();
-        waiting.insert(&submission(1, 1, 2), 1000, Instant::default());
-        assert_eq!(waiting.insert(&submission(1, 2, 1), 1000, Instant::default()), Admission::Known);
-        assert_eq!(waiting.insert(&submission(1, 2, 2), 1000, Instant::default()), Admission::New);
+        waiting.insert(&submission(1, 1, 2), MANY, Instant::default());
+        assert_eq!(waiting.insert(&submission(1, 2, 1), MANY, Instant::default()), Admission::Known);
+        assert_eq!(waiting.insert(&submission(1, 2, 2), MANY, Instant::default()), Admission::New);
         assert_eq!(waiting.next_batch(&Parameters::default()).len(), 1);
     }
 
@@ -204,20 +237,46 @@ mod tests {
     fn execution_clears_by_name() {
         let mut waiting = Waiting::default();
         let both = submission(1, 1, 2);
-        waiting.insert(&both, 1000, Instant::default());
+        waiting.insert(&both, MANY, Instant::default());
         waiting.executed(ids(&both)[0]);
         assert!(waiting.oldest().is_some());
         waiting.executed(ids(&both)[1]);
         assert_eq!((waiting.oldest(), waiting.len(), waiting.by_client.len()), (None, 0, 0));
+        assert_eq!(waiting.all, Load::default());
     }
 
     #[test]
     fn one_client_cannot_fill_it() {
         let mut waiting = Waiting::default();
         for number in 0..4 {
-            waiting.insert(&submission(1, 1 + 25 * number, 25), 400, Instant::default());
+            waiting.insert(
+                &submission(1, 1 + 25 * number, 25),
+                Load { requests: 400, ..MANY },
+                Instant::default(),
+            );
         }
-        assert_eq!(waiting.insert(&submission(1, 101, 1), 400, Instant::default()), Admission::Full);
-        assert_eq!(waiting.insert(&submission(2, 1, 1), 400, Instant::default()), Admission::New);
+        assert_eq!(
+            waiting.insert(&submission(1, 101, 1), Load { requests: 400, ..MANY }, Instant::default()),
+            Admission::Full
+        );
+        assert_eq!(
+            waiting.insert(&submission(2, 1, 1), Load { requests: 400, ..MANY }, Instant::default()),
+            Admission::New
+        );
+    }
+
+    /// R1: a few large requests fill it as many small ones do.
+    #[test]
+    fn it_is_bounded_in_bytes() {
+        let limit = Load { requests: 1000, bytes: 1000 };
+        let mut waiting = Waiting::default();
+        let mut insert =
+            |seed, first| waiting.insert(&submission(seed, first, 25), limit, Instant::default());
+        assert_eq!(insert(1, 1), Admission::New);
+        assert_eq!(insert(1, 26), Admission::Full, "250 bytes are a client's share");
+        assert_eq!([insert(2, 1), insert(3, 1), insert(4, 1)], [Admission::New; 3]);
+        assert_eq!(insert(5, 1), Admission::Full);
+        ids(&submission(1, 1, 25)).into_iter().for_each(|id| waiting.executed(id));
+        assert_eq!(waiting.insert(&submission(5, 1, 25), limit, Instant::default()), Admission::New);
     }
 }
