@@ -176,7 +176,7 @@ pub enum Rejection {
 pub enum Halt {
     /// The state here differs from the one that a quorum certified.
     #[error(
-        "the state after sequence {sequence} has root {own}, and a quorum certified {certified}: this replica's state is damaged or its service is not deterministic; wipe its data folder and let it rejoin"
+        "the state after sequence {sequence} has root {own}, and a quorum certified {certified}: this replica's state is damaged or its service is not deterministic; let it rejoin with an empty store, by `pbft-node recover`"
     )]
     Diverged {
         /// After which sequence.
