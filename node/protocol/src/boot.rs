@@ -21,6 +21,7 @@ use crate::replica::{Replica, ViewState};
 use crate::status::StatusRound;
 use crate::timeouts::Patience;
 use crate::timer::Timers;
+use crate::vigilance::Vigilance;
 use crate::waiting::Waiting;
 use crate::{Effect, Effects, Now, Record, Report, ViewChangeReason};
 
@@ -94,6 +95,7 @@ impl Replica {
         let snapshot = latest_snapshot(&records);
         let base = snapshot.map_or(Sequence(0), |(sequence, _)| sequence);
         let timeout = configuration.parameters().view_timeout;
+        let vigilance = Vigilance::new(configuration.n(), configuration.parameters());
         let mut replica = Self {
             configuration,
             me,
@@ -126,6 +128,7 @@ impl Replica {
             next_sequence: Sequence(1),
             pace: Pace::default(),
             patience: Patience::starting_at(now.instant),
+            vigilance,
             served: BTreeMap::new(),
             writes: Writes::default(),
             ahead: Ahead::default(),

@@ -81,6 +81,7 @@ impl Replica {
         let Some(done) = self.executing.take_if(|batch| batch.sequence == sequence) else { return };
         let requests = results.len();
         self.pace.executed(requests);
+        self.vigilance.executed(requests);
         let mut results = results.into_iter();
         for Answers { client, session, requests } in done.submissions {
             let mut replies = Vec::with_capacity(requests.len());

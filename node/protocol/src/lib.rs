@@ -27,6 +27,7 @@ mod time;
 mod timeouts;
 mod timer;
 mod view_change;
+mod vigilance;
 mod waiting;
 
 pub use boot::{LeftBehind, Unreadable, initial_records, latest_snapshot};

@@ -113,6 +113,7 @@ impl Replica {
         self.log.leave_view(&carried.digests.iter().copied().collect());
         self.restart_reservation();
         self.patience.restart(now.instant);
+        self.vigilance.enter_view(self.configuration.parameters());
         self.next_sequence = max_s.next();
         let it = &mut self.view;
         it.active = view;

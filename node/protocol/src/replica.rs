@@ -19,6 +19,7 @@ use crate::pace::Pace;
 use crate::state_transfer::Transfer;
 use crate::timeouts::{Deadline, Patience};
 use crate::timer::Timers;
+use crate::vigilance::Vigilance;
 use crate::waiting::Waiting;
 use crate::{AuditId, Effect, Effects, Halt, Input, Instant, Now, Rejection, Report, Timer};
 
@@ -57,6 +58,7 @@ pub struct Replica {
     pub(crate) next_sequence: Sequence,
     pub(crate) pace: Pace,
     pub(crate) patience: Patience,
+    pub(crate) vigilance: Vigilance,
 
     pub(crate) writes: Writes,
     pub(crate) ahead: Ahead,

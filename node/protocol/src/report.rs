@@ -137,6 +137,8 @@ pub enum ViewChangeReason {
     RequestTimeout,
     /// A service deadline is overdue.
     DeadlineOverdue,
+    /// The primary lets requests wait, just under the timeout or while it does less than others did (VC9).
+    SlowPrimary,
     /// The view change before it did not end in time.
     ViewChangeTimeout,
     /// The primary contradicted itself in this view.

@@ -47,6 +47,11 @@ impl Patience {
         shows.plus(self.closed)
     }
 
+    /// For how long something has waited in this view that waits since a time on this clock.
+    pub(crate) fn waited(&self, since: Instant, now: Instant) -> Duration {
+        self.at(now).since(since.max(self.from))
+    }
+
     /// All waiting starts to count anew (VC6).
     pub(crate) fn restart(&mut self, now: Instant) {
         self.from = self.at(now);

@@ -135,6 +135,12 @@ impl Waiting {
         self.submissions.values().next().map(|waiter| waiter.since)
     }
 
+    /// Since when the oldest waits that was not proposed.
+    pub(crate) fn oldest_unproposed(&self) -> Option<Instant> {
+        let arrival = self.unproposed.first()?;
+        self.submissions.get(arrival).map(|waiter| waiter.since)
+    }
+
     /// The waiting submissions, oldest first.
     pub(crate) fn submissions(&self) -> impl Iterator<Item = &Verified<Submission>> {
         self.submissions.values().map(|waiter| &waiter.submission)
