@@ -1,8 +1,10 @@
 //! What stands between the protocol and the world.
 
+use std::collections::VecDeque;
+
 use serde_json::Value;
 
-use pbft_protocol::{Effects, Now};
+use pbft_protocol::{Effects, Input, Now};
 
 /// Sees every effect before it is carried out, and may change it.
 ///
@@ -12,6 +14,13 @@ pub trait Outlet: Send {
     /// Called with the effects of each input as a whole, those inside writes included, before any is carried out.
     /// What it returns is carried out instead.
     fn pass(&mut self, now: Now, effects: Effects) -> Effects;
+
+    /// Pushes the inputs that are handed to the protocol in place of `input`: just that, unless the replica is to be
+    /// hard of hearing.
+    fn hear(&mut self, now: Now, input: Input, heard: &mut VecDeque<Input>) {
+        let _ = now;
+        heard.push_back(input);
+    }
 
     /// Carries out a `fault` command of the control socket; `command` is the whole request.
     ///

@@ -7,9 +7,12 @@
 //! Strategies are known by name, see [`STRATEGIES`]; a [`Switch`] changes them while a replica runs.
 
 mod equivocate;
+mod holding;
 mod registry;
 mod rewrite;
 mod silent;
+mod slow;
+mod starve;
 mod strategy;
 mod switch;
 #[cfg(test)]
@@ -18,5 +21,7 @@ mod testing;
 pub use equivocate::Equivocate;
 pub use registry::{Description, STRATEGIES, UnknownStrategy, strategy};
 pub use silent::Silent;
+pub use slow::Slow;
+pub use starve::Starve;
 pub use strategy::{Identity, Strategy};
 pub use switch::Switch;

@@ -1,11 +1,14 @@
-use pbft_protocol::{Effects, Now};
+use std::collections::VecDeque;
+
+use pbft_protocol::{Effects, Input, Now};
 
 use crate::{Identity, Strategy, UnknownStrategy, strategy};
 
 /// Where a replica's effects pass through on their way out: unchanged, until a strategy is set.
 pub struct Switch {
     identity: Identity,
-    current: Option<Box<dyn Strategy>>,
+    /// What was asked for, and what came of it.
+    current: Option<(String, Box<dyn Strategy>)>,
 }
 
 impl Switch {
@@ -15,13 +18,13 @@ impl Switch {
         Self { identity, current: None }
     }
 
-    /// Misbehaves from the next effects on. Setting the strategy that is set already lets it go on undisturbed.
+    /// Misbehaves from the next effects on, in the way that [`strategy`] makes of `text`. Setting the strategy that is set already lets it go on undisturbed.
     ///
     /// # Errors
     /// [`UnknownStrategy`]; what was set stays set.
-    pub fn set(&mut self, name: &str) -> Result<(), UnknownStrategy> {
-        if self.name() != Some(name) {
-            self.current = Some(strategy(name, &self.identity)?);
+    pub fn set(&mut self, text: &str) -> Result<(), UnknownStrategy> {
+        if self.current.as_ref().is_none_or(|(set, _)| set != text) {
+            self.current = Some((text.to_owned(), strategy(text, &self.identity)?));
         }
         Ok(())
     }
@@ -34,14 +37,22 @@ impl Switch {
     /// The name of the strategy that is set.
     #[must_use]
     pub fn name(&self) -> Option<&'static str> {
-        self.current.as_deref().map(Strategy::name)
+        self.current.as_ref().map(|(_, strategy)| strategy.name())
     }
 
     /// What is done in place of `effects`.
     pub fn effects(&mut self, now: Now, effects: Effects) -> Effects {
         match &mut self.current {
-            Some(strategy) => strategy.effects(now, effects),
+            Some((_, strategy)) => strategy.effects(now, effects),
             None => effects,
+        }
+    }
+
+    /// Pushes what the core hears in place of `input`. What a strategy keeps to itself is gone when another is set.
+    pub fn hear(&mut self, now: Now, input: Input, heard: &mut VecDeque<Input>) {
+        match &mut self.current {
+            Some((_, strategy)) => strategy.hear(now, input, heard),
+            None => heard.push_back(input),
         }
     }
 }

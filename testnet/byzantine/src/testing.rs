@@ -38,14 +38,19 @@ pub(crate) fn digest(name: &[u8]) -> Digest {
     Digest::of(Domain::Batch, name)
 }
 
-/// A batch of one request.
-pub(crate) fn body() -> Body {
+/// A submission of one request with this number.
+pub(crate) fn submission(number: u64) -> Verified<Submission> {
     let key = client_key();
     let operations = vec![Bytes::from_static(b"operation")];
-    let submission = Submission::Requests { session: SessionId(1), first: RequestNumber(1), operations };
+    let submission = Submission::Requests { session: SessionId(1), first: RequestNumber(number), operations };
     // What a signature covers does not depend on addresses or timeouts, and n is that of most tests.
     let scope = configuration(4).scope().clone();
-    Body::new(Timestamp(5), [&Verified::sign(submission, key.public_key().into(), &key, &scope)])
+    Verified::sign(submission, key.public_key().into(), &key, &scope)
+}
+
+/// A batch of one request.
+pub(crate) fn body() -> Body {
+    Body::new(Timestamp(5), [&submission(1)])
 }
 
 /// A proposal of [`body`] by `primary`.

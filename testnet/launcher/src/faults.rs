@@ -85,7 +85,9 @@ impl Testnet {
         allow_exceed_f: bool,
     ) -> Result<(), TestnetError> {
         let _lock = Lock::take(self.folder()).await?;
-        if !STRATEGIES.iter().any(|known| known.name == strategy) {
+        // The replica itself looks at what follows the name.
+        let name = strategy.split(':').next();
+        if !STRATEGIES.iter().any(|known| Some(known.name) == name) {
             return Err(UnknownStrategy(strategy.to_owned()).into());
         }
         self.answering(replica)?;

@@ -1,5 +1,6 @@
 //! One replica of a testnet: the production replica's library, with an outlet that can be made to lie.
 
+use std::collections::VecDeque;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use pbft_byzantine::Switch;
 use pbft_node::{DataFolder, Identity, Outlet, RunError, SetupError, StoreError};
-use pbft_protocol::{Effects, Now};
+use pbft_protocol::{Effects, Input, Now};
 use pbft_service::kv::KeyValueStore;
 
 use crate::Durability;
@@ -124,6 +125,10 @@ impl Outlet for Switchable {
         self.0.effects(now, effects)
     }
 
+    fn hear(&mut self, now: Now, input: Input, heard: &mut VecDeque<Input>) {
+        self.0.hear(now, input, heard);
+    }
+
     fn command(&mut self, command: &Value) -> Result<Value, String> {
         match command.get("set") {
             Some(Value::Null) => self.0.clear(),
@@ -165,7 +170,7 @@ mod tests {
         let set = |name: Value| json!({ "command": "fault", "set": name });
         assert_eq!(outlet.command(&set("silent".into())).unwrap(), json!({ "strategy": "silent" }));
         assert_eq!(outlet.strategy().as_deref(), Some("silent"));
-        assert!(outlet.command(&set("loud".into())).unwrap_err().contains("silent and equivocate"));
+        assert!(outlet.command(&set("loud".into())).unwrap_err().contains("silent, equivocate"));
         assert!(outlet.command(&json!({ "command": "fault" })).is_err());
         assert_eq!(outlet.command(&set(Value::Null)).unwrap(), json!({ "strategy": null }));
         assert_eq!(outlet.strategy(), None);

@@ -65,7 +65,12 @@ impl Instance {
     pub(crate) fn handle(&mut self, now: Now, input: Input) -> Effects {
         let Some(running) = &mut self.running else { return Effects::new() };
         let mut effects = Effects::new();
-        running.core.handle(now, input, &mut effects);
+        let mut heard = VecDeque::new();
+        match &mut self.strategy {
+            Some(strategy) => strategy.hear(now, input, &mut heard),
+            None => heard.push_back(input),
+        }
+        heard.into_iter().for_each(|input| running.core.handle(now, input, &mut effects));
         self.outgoing(now, effects)
     }
 

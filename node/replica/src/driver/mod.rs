@@ -127,12 +127,11 @@ impl Driver {
 
     /// Hands an input in, and whatever that gives rise to at once.
     fn handle(&mut self, input: Input) -> Result<(), RunError> {
-        let mut next = Some(input);
-        while let Some(input) = next {
+        self.outlet.hear(self.clock.now(), input, &mut self.local);
+        while let Some(input) = self.local.pop_front() {
             let mut effects = Effects::new();
             self.replica.handle(self.clock.now(), input, &mut effects);
             self.pass(effects)?;
-            next = self.local.pop_front();
         }
         Ok(())
     }

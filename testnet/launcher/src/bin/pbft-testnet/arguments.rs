@@ -169,7 +169,7 @@ pub(crate) enum FaultCommand {
         /// Which: r0, r1, …
         #[arg(value_name = "rN")]
         replica: ReplicaId,
-        /// silent or equivocate; `fault list` describes them
+        /// silent, equivocate, slow, …: `fault list` describes them, and what may follow a name
         strategy: String,
         #[command(flatten)]
         at: Dir,

@@ -113,7 +113,8 @@ pub(crate) async fn list_faults(shown: &Shown) -> anyhow::Result<u8> {
             let mut rows =
                 table(["strategy", "followed by", "what it does, what defeats it, what to expect"]);
             for it in STRATEGIES {
-                rows.add_row([it.name, &followers(it.name).join(" "), it.text]);
+                let name = format!("{}{}", it.name, it.parameters);
+                rows.add_row([&name, &followers(it.name).join(" "), it.text]);
             }
             result(&format!("{rows}\n{}", budget(&status)))?;
         }

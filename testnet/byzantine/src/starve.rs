@@ -1,0 +1,87 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pbft_messages::ClientId;
+use pbft_protocol::{Effects, Input, Now};
+
+use crate::Strategy;
+use crate::holding::{Holding, requester};
+
+/// `starve`: a primary that never proposes one client's requests, or only after some time; all others are served well.
+///
+/// While its replica is a backup it only keeps to itself what reaches the primary anyway.
+///
+/// See [`crate::STRATEGIES`] for the rule that defeats it.
+#[derive(Debug)]
+pub struct Starve {
+    client: ClientId,
+    /// Without it the client is never heard.
+    requests: Option<Holding>,
+}
+
+impl Starve {
+    pub(crate) const NAME: &'static str = "starve";
+
+    /// Starves a client: for ever, or with a delay.
+    #[must_use]
+    pub fn new(client: ClientId, delay: Option<Duration>) -> Self {
+        Self { client, requests: delay.map(Holding::new) }
+    }
+}
+
+impl Strategy for Starve {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn hear(&mut self, now: Now, input: Input, heard: &mut VecDeque<Input>) {
+        if let Some(requests) = &mut self.requests {
+            requests.release(now, heard);
+        }
+        if requester(&input) != Some(self.client) {
+            heard.push_back(input);
+        } else if let Some(requests) = &mut self.requests {
+            requests.hold(now, input);
+        }
+    }
+
+    fn effects(&mut self, _: Now, effects: Effects) -> Effects {
+        effects
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Message, ReplicaId};
+    use pbft_protocol::{Instant, Timer};
+
+    use super::*;
+    use crate::testing::submission;
+
+    fn hear(starve: &mut Starve, milliseconds: u64, input: Input) -> Vec<Input> {
+        let instant = Instant::after_start(Duration::from_millis(milliseconds));
+        let mut heard = VecDeque::new();
+        starve.hear(Now { instant, ..Now::default() }, input, &mut heard);
+        heard.into()
+    }
+
+    #[test]
+    fn one_client_is_not_heard_and_the_others_are() {
+        let request = submission(1);
+        let forwarded = Input::Message { from: ReplicaId(2), message: Message::Forward(request.clone()) };
+        let mut starve = Starve::new(request.signer(), None);
+        assert_eq!(hear(&mut starve, 0, Input::Submission(request.clone())), []);
+        assert_eq!(hear(&mut starve, 0, forwarded.clone()), []);
+        let mut other = Starve::new(ClientId([7; 32]), None);
+        assert_eq!(hear(&mut other, 0, forwarded.clone()), [forwarded]);
+    }
+
+    #[test]
+    fn with_a_delay_it_is_heard_in_the_end() {
+        let request = submission(1);
+        let (input, tick) = (Input::Submission(request.clone()), Input::Timer(Timer::Status));
+        let mut starve = Starve::new(request.signer(), Some(Duration::from_millis(500)));
+        assert_eq!(hear(&mut starve, 0, input.clone()), []);
+        assert_eq!(hear(&mut starve, 500, tick.clone()), [input, tick]);
+    }
+}
