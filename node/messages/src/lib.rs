@@ -15,6 +15,7 @@ mod evidence;
 mod ids;
 mod peer;
 mod quorum;
+mod recovery;
 mod statement;
 mod submission;
 #[cfg(test)]
@@ -33,5 +34,6 @@ pub use evidence::{Accusation, Conflict, Evidence, EvidenceKind};
 pub use ids::{ClientId, NoReplicaName, ReplicaId, RequestNumber, Sequence, SessionId, Timestamp, View};
 pub use peer::{Chunk, LeafPage, Message, Part, PartId, PeerMessage, SlotProgress, Status};
 pub use quorum::{Quorum, WeakQuorum, faults_tolerated};
+pub use recovery::{RecoveryAnswer, RecoveryNonce, ShownView, VIEWS_ABOVE_SHOWN};
 pub use submission::{Request, RequestId, Submission};
 pub use view_change::{CarriedOver, ConflictingCertificates, NewView, ViewChange};

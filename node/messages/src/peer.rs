@@ -9,7 +9,8 @@ use pbft_crypto::{Digest, Malformed, MerkleProof, Rejected, Signature, Signed, V
 
 use crate::{
     Body, Checkpoint, Commit, CommittedCertificate, Configuration, Evidence, NewView, PrePrepare, Prepare,
-    PreparedCertificate, Proven, ReplicaId, Sequence, StableCertificate, Submission, View, ViewChange, codec,
+    PreparedCertificate, Proven, RecoveryAnswer, RecoveryNonce, ReplicaId, Sequence, StableCertificate,
+    Submission, View, ViewChange, codec,
 };
 
 /// A message as it travels between replicas. Its sender is the replica at the other end of the link.
@@ -51,6 +52,10 @@ pub enum PeerMessage {
     NoSnapshot(Sequence),
     /// Proof that a replica lied (section E).
     Evidence(Evidence),
+    /// A replica that has lost its votes asks what it may have signed (D8).
+    AskRecovery(RecoveryNonce),
+    /// The answer to it.
+    RecoveryAnswer(Signed<RecoveryAnswer>),
 }
 
 /// Which part of which snapshot.
@@ -113,6 +118,9 @@ pub struct Status {
     pub asks: Option<ReplicaId>,
     /// How far each of the sequences after `last_executed` has come, as far as known.
     pub slots: Vec<SlotProgress>,
+    /// Set while the replica recovers and votes nothing (D8): the stable checkpoint that it waits for, 0 until it
+    /// knows.
+    pub recovering: Option<Sequence>,
 }
 
 /// How far a sequence has come at a replica.
@@ -168,6 +176,10 @@ pub enum Message {
     NoSnapshot(Sequence),
     /// Evidence that holds.
     Evidence(Proven<Evidence>),
+    /// A question.
+    AskRecovery(RecoveryNonce),
+    /// An answer whose bounds are shown; whether it was asked for, the asker knows.
+    RecoveryAnswer(Verified<RecoveryAnswer>),
 }
 
 impl PeerMessage {
@@ -251,6 +263,8 @@ impl PeerMessage {
             Self::Chunk(chunk) => Message::Chunk(chunk),
             Self::NoSnapshot(sequence) => Message::NoSnapshot(sequence),
             Self::Evidence(evidence) => Message::Evidence(Proven::new(evidence, configuration)?),
+            Self::AskRecovery(nonce) => Message::AskRecovery(nonce),
+            Self::RecoveryAnswer(signed) => Message::RecoveryAnswer(signed.verify(configuration)?),
         })
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use pbft_crypto::{Digest, Malformed, Rejected, Signer};
 use pbft_messages::{
-    Certificate, Checkpoint, Configuration, PeerMessage, Proven, ReplicaId, Sequence, SlotProgress,
-    Timestamp, View,
+    Certificate, Checkpoint, Configuration, PeerMessage, Proven, RecoveryNonce, ReplicaId, Sequence,
+    SlotProgress, Timestamp, View,
 };
 
 use crate::ahead::Ahead;
@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::pace::Pace;
 use crate::record::CleanShutdown;
+use crate::recovery::Courtesy;
 use crate::replica::{Replica, ViewState};
 use crate::status::StatusRound;
 use crate::timeouts::Patience;
@@ -76,6 +77,7 @@ struct Recovered {
     view: Option<View>,
     reservation: Option<(View, Sequence)>,
     shutdown: Option<CleanShutdown>,
+    recovery: Option<RecoveryNonce>,
 }
 
 impl Replica {
@@ -136,6 +138,8 @@ impl Replica {
             evidence: BTreeMap::new(),
             timers: Timers::default(),
             status: StatusRound::starting_at(now.instant),
+            recovery: None,
+            courtesy: Courtesy::default(),
             stopped: false,
         };
         let mut recovered = Recovered::default();
@@ -186,6 +190,7 @@ impl Replica {
             }
             Record::Snapshot(..) => {}
             Record::Shutdown(shutdown) => recovered.shutdown = shutdown,
+            Record::Recovery(nonce) => recovered.recovery = nonce,
             Record::Evidence(evidence) => {
                 evidence.check(&self.configuration)?;
                 let accusation = evidence.accusation()?;
@@ -226,6 +231,10 @@ impl Replica {
             last_executed: self.executable_through(),
             abstains_through: abstains.then_some(self.view.abstains_through),
         });
+        // All that follows comes to nothing in a replica that must keep silent (D8).
+        if let Some(nonce) = recovered.recovery {
+            self.start_recovery(nonce, effects);
+        }
         self.resend(effects);
         // A primary that does not know what it proposed proposes nothing more, and says so at once (D2).
         if clean.is_none() && self.is_primary() && self.has_run(reserved) && self.view.pending.is_none() {
@@ -294,6 +303,9 @@ impl Replica {
 
     /// Says again what may not have reached the others.
     fn resend(&mut self, effects: &mut Effects) {
+        if self.keeps_silent() {
+            return;
+        }
         for (sequence, root) in self.snapshots.clone() {
             // The stored root is told again, never a recomputed one (C1).
             let vote = self.sign(Checkpoint { sequence, root });

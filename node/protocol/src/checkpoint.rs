@@ -22,8 +22,12 @@ impl Replica {
         self.snapshots.insert(sequence, root);
         effects.report(Report::Checkpoint { sequence, root });
         let vote = self.sign(Checkpoint { sequence, root });
-        let then = vec![Effect::Broadcast(PeerMessage::Checkpoint(vote.signed().clone()))];
-        self.persist(vec![Record::Snapshot(sequence, root)], then, [Awaited::Snapshot(sequence)], effects);
+        let mut then = vec![Effect::Broadcast(PeerMessage::Checkpoint(vote.signed().clone()))];
+        let mut awaited = Some(Awaited::Snapshot(sequence));
+        if self.keeps_silent() {
+            (then, awaited) = (vec![], None);
+        }
+        self.persist(vec![Record::Snapshot(sequence, root)], then, awaited, effects);
     }
 
     pub(crate) fn on_snapshot_durable(&mut self, sequence: Sequence, now: Now, effects: &mut Effects) {

@@ -33,6 +33,8 @@ pub(crate) enum Awaited {
     Stable(Proven<StableCertificate>),
     /// The root of a snapshot is durable: this replica's CHECKPOINT counts (C1).
     Snapshot(Sequence),
+    /// This replica has recovered (D8).
+    Recovered,
     /// The view's reservation reaches further.
     Reservation(View, Sequence),
 }
@@ -67,6 +69,7 @@ impl Replica {
                 Awaited::ViewEntered(view, stable) => self.on_view_entry_durable(view, stable, now, effects),
                 Awaited::Stable(certificate) => self.on_stable_durable(certificate, now, effects),
                 Awaited::Snapshot(sequence) => self.on_snapshot_durable(sequence, now, effects),
+                Awaited::Recovered => self.on_recovered(now, effects),
             }
         }
     }
@@ -127,7 +130,7 @@ impl Replica {
         self.stopped = true;
         // Who abstains does not know all that it voted for, and must go on abstaining (fault 13).
         let abstains = self.view.abstains_through > self.view.max_s.max(self.stable_sequence());
-        if !self.view.durable || abstains {
+        if !self.view.durable || abstains || self.recovery.is_some() {
             return;
         }
         let accepted = self

@@ -139,7 +139,7 @@ impl Replica {
         records.extend(checkpoint.as_ref().map(|it| Record::Stable(it.get().clone())));
         let (reservation, reserved) = self.reservation(max_s.plus(self.parameters().checkpoint_interval));
         records.extend(reservation);
-        let then = match self.is_primary() {
+        let then = match self.is_primary() && !self.keeps_silent() {
             true => vec![Effect::Broadcast(PeerMessage::NewView(signed))],
             false => vec![],
         };

@@ -19,7 +19,7 @@ impl Replica {
                     return;
                 }
                 self.propose(Body::new(now.wall, &submissions), effects);
-            } else if self.next_sequence == self.last_executed.next() && self.deadline_reached(now) {
+            } else if self.deadline_reached(now) || self.owes_a_batch() {
                 self.propose(Body::new(now.wall, []), effects);
             } else {
                 return;
@@ -42,9 +42,11 @@ impl Replica {
         self.log.above(self.last_executed.max(self.stable_sequence())).filter(undecided).count() as u64
     }
 
-    /// Whether the service waits to be told the time, and that time has come: an empty batch tells it (N6).
+    /// Whether nothing is in flight, the service waits to be told the time, and that time has come: an empty batch tells
+    /// it (N6).
     fn deadline_reached(&self, now: Now) -> bool {
-        self.deadline.is_some_and(|deadline| deadline.at <= now.wall)
+        let idle = self.next_sequence == self.last_executed.next();
+        idle && self.deadline.is_some_and(|deadline| deadline.at <= now.wall)
     }
 
     fn propose(&mut self, body: Body, effects: &mut Effects) {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use pbft_crypto::{Digest, Signed};
 use pbft_messages::{
-    Body, CommittedCertificate, Evidence, NewView, PrePrepare, PreparedCertificate, Sequence,
+    Body, CommittedCertificate, Evidence, NewView, PrePrepare, PreparedCertificate, RecoveryNonce, Sequence,
     StableCertificate, View, ViewChange,
 };
 
@@ -33,6 +33,9 @@ pub enum Record {
     Shutdown(Option<CleanShutdown>),
     /// Proof that a replica lied.
     Evidence(Evidence),
+    /// Whether the replica recovers and votes nothing, and the number that it asks the others with (D8). `None` once
+    /// it has recovered.
+    Recovery(Option<RecoveryNonce>),
 }
 
 /// What a replica that stops in good order knows, so that it need not abstain when it starts again (D2).
@@ -62,6 +65,7 @@ impl Record {
             Self::ViewChange(_) => vec![3],
             Self::Stable(_) => vec![4],
             Self::Shutdown(_) => vec![5],
+            Self::Recovery(_) => vec![6],
             Self::Prepared(certificate) => at(Self::LOG, certificate.proposal().sequence, 1),
             Self::Committed(certificate) => at(Self::LOG, certificate.statement.sequence, 2),
             Self::Body(sequence, body) => {

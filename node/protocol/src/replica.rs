@@ -16,6 +16,7 @@ use crate::execute::InExecution;
 use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::pace::Pace;
+use crate::recovery::{Courtesy, Recovery};
 use crate::state_transfer::Transfer;
 use crate::timeouts::{Deadline, Patience};
 use crate::timer::Timers;
@@ -68,6 +69,9 @@ pub struct Replica {
 
     pub(crate) timers: Timers,
     pub(crate) status: crate::status::StatusRound,
+    /// Set from a loss of this replica's votes until it may vote again (D8).
+    pub(crate) recovery: Option<Recovery>,
+    pub(crate) courtesy: Courtesy,
     pub(crate) stopped: bool,
 }
 
@@ -115,6 +119,9 @@ pub struct Standing {
     pub waiting: usize,
     /// The state transfer under way.
     pub transferring: Option<Transferring>,
+    /// The stable checkpoint that the replica waits for before it votes again, after it has lost its votes; 0 until
+    /// it knows which (D8).
+    pub recovering: Option<Sequence>,
 }
 
 /// How far a state transfer has come.
@@ -167,6 +174,7 @@ impl Replica {
             last_executed: self.last_executed,
             waiting: self.waiting.len(),
             transferring: self.transfer.as_ref().map(Transfer::progress),
+            recovering: self.recovering(),
         }
     }
 
@@ -179,7 +187,7 @@ impl Replica {
             Message::ViewChange(view_change) => self.on_view_change(view_change, now, effects),
             Message::NewView(new_view) => self.on_new_view(from, new_view, now, effects),
             Message::Forward(submission) => self.on_forward(from, submission, now, effects),
-            Message::Status(status) => self.on_status(from, &status, effects),
+            Message::Status(status) => self.on_status(from, &status, now, effects),
             Message::FetchBody(digest) => self.on_fetch_body(from, digest, effects),
             Message::Body(body) => self.on_body(from, body, now, effects),
             Message::Prepared(certificate, body) => self.on_prepared(from, certificate, body, now, effects),
@@ -190,6 +198,8 @@ impl Replica {
             Message::Chunk(chunk) => self.on_chunk(from, chunk, effects),
             Message::NoSnapshot(sequence) => self.on_no_snapshot(from, sequence, effects),
             Message::Evidence(evidence) => self.on_evidence(evidence, now, effects),
+            Message::AskRecovery(nonce) => self.on_ask_recovery(from, nonce, effects),
+            Message::RecoveryAnswer(answer) => self.on_recovery_answer(from, &answer, effects),
         }
     }
 
@@ -209,6 +219,7 @@ impl Replica {
     /// Goes on as far as the state allows, after every input.
     pub(crate) fn settle(&mut self, now: Now, effects: &mut Effects) {
         self.try_install(effects);
+        self.try_end_recovery(now, effects);
         self.try_execute(effects);
         self.try_propose(now, effects);
         self.rearm(now, effects);
@@ -237,9 +248,10 @@ impl Replica {
         self.stable_sequence().plus(self.parameters().window)
     }
 
-    /// Whether this replica may vote in its active view: entering it is durable, and it has not left it (D3).
+    /// Whether this replica may vote in its active view: entering it is durable, it has not left it (D3), and it knows
+    /// what it has voted for (D8).
     pub(crate) fn may_vote(&self) -> bool {
-        self.view.durable && self.view.pending.is_none()
+        self.view.durable && self.view.pending.is_none() && self.recovery.is_none()
     }
 
     /// Why nothing at `sequence` is kept, if so: the log reaches one window beyond H, for a replica whose

@@ -116,6 +116,20 @@ pub enum Report {
         /// The checkpoint installed.
         sequence: Sequence,
     },
+    /// The replica has lost its votes, and asks the others what it may have signed (D8).
+    RecoveryStarted,
+    /// Enough others have answered.
+    RecoveryBounded {
+        /// The lowest view in which it may vote again.
+        view: View,
+        /// The stable checkpoint above which it may.
+        sequence: Sequence,
+    },
+    /// The replica has recovered.
+    Recovered {
+        /// The view that it votes in, or asks for and waits for.
+        view: View,
+    },
     /// A message was refused; nothing else came of it.
     Rejected {
         /// Whose.
@@ -143,12 +157,14 @@ pub enum ViewChangeReason {
     ViewChangeTimeout,
     /// The primary contradicted itself in this view.
     Evidence,
-    /// The primary itself asked for another view.
+    /// The primary itself asked for another view, or recovers (D8).
     PrimaryLeft,
     /// f+1 replicas asked for a higher view.
     Joined,
     /// This replica was the primary, has restarted, and may not propose in its view any more (D2).
     Restarted,
+    /// It has recovered, and votes in no view that it may have voted in before (D8).
+    Recovered,
 }
 
 /// Why a message that was well signed did nothing.

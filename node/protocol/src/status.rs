@@ -58,6 +58,8 @@ impl Replica {
             last_executed: self.last_executed,
             helped: BTreeMap::new(),
         };
+        self.courtesy.end_round();
+        self.tick_recovery(effects);
         let helper = self.other_replica(number);
         effects.broadcast(PeerMessage::Status(self.own_status(stalled.then_some(helper))));
         if stalled {
@@ -98,11 +100,13 @@ impl Replica {
             last_executed: self.last_executed,
             asks,
             slots: if asks.is_some() { (1..=known).map(progress).collect() } else { vec![] },
+            recovering: self.recovering(),
         }
     }
 
     /// Another replica's standing: it is handed what it lacks and this replica has.
-    pub(crate) fn on_status(&mut self, from: ReplicaId, status: &Status, effects: &mut Effects) {
+    pub(crate) fn on_status(&mut self, from: ReplicaId, status: &Status, now: Now, effects: &mut Effects) {
+        self.note_recovering(from, status, now, effects);
         let helped = self.status.helped.entry(from).or_default();
         if *helped == HELPED {
             return;

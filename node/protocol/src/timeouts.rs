@@ -107,7 +107,7 @@ impl Replica {
 
     /// When this replica gives its primary up, and why. Nobody is to blame while all up to H is executed.
     fn patience_ends(&self) -> Option<(Instant, ViewChangeReason)> {
-        if self.view.pending.is_some() || self.last_executed >= self.high() {
+        if self.view.pending.is_some() || self.recovery.is_some() || self.last_executed >= self.high() {
             return None;
         }
         // An uncommitted certificate counts as a waiting request.

@@ -21,9 +21,24 @@ impl Replica {
         now: Now,
         effects: &mut Effects,
     ) {
-        if target <= self.highest_view() {
+        if target <= self.highest_view() || self.keeps_silent() {
             return;
         }
+        let view_change = self.leave_view_for(target, reason, effects);
+        let signed = view_change.signed().clone();
+        let then = vec![Effect::Broadcast(PeerMessage::ViewChange(signed.clone()))];
+        let awaited = Awaited::ViewChange(signed.clone());
+        self.persist(vec![Record::ViewChange(signed)], then, [awaited], effects);
+        self.on_view_change(view_change, now, effects);
+    }
+
+    /// Leaves the view for a higher one; gives the VIEW-CHANGE, which the caller makes durable.
+    pub(crate) fn leave_view_for(
+        &mut self,
+        target: View,
+        reason: ViewChangeReason,
+        effects: &mut Effects,
+    ) -> Verified<ViewChange> {
         if !std::mem::take(&mut self.view.progressed) {
             self.view.timeout = (self.view.timeout * 2).min(self.parameters().view_timeout_cap);
         }
@@ -39,14 +54,9 @@ impl Replica {
             stable: self.stable.as_ref().map(|certificate| certificate.get().clone()),
             prepared: prepared.collect(),
         };
-        let view_change = self.sign(view_change);
-        let signed = view_change.signed().clone();
         self.view.own_view_change = None;
         effects.report(Report::ViewChange { view: target, reason });
-        let then = vec![Effect::Broadcast(PeerMessage::ViewChange(signed.clone()))];
-        let awaited = Awaited::ViewChange(signed.clone());
-        self.persist(vec![Record::ViewChange(signed)], then, [awaited], effects);
-        self.on_view_change(view_change, now, effects);
+        self.sign(view_change)
     }
 
     /// A VIEW-CHANGE that is good in every part (VC3), this replica's own included.

@@ -9,11 +9,11 @@ use std::time::Duration;
 use pbft_byzantine::Strategy;
 use pbft_crypto::{Digest, Signed};
 use pbft_messages::{
-    Chunk, ClientMessage, Configuration, Outcome, PeerMessage, ReplicaId, ReplicaMessage, Reply, Sequence,
-    Submission, Timestamp, codec,
+    Chunk, ClientMessage, Configuration, Outcome, PeerMessage, RecoveryNonce, ReplicaId, ReplicaMessage,
+    Reply, Sequence, Submission, Timestamp, codec,
 };
 use pbft_protocol::{AuditId, Input, Instant, Now, Report, Standing, Timer, WriteId};
-use rand::SeedableRng as _;
+use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::checker::{Checker, Violation};
@@ -111,6 +111,13 @@ impl Cluster {
         let instance = &mut self.instances[replica.index()];
         instance.running = None;
         instance.disk.crash();
+    }
+
+    /// Kills a replica and takes its disk away. Started again, it recovers (D8).
+    pub fn wipe(&mut self, replica: ReplicaId) {
+        self.transcript.line(self.now, &format!("{replica} loses its disk"));
+        let nonce = RecoveryNonce(self.random.random());
+        self.instances[replica.index()].wipe(nonce);
     }
 
     /// Stops a replica in good order.

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use pbft_byzantine::Strategy;
 use pbft_crypto::Digest;
-use pbft_messages::{Configuration, ReplicaId, Sequence};
+use pbft_messages::{Configuration, RecoveryNonce, ReplicaId, Sequence};
 use pbft_protocol::{
     Effects, Execution, Input, Instant, LeftBehind, Now, Replica, Timer, initial_records, latest_snapshot,
-    ledger_chunks,
+    ledger_chunks, recovery_records,
 };
 use pbft_service::{Context, Service, kv::KeyValueStore};
 
@@ -41,6 +41,12 @@ impl Instance {
     pub(crate) fn new(id: ReplicaId) -> Self {
         let disk = Disk::new(initial_records());
         Self { id, disk, strategy: None, running: None, run: 0, malicious: false }
+    }
+
+    /// Takes its disk away, and gives it one that is made to recover.
+    pub(crate) fn wipe(&mut self, nonce: RecoveryNonce) {
+        self.running = None;
+        self.disk = Disk::new(recovery_records(nonce));
     }
 
     /// Starts it from its disk.

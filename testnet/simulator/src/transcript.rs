@@ -149,6 +149,11 @@ impl Transcript {
                 let it = evidence.accusation().ok()?;
                 format!("EVIDENCE against {} ({:?}) {}", it.accused, it.kind, place(it.view, it.sequence))
             }
+            PeerMessage::AskRecovery(_) => "asks what it may have signed".into(),
+            PeerMessage::RecoveryAnswer(signed) => {
+                let it = signed.peek().ok()?;
+                format!("answers {}: view {}, executed {}", it.asker, it.view, it.last_executed)
+            }
         })
     }
 
@@ -170,6 +175,10 @@ impl Transcript {
             Report::TransferStarted { sequence } => format!("fetches state {sequence}"),
             Report::Gathering { chunks, missing, .. } => format!("lacks {missing} of {chunks} chunks"),
             Report::Transferred { sequence } => format!("installs state {sequence}"),
+            Report::RecoveryBounded { view, sequence } => {
+                format!("may vote from view {view}, above stable checkpoint {sequence}")
+            }
+            Report::Recovered { view } => format!("has recovered, for view {view}"),
             Report::Halted(halt) => format!("stops: {halt}"),
             _ => return,
         };

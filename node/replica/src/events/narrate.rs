@@ -44,6 +44,13 @@ pub(super) fn narrate(replica: ReplicaId, report: &Report) {
         Report::Transferred { sequence } => {
             tracing::info!(%replica, %sequence, "installed the fetched state")
         }
+        Report::RecoveryStarted => {
+            tracing::warn!(%replica, "recovers: it has lost its votes, and votes nothing until it has caught up");
+        }
+        Report::RecoveryBounded { view, sequence } => {
+            tracing::info!(%replica, %view, %sequence, "enough replicas have answered: waits for this checkpoint");
+        }
+        Report::Recovered { view } => tracing::info!(%replica, %view, "has recovered"),
         Report::Rejected { from, reason } => tracing::trace!(%replica, %from, ?reason, "refused a message"),
         Report::Shed => tracing::debug!(%replica, "did not take a submission: too many requests wait"),
         Report::Halted(halt) => tracing::error!(%replica, "stops for good: {halt}"),

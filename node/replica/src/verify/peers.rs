@@ -107,5 +107,6 @@ fn is_light(message: &PeerMessage) -> bool {
             | PeerMessage::FetchBody(_)
             | PeerMessage::FetchChunk(_)
             | PeerMessage::NoChunk(_)
+            | PeerMessage::AskRecovery(_)
     )
 }
