@@ -29,7 +29,7 @@ fn left_behind(n: u16, seed: u64, distance: u64, restarted: bool) -> Cluster {
         cluster.partition(&[lagging], &others);
     }
     cluster.load(distance, 1);
-    let answered = usize::try_from(3 + distance).unwrap();
+    let answered = 3 + distance as usize;
     assert!(cluster.run_until(SECOND * 20, |cluster| cluster.answered() == answered));
     cluster.run_for(SECOND);
     let quorum = Quorum::of(usize::from(n)).get();
