@@ -3,15 +3,43 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Digest, Signed};
+use pbft_crypto::{Digest, Malformed, Signed};
 
-use crate::{RequestNumber, Sequence, SessionId, Submission, View};
+use crate::statement::ensure;
+use crate::{Configuration, RequestNumber, Sequence, SessionId, Submission, View};
 
 /// A client's message to a replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientMessage {
     /// Order and execute this.
     Submit(Signed<Submission>),
+    /// Answer this without ordering it (N5). It bears no signature: the channel authenticates the client, and nothing
+    /// is passed on to other replicas.
+    Read(Read),
+}
+
+/// Names an unordered read among those of one connection. Chosen by the client, which uses none twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ReadId(pub u64);
+
+/// An unordered read (N5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// What the answer names.
+    pub id: ReadId,
+    /// What to ask the service; at most [`Parameters::operation_bytes`](crate::Parameters::operation_bytes).
+    pub operation: Bytes,
+}
+
+impl Read {
+    /// Checks the bounds that a submission's operations have too.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the operation is too large.
+    pub fn check(&self, configuration: &Configuration) -> Result<(), Malformed> {
+        let (bytes, limit) = (self.operation.len(), configuration.parameters().operation_bytes);
+        ensure(bytes <= limit, || format!("a read of {bytes} bytes exceeds the limit of {limit}"))
+    }
 }
 
 /// A replica's message to a client. The channel authenticates it.
@@ -26,6 +54,31 @@ pub enum ReplicaMessage {
         /// The first request of the submission that was not taken; 0 for an opening.
         first: RequestNumber,
     },
+    /// What came of an unordered read.
+    Read(ReadAnswer),
+}
+
+/// What came of an unordered read at one replica. A client believes a result that Q replicas gave (N5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadAnswer {
+    /// The read.
+    pub id: ReadId,
+    /// What came of it.
+    pub outcome: ReadOutcome,
+}
+
+/// What came of an unordered read at one replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadOutcome {
+    /// The service answered it.
+    Result {
+        /// Everything up to here had been executed. Replicas may differ in it: it is outside the comparison.
+        sequence: Sequence,
+        /// The service's result.
+        result: Bytes,
+    },
+    /// This replica cannot answer it soon: it lags behind, or has too much to do.
+    Refused,
 }
 
 /// The answer to one request. A client believes it when f+1 replicas gave the same digest, sequence and outcome

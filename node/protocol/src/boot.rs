@@ -16,6 +16,7 @@ use crate::durability::{Awaited, Writes};
 use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::pace::Pace;
+use crate::reads::Reads;
 use crate::record::CleanShutdown;
 use crate::recovery::Courtesy;
 use crate::replica::{Replica, ViewState};
@@ -127,6 +128,7 @@ impl Replica {
             audits: Vec::new(),
             transfer: None,
             waiting: Waiting::default(),
+            reads: Reads::default(),
             next_sequence: Sequence(1),
             pace: Pace::default(),
             patience: Patience::starting_at(now.instant),

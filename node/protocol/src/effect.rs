@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use pbft_crypto::Digest;
 use pbft_messages::{
-    Chunk, ClientId, PartId, PeerMessage, Proven, ReplicaId, Reply, RequestNumber, Sequence, SessionId,
-    StableCertificate, Timestamp,
+    Chunk, ClientId, PartId, PeerMessage, Proven, Read, ReadAnswer, ReadOutcome, ReplicaId, Reply,
+    RequestNumber, Sequence, SessionId, StableCertificate, Timestamp,
 };
 
 use crate::{Halt, Instant, Record, Report, Timer};
@@ -118,6 +118,18 @@ pub enum Effect {
         /// The first request of the submission.
         first: RequestNumber,
     },
+    /// Ask the service as it stands after all executions before, or later, and carry out [`Query::answered`]; or
+    /// [`Query::refused`] if there is too much to do. Nothing waits for it (fault 36).
+    Query(Query),
+    /// Answer a client's unordered read, on whatever connections serve that session.
+    AnswerRead {
+        /// The client.
+        client: ClientId,
+        /// The session of the connection that the read came on.
+        session: SessionId,
+        /// The answer.
+        answer: ReadAnswer,
+    },
     /// Something worth knowing happened: the one source of logs, metrics, transcripts and checks.
     Report(Report),
     /// Stop for good: going on would not be safe.
@@ -144,6 +156,38 @@ pub struct Operation {
     pub session: SessionId,
     /// The operation, for the service to read.
     pub operation: Bytes,
+}
+
+/// An unordered read for the service (N5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Whose.
+    pub client: ClientId,
+    /// The session of the connection that it came on.
+    pub session: SessionId,
+    /// Everything up to here is executed before it.
+    pub sequence: Sequence,
+    /// What is asked.
+    pub read: Read,
+}
+
+impl Query {
+    /// The service has answered it.
+    #[must_use]
+    pub fn answered(&self, result: Bytes) -> Effect {
+        self.answer(ReadOutcome::Result { sequence: self.sequence, result })
+    }
+
+    /// It is not answered here: the client is to ask otherwise.
+    #[must_use]
+    pub fn refused(&self) -> Effect {
+        self.answer(ReadOutcome::Refused)
+    }
+
+    fn answer(&self, outcome: ReadOutcome) -> Effect {
+        let answer = ReadAnswer { id: self.read.id, outcome };
+        Effect::AnswerRead { client: self.client, session: self.session, answer }
+    }
 }
 
 /// Effects in order, as one input gives rise to them.

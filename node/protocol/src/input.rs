@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use pbft_crypto::{Digest, Verified};
-use pbft_messages::{Message, ReplicaId, Sequence, Submission, Timestamp};
+use pbft_messages::{ClientId, Message, Read, ReplicaId, Sequence, SessionId, Submission, Timestamp};
 
 use crate::{AuditId, Timer, WriteId};
 
@@ -21,6 +21,15 @@ pub enum Input {
     },
     /// A verified submission that came from a client itself.
     Submission(Verified<Submission>),
+    /// An unordered read (N5). The channel authenticates the client.
+    Read {
+        /// Whose.
+        client: ClientId,
+        /// The session of the connection that it came on, where its answer goes.
+        session: SessionId,
+        /// What is asked.
+        read: Read,
+    },
     /// A timer that was set has expired.
     Timer(Timer),
     /// All writes up to and including this one are durable; the effects inside it have been released.

@@ -17,6 +17,7 @@ mod pace;
 mod pre_prepare;
 mod prepare;
 mod propose;
+mod reads;
 mod record;
 mod recovery;
 mod replica;
@@ -32,7 +33,7 @@ mod vigilance;
 mod waiting;
 
 pub use boot::{LeftBehind, Unreadable, initial_records, latest_snapshot};
-pub use effect::{AuditId, Effect, Effects, Execution, Operation, WriteId};
+pub use effect::{AuditId, Effect, Effects, Execution, Operation, Query, WriteId};
 pub use input::Input;
 pub use ledger::ledger_chunks;
 pub use record::{CleanShutdown, Record};

@@ -130,6 +130,12 @@ impl Log {
         self.0.keys().next_back().copied().unwrap_or_default()
     }
 
+    /// The highest sequence with a prepared certificate, of whatever view; 0 if there is none.
+    pub(crate) fn highest_prepared(&self) -> Sequence {
+        let mut latest_first = self.0.iter().rev();
+        latest_first.find(|(_, slot)| slot.prepared.is_some()).map_or(Sequence(0), |(sequence, _)| *sequence)
+    }
+
     /// Forgets the slots up to and including a sequence (C1).
     pub(crate) fn collect(&mut self, through: Sequence) {
         self.0 = self.0.split_off(&through.next());

@@ -16,6 +16,7 @@ use crate::execute::InExecution;
 use crate::ledger::Ledger;
 use crate::log::Log;
 use crate::pace::Pace;
+use crate::reads::Reads;
 use crate::recovery::{Courtesy, Recovery};
 use crate::state_transfer::Transfer;
 use crate::timeouts::{Deadline, Patience};
@@ -55,6 +56,7 @@ pub struct Replica {
     pub(crate) transfer: Option<Transfer>,
 
     pub(crate) waiting: Waiting,
+    pub(crate) reads: Reads,
     /// The sequence of this primary's next proposal.
     pub(crate) next_sequence: Sequence,
     pub(crate) pace: Pace,
@@ -146,6 +148,7 @@ impl Replica {
         match input {
             Input::Message { from, message } => self.on_message(from, message, now, effects),
             Input::Submission(submission) => self.on_submission(submission, now, effects),
+            Input::Read { client, session, read } => self.on_read(client, session, read, now, effects),
             Input::Timer(timer) => self.on_timer(timer, now, effects),
             Input::Durable(id) => self.on_durable(id, now, effects),
             Input::Executed { sequence, results, next_deadline } => {
@@ -221,6 +224,7 @@ impl Replica {
         self.try_install(effects);
         self.try_end_recovery(now, effects);
         self.try_execute(effects);
+        self.try_read(now, effects);
         self.try_propose(now, effects);
         self.rearm(now, effects);
     }

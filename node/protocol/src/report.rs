@@ -139,6 +139,8 @@ pub enum Report {
     },
     /// A client's submission was not taken: too many are waiting.
     Shed,
+    /// An unordered read was not answered: this replica lags behind, or too many are waiting.
+    ReadRefused,
     /// The replica stops for good.
     Halted(Halt),
 }

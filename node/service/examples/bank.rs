@@ -2,12 +2,13 @@
 //! come from the signing client's own account, which is opened with 100.
 #![allow(clippy::print_stdout)] // Its output is what an example is for.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use pbft_messages::{ClientId, Sequence, SessionId, Timestamp, codec};
-use pbft_service::{Context, Output, RestoreError, Service, Snapshot, WholeSnapshot};
+use pbft_service::{Context, Output, Reader, RestoreError, Service, Snapshot, WholeSnapshot};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Bank {
     accounts: BTreeMap<ClientId, u64>,
 }
@@ -28,9 +29,8 @@ impl Service for Bank {
         codec::encode(&self.transfer(context.client, operation)).into()
     }
 
-    fn query(&self, account: &[u8]) -> Bytes {
-        let account = codec::decode(account).map(ClientId);
-        codec::encode(&account.ok().and_then(|account| self.accounts.get(&account))).into()
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(self.clone())
     }
 
     fn snapshot(&mut self) -> Box<dyn Snapshot> {
@@ -41,6 +41,13 @@ impl Service for Bank {
         let accounts: Vec<_> = codec::decode(&WholeSnapshot::collect(chunks, 16 << 20)?)?;
         self.accounts = accounts.into_iter().collect();
         Ok(())
+    }
+}
+
+impl Reader for Bank {
+    fn query(&self, account: &[u8]) -> Bytes {
+        let account = codec::decode(account).map(ClientId);
+        codec::encode(&account.ok().and_then(|account| self.accounts.get(&account))).into()
     }
 }
 

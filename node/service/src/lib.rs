@@ -10,5 +10,5 @@ mod service;
 mod snapshot;
 
 pub use null::{NullResult, NullService};
-pub use service::{Context, Event, Output, Service};
+pub use service::{Context, Event, Output, Reader, Service};
 pub use snapshot::{CHUNK_LIMIT, RestoreError, Snapshot, WholeSnapshot};

@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use pbft_messages::codec;
 
-use crate::{Context, Output, RestoreError, Service, Snapshot, WholeSnapshot};
+use crate::{Context, Output, Reader, RestoreError, Service, Snapshot, WholeSnapshot};
 
 /// What a [`NullService`] answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,15 +44,11 @@ impl NullService {
 impl Service for NullService {
     fn execute(&mut self, _: &Context, operation: &[u8]) -> Output {
         self.executed += 1;
-        self.query(operation).into()
+        self.result.query(operation).into()
     }
 
-    fn query(&self, operation: &[u8]) -> Bytes {
-        match &self.result {
-            NullResult::Empty => Bytes::new(),
-            NullResult::Echo => Bytes::copy_from_slice(operation),
-            NullResult::Fixed(bytes) => bytes.clone(),
-        }
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(self.result.clone())
     }
 
     fn snapshot(&mut self) -> Box<dyn Snapshot> {
@@ -60,6 +58,16 @@ impl Service for NullService {
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
         self.executed = codec::decode(&WholeSnapshot::collect(chunks, size_of::<u64>())?)?;
         Ok(())
+    }
+}
+
+impl Reader for NullResult {
+    fn query(&self, operation: &[u8]) -> Bytes {
+        match self {
+            Self::Empty => Bytes::new(),
+            Self::Echo => Bytes::copy_from_slice(operation),
+            Self::Fixed(bytes) => bytes.clone(),
+        }
     }
 }
 

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use pbft_messages::{ClientId, Sequence, SessionId, Timestamp};
@@ -30,7 +32,7 @@ use crate::{RestoreError, Snapshot};
 /// [`Service::begin_batch`], then one [`Service::execute`] for each operation of it. Sequences rise by one a
 /// batch, and after [`Service::restore`] go on with the one after the snapshot's.
 /// A request is executed once, however often its client sent it: the caller filters repetitions out.
-/// [`Service::query`], [`Service::next_deadline`] and [`Service::snapshot`] are called between batches only, so
+/// [`Service::reader`], [`Service::next_deadline`] and [`Service::snapshot`] are called between batches only, so
 /// they never see half a batch. A replica that restarts builds the service anew, restores it from its last stable
 /// snapshot and executes again what was committed since; so nothing outside of the state may depend on an
 /// operation being executed only once in the life of a machine.
@@ -44,10 +46,13 @@ use crate::{RestoreError, Snapshot};
 ///
 /// # Example
 /// ```
+/// use std::sync::Arc;
+///
 /// use bytes::Bytes;
-/// use pbft_service::{Context, Output, RestoreError, Service, Snapshot, WholeSnapshot};
+/// use pbft_service::{Context, Output, Reader, RestoreError, Service, Snapshot, WholeSnapshot};
 ///
 /// /// Adds the bytes of every operation up.
+/// #[derive(Clone)]
 /// struct Sum(u64);
 ///
 /// impl Service for Sum {
@@ -55,8 +60,8 @@ use crate::{RestoreError, Snapshot};
 ///         self.0 = operation.iter().fold(self.0, |sum, byte| sum.wrapping_add(u64::from(*byte)));
 ///         self.query(&[]).into()
 ///     }
-///     fn query(&self, _: &[u8]) -> Bytes {
-///         Bytes::copy_from_slice(&self.0.to_le_bytes())
+///     fn reader(&self) -> Arc<dyn Reader> {
+///         Arc::new(self.clone())
 ///     }
 ///     fn snapshot(&mut self) -> Box<dyn Snapshot> {
 ///         Box::new(WholeSnapshot::new(self.query(&[])))
@@ -66,6 +71,12 @@ use crate::{RestoreError, Snapshot};
 ///         let sum = bytes.as_slice().try_into().map_err(|_| RestoreError::Incomplete)?;
 ///         self.0 = u64::from_le_bytes(sum);
 ///         Ok(())
+///     }
+/// }
+///
+/// impl Reader for Sum {
+///     fn query(&self, _: &[u8]) -> Bytes {
+///         Bytes::copy_from_slice(&self.0.to_le_bytes())
 ///     }
 /// }
 /// ```
@@ -82,11 +93,12 @@ pub trait Service: Send + 'static {
     /// Executes one ordered operation. Never panics; an operation that can't be done has a result that says so.
     fn execute(&mut self, context: &Context, operation: &[u8]) -> Output;
 
-    /// Answers an operation that only reads, without ordering it. One that would write gets a result that says so.
+    /// The state as it is now, for unordered reads, in (nearly) no time: executing stands still meanwhile.
     ///
-    /// The client accepts the answer when a quorum of replicas gives the same bytes, so it must depend on the
-    /// state alone. It runs between batches and holds them up: bound its work.
-    fn query(&self, operation: &[u8]) -> Bytes;
+    /// It is asked on other threads while this service executes further, and must not change thereby: share the state
+    /// as for [`Service::snapshot`]. It is kept for as long as somebody reads, and until the next batch at most
+    /// otherwise, so that old states do not fill the memory.
+    fn reader(&self) -> Arc<dyn Reader>;
 
     /// When the service next needs a batch to be executed, even if no client sends anything: a lease runs out, a
     /// timer fires. `None`, the default, means never.
@@ -117,6 +129,17 @@ pub trait Service: Send + 'static {
     /// # Errors
     /// [`RestoreError`] if the chunks make no valid state; the old state is then untouched.
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError>;
+}
+
+/// A state that can be asked, on any thread, while the service goes on; from [`Service::reader`].
+pub trait Reader: Send + Sync {
+    /// Answers an operation that only reads, without ordering it. One that would write gets a result that says so.
+    ///
+    /// The client accepts the answer when a quorum of replicas gives the same bytes (N5), so it must depend on the
+    /// state alone; and it should tell no more than what was asked for, or replicas that differ in something else by a
+    /// batch differ in their answers. A slow one holds up other reads, and nothing else: bound its work. The rest of
+    /// the contract holds for it too: it never panics, and bounds the size of what it answers.
+    fn query(&self, operation: &[u8]) -> Bytes;
 }
 
 /// Where an operation stands in the order, and whose it is. The same at all replicas.

@@ -27,6 +27,7 @@ impl Strategy for Silent {
                     | Effect::Reply { .. }
                     | Effect::Busy { .. }
                     | Effect::ServePart { .. }
+                    | Effect::AnswerRead { .. }
             );
             if !speaks {
                 out.push(effect);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pbft_messages::{
-    ClientId, Evidence, Outcome, PeerMessage, ReplicaMessage, Reply, RequestNumber, SessionId, codec,
+    ClientId, Evidence, Outcome, PeerMessage, ReadAnswer, ReplicaMessage, Reply, RequestNumber, SessionId, codec,
 };
 use pbft_protocol::{Effect, Input, Record, WriteId};
 use pbft_transport::{ClientListener, Lane, PeerNetwork};
@@ -72,6 +72,10 @@ impl World {
         }
     }
 
+    fn answer_read(&self, client: ClientId, session: SessionId, answer: ReadAnswer) {
+        self.send_to_client(client, session, &ReplicaMessage::Read(answer));
+    }
+
     fn busy(&self, client: ClientId, session: SessionId, first: RequestNumber) {
         self.send_to_client(client, session, &ReplicaMessage::Busy { session, first });
     }
@@ -99,6 +103,8 @@ impl Driver {
             Effect::Install(install) => world.executor.install(install),
             Effect::Reply { client, session, replies } => world.reply(client, session, replies),
             Effect::Busy { client, session, first } => world.busy(client, session, first),
+            Effect::Query(query) => world.executor.query(query),
+            Effect::AnswerRead { client, session, answer } => world.answer_read(client, session, answer),
             Effect::Report(report) => world.events.record(self.clock.now().wall, report),
             Effect::Halt(halt) => return Err(halt.into()),
         }

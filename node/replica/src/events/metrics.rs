@@ -57,6 +57,7 @@ metrics! {
     sources_dropped: Counter = "Sources of state that were given up",
     rejected: Family<Labels, Counter> = "Well-signed messages that did nothing, by reason",
     shed: Counter = "Submissions that were not taken",
+    reads_refused: Counter = "Unordered reads that were not answered",
     bad_peer_frames: Counter = "Frames of replicas that were not believed",
     bad_client_frames: Counter = "Frames of clients that were not believed",
     dropped_peer_frames: Counter = "Frames of replicas that were dropped because too many of the sender's waited",
@@ -139,6 +140,9 @@ impl Metrics {
             }
             Report::Shed => {
                 self.shed.inc();
+            }
+            Report::ReadRefused => {
+                self.reads_refused.inc();
             }
         }
     }

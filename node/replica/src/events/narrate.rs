@@ -52,6 +52,7 @@ pub(super) fn narrate(replica: ReplicaId, report: &Report) {
         }
         Report::Recovered { view } => tracing::info!(%replica, %view, "has recovered"),
         Report::Rejected { from, reason } => tracing::trace!(%replica, %from, ?reason, "refused a message"),
+        Report::ReadRefused => tracing::debug!(%replica, "did not answer an unordered read"),
         Report::Shed => tracing::debug!(%replica, "did not take a submission: too many requests wait"),
         Report::Halted(halt) => tracing::error!(%replica, "stops for good: {halt}"),
     }

@@ -1,48 +1,56 @@
 //! The thread that owns the service.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 
 use pbft_messages::Sequence;
-use pbft_protocol::{AuditId, Execution, Input, Install};
-use pbft_service::{Context, Service};
+use pbft_protocol::{AuditId, Execution, Input, Install, Query};
+use pbft_service::{Context, Reader, Service};
 
+use super::reads::Reads;
 use super::snapshots::{Archive, Snapshots, State};
 use super::{contained, service};
 use crate::RunError;
-use crate::inbound::Event;
+use crate::inbound::{Event, Inbound};
 use crate::snapshot;
 
-/// Tasks that wait for the service. The protocol executes one batch at a time, so they are few.
-const QUEUE: usize = 64;
+/// Tasks that wait for the service. The protocol executes one batch at a time, so they are few but for reads, which are
+/// refused beyond it. Nothing waits long for a place: what a read needs of this thread takes no time.
+const QUEUE: usize = 1024;
 
 enum Task {
     Execute(Execution),
     Snapshot { sequence: Sequence, ledger: Vec<Bytes>, audit: Option<AuditId> },
     Install(Install),
+    Query(Query),
 }
 
 /// The handle of the thread. Tasks are done in the order in which they are given.
 pub(crate) struct Executor {
     tasks: SyncSender<Task>,
     thread: JoinHandle<()>,
+    inbound: Inbound,
 }
 
 impl Executor {
     /// Starts the thread with a service that stands where the replica's execution does.
     pub(crate) fn start(service: Box<dyn Service>, archive: Archive) -> io::Result<Self> {
         let (tasks, queue) = sync_channel(QUEUE);
+        let inbound = archive.inbound.clone();
         let snapshots = Snapshots::start(archive.clone())?;
+        let reads = Reads::start(inbound.clone())?;
         let thread = thread::Builder::new().name("pbft-execute".into()).spawn(move || {
             let inbound = archive.inbound.clone();
-            let worker = Worker { service, archive, snapshots: &snapshots };
+            let worker = Worker { service, archive, snapshots: &snapshots, reads: &reads, reader: None };
             contained("pbft-execute", &inbound, || run(worker, &queue));
             snapshots.stop();
+            reads.stop();
         })?;
-        Ok(Self { tasks, thread })
+        Ok(Self { tasks, thread, inbound })
     }
 
     /// [`pbft_protocol::Effect::Execute`].
@@ -63,6 +71,18 @@ impl Executor {
     /// [`pbft_protocol::Effect::Install`].
     pub(crate) fn install(&self, install: Install) {
         self.give(Task::Install(install));
+    }
+
+    /// [`pbft_protocol::Effect::Query`]. Never waits for a place: reads hold nothing up (fault 36).
+    pub(crate) fn query(&self, query: Query) {
+        let (Err(TrySendError::Full(task)) | Err(TrySendError::Disconnected(task))) =
+            self.tasks.try_send(Task::Query(query))
+        else {
+            return;
+        };
+        if let Task::Query(query) = task {
+            self.inbound.event(Event::Effect(query.refused()));
+        }
     }
 
     fn give(&self, task: Task) {
@@ -96,6 +116,9 @@ struct Worker<'a> {
     service: Box<dyn Service>,
     archive: Archive,
     snapshots: &'a Snapshots,
+    reads: &'a Reads,
+    /// The present state, if a read has asked for it. Held no longer, so that the service need not copy what it changes.
+    reader: Option<Arc<dyn Reader>>,
 }
 
 fn run(mut worker: Worker<'_>, tasks: &Receiver<Task>) {
@@ -106,6 +129,7 @@ fn run(mut worker: Worker<'_>, tasks: &Receiver<Task>) {
                 worker.snapshot(sequence, ledger, audit).map(|()| None)
             }
             Task::Install(install) => worker.install(install).map(Some),
+            Task::Query(query) => worker.query(query).map(|()| None),
         };
         match done {
             Ok(Some(input)) => worker.archive.inbound.event(Event::Input(input)),
@@ -120,6 +144,7 @@ impl Worker<'_> {
     fn execute(&mut self, execution: &Execution) -> Result<Input, RunError> {
         let Execution { sequence, time, operations } = execution;
         let sequence = *sequence;
+        self.reader = None;
         let doing = || format!("executing the batch at sequence {sequence}");
         service(doing, || {
             self.service.begin_batch(sequence, *time);
@@ -147,11 +172,26 @@ impl Worker<'_> {
         Ok(())
     }
 
+    fn query(&mut self, query: Query) -> Result<(), RunError> {
+        let state = match &self.reader {
+            Some(state) => Arc::clone(state),
+            None => {
+                let doing = || format!("sharing its state after sequence {}", query.sequence);
+                Arc::clone(self.reader.insert(service(doing, || self.service.reader())?))
+            }
+        };
+        if let Err(refusal) = self.reads.answer(query, state) {
+            self.archive.inbound.event(Event::Effect(refusal));
+        }
+        Ok(())
+    }
+
     fn install(&mut self, install: Install) -> Result<Input, RunError> {
         let Install { certificate, chunks, ledger_chunks } = install;
         let sequence = certificate.get().statement.sequence;
         let stored = snapshot::write(&self.archive.folder, sequence, &chunks, self.archive.sync)?;
         self.archive.shelf.add(stored);
+        self.reader = None;
         restore(&mut *self.service, sequence, chunks.into_iter().skip(ledger_chunks))?;
         let doing = || format!("telling its next deadline at sequence {sequence}");
         let next_deadline = service(doing, || self.service.next_deadline())?;

@@ -1,9 +1,10 @@
 //! The threads around the service: one that executes, one that makes snapshots durable meanwhile, one that hands out
-//! chunks of them.
+//! chunks of them, one that answers unordered reads.
 
 mod audits;
 mod chunks;
 mod executor;
+mod reads;
 mod snapshots;
 #[cfg(test)]
 mod tests;

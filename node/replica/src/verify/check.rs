@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use pbft_crypto::{Malformed, Rejected, Verified};
+use pbft_crypto::{Malformed, Rejected};
 use pbft_messages::{
-    ClientId, ClientMessage, Configuration, Message, PeerMessage, ReplicaId, SessionId, Submission, codec,
+    ClientId, ClientMessage, Configuration, Message, PeerMessage, ReplicaId, SessionId, codec,
 };
 use pbft_protocol::Input;
 use pbft_transport::{ClientListener, ConnectionId, PeerNetwork};
@@ -40,7 +40,7 @@ pub(super) enum Checked {
     Client {
         connection: ConnectionId,
         client: ClientId,
-        result: Result<Verified<Submission>, Bad>,
+        result: Result<Input, Bad>,
         room: Room,
     },
 }
@@ -83,8 +83,8 @@ impl Checker {
             Checked::Peer { from, class, result: Ok(message), room } => {
                 self.inbound.message(class, Input::Message { from, message }, room);
             }
-            Checked::Client { result: Ok(submission), room, .. } => {
-                self.inbound.message(Class::Clients, Input::Submission(submission), room);
+            Checked::Client { result: Ok(input), room, .. } => {
+                self.inbound.message(Class::Clients, input, room);
             }
             Checked::Peer { from, result: Err(Bad { why, offence }), .. } => {
                 tracing::debug!(%from, why, offence, "a replica's message was not believed");
@@ -121,13 +121,14 @@ impl Checker {
         })
     }
 
-    fn check_client(
-        &self,
-        client: ClientId,
-        session: SessionId,
-        frame: &[u8],
-    ) -> Result<Verified<Submission>, Bad> {
-        let ClientMessage::Submit(signed) = codec::decode(frame)?;
+    fn check_client(&self, client: ClientId, session: SessionId, frame: &[u8]) -> Result<Input, Bad> {
+        let signed = match codec::decode(frame)? {
+            ClientMessage::Submit(signed) => signed,
+            ClientMessage::Read(read) => {
+                read.check(&self.configuration)?;
+                return Ok(Input::Read { client, session, read });
+            }
+        };
         if signed.claimed_signer() != client {
             return Err(Malformed("a submission in another client's name".into()).into());
         }
@@ -135,7 +136,7 @@ impl Checker {
         if submission.value().session() != session {
             return Err(Malformed("a submission of another session than the connection's".into()).into());
         }
-        Ok(submission)
+        Ok(Input::Submission(submission))
     }
 }
 

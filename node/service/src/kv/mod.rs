@@ -20,10 +20,10 @@
 //! #     Context { sequence: Sequence(1), time: Timestamp(1), client: ClientId([0; 32]), session: SessionId(1) };
 //! let mut store = KeyValueStore::default();
 //! store.execute(&context, &Operation::put("fruit/apple", "red").encode());
-//! let result = store.query(&Operation::get("fruit/apple").encode());
+//! let result = store.reader().query(&Operation::get("fruit/apple").encode());
 //! let reply = Reply::decode(&result).expect("the store's own encoding").expect("reading succeeds");
 //! let Answer::Range(range) = reply.answer else { unreachable!("a get is answered as a range") };
-//! assert_eq!((reply.revision, &range.entries[0].value[..]), (2, &b"red"[..]));
+//! assert_eq!((range.entries[0].mod_revision, &range.entries[0].value[..]), (2, &b"red"[..]));
 //! ```
 
 mod chunks;

@@ -18,7 +18,8 @@ pub const MAX_CHANGES: usize = 10_000;
 /// The answer to an operation that was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
-    /// The store's revision after the operation; for a write that changed something, that of the change.
+    /// The store's revision after the operation; for a write that changed something, that of the change. In the reply
+    /// to a query, the newest change that the answer shows, 0 if it shows none.
     pub revision: u64,
     /// The answer proper.
     pub answer: Answer,
@@ -190,6 +191,25 @@ impl Reply {
     /// [`Malformed`] unless the bytes are exactly one result.
     pub fn decode(result: &[u8]) -> Result<Result<Self, Error>, Malformed> {
         codec::decode(result)
+    }
+}
+
+impl Answer {
+    /// The newest change among the keys that the answer shows; 0 if it shows none.
+    pub(super) fn newest_change(&self) -> u64 {
+        let newest = |range: &RangeAnswer| range.entries.iter().map(|entry| entry.mod_revision).max();
+        match self {
+            Self::Range(range) => newest(range),
+            Self::Txn(txn) => {
+                let ranges = txn.steps.iter().map(|step| match step {
+                    StepAnswer::Range(range) => newest(range),
+                    StepAnswer::Put(_) | StepAnswer::Delete(_) => None,
+                });
+                ranges.max().flatten()
+            }
+            Self::Put(_) | Self::Delete(_) | Self::Compact => None,
+        }
+        .unwrap_or(0)
     }
 }
 

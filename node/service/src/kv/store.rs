@@ -1,10 +1,11 @@
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::state::State;
 use super::{Error, Operation, Reply, chunks, transaction};
-use crate::{Context, Event, Output, RestoreError, Service, Snapshot};
+use crate::{Context, Event, Output, Reader, RestoreError, Service, Snapshot};
 
 /// How many revisions a store made by [`KeyValueStore::default`] keeps readable.
 pub const DEFAULT_RETAINED: NonZeroU64 = NonZeroU64::new(10_000).expect("the constant is not zero");
@@ -61,15 +62,9 @@ impl Service for KeyValueStore {
         Output { result: Reply::encode(&result), events: events.collect() }
     }
 
-    fn query(&self, operation: &[u8]) -> Bytes {
-        let result = decode(operation).and_then(|operation| {
-            if !operation.is_read_only() {
-                return Err(Error::WriteInQuery);
-            }
-            // The clone shares the whole state, and nothing is written to it.
-            transaction::run(&mut self.state.clone(), &operation).map(|(reply, _)| reply)
-        });
-        Reply::encode(&result)
+    fn reader(&self) -> Arc<dyn Reader> {
+        // The clone shares the whole state.
+        Arc::new(self.state.clone())
     }
 
     fn snapshot(&mut self) -> Box<dyn Snapshot> {
@@ -79,5 +74,20 @@ impl Service for KeyValueStore {
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
         self.state = chunks::restore(self.state.retained, chunks)?;
         Ok(())
+    }
+}
+
+impl Reader for State {
+    fn query(&self, operation: &[u8]) -> Bytes {
+        let result = decode(operation).and_then(|operation| {
+            if !operation.is_read_only() {
+                return Err(Error::WriteInQuery);
+            }
+            // Nothing is written to the clone.
+            let (reply, _) = transaction::run(&mut self.clone(), &operation)?;
+            // Not the store's revision: else a write to any other key would make the replicas' answers differ.
+            Ok(Reply { revision: reply.answer.newest_change(), ..reply })
+        });
+        Reply::encode(&result)
     }
 }

@@ -36,7 +36,7 @@ fn a_large_range_is_read_in_pages_at_one_revision() {
     loop {
         let page =
             Range { revision: Some(revision), ..Range::new(Keys::Span { start: start.clone(), end: None }) };
-        let result = store.query(&Operation::Range(page.clone()).encode());
+        let result = store.reader().query(&Operation::Range(page.clone()).encode());
         assert!(result.len() <= MAX_REPLY);
         let RangeAnswer { entries, more, .. } = range(&store, page).unwrap();
         pages += 1;
@@ -79,7 +79,7 @@ fn the_largest_entry_fits_into_any_reply() {
     let nothing = Step::Range(Range::new(Keys::Single("absent".into())));
     let mut steps = vec![nothing; MAX_STEPS - 1];
     steps.push(Step::Range(Range::new(Keys::Single(key.into()))));
-    let result = store.query(&txn(steps).encode());
+    let result = store.reader().query(&txn(steps).encode());
     assert!(result.len() <= MAX_REPLY);
     assert!(Reply::decode(&result).unwrap().is_ok());
 }
@@ -93,7 +93,7 @@ fn the_answers_to_steps_count_towards_the_reply() {
     assert_eq!((alone.entries.len(), alone.more), (8, false), "the test means to fill a reply exactly");
     let mut steps = vec![Step::Range(Range::new(all()))];
     steps.resize(MAX_STEPS, Step::Range(Range::new(Keys::Single("absent".into()))));
-    let result = store.query(&txn(steps).encode());
+    let result = store.reader().query(&txn(steps).encode());
     assert!(result.len() <= MAX_REPLY);
     assert!(Reply::decode(&result).unwrap().is_ok());
 }

@@ -19,7 +19,7 @@ fn execute(store: &mut KeyValueStore, operation: &Operation) -> Result<Reply, Er
 }
 
 fn query(store: &KeyValueStore, operation: &Operation) -> Result<Reply, Error> {
-    Reply::decode(&store.query(&operation.encode())).unwrap()
+    Reply::decode(&store.reader().query(&operation.encode())).unwrap()
 }
 
 fn range(store: &KeyValueStore, range: Range) -> Result<RangeAnswer, Error> {
@@ -31,4 +31,23 @@ fn range(store: &KeyValueStore, range: Range) -> Result<RangeAnswer, Error> {
 
 fn chunks(store: &mut KeyValueStore) -> Vec<Bytes> {
     store.snapshot().chunks()
+}
+
+/// N5: replicas that differ by a write to another key give the same bytes to an unordered read.
+#[test]
+fn a_query_is_not_disturbed_by_writes_to_other_keys() {
+    let mut store = KeyValueStore::default();
+    execute(&mut store, &Operation::put("a", "1")).unwrap();
+    let get = Operation::get("a");
+    let (before, reader) = (query(&store, &get).unwrap(), store.reader());
+    assert_eq!(before.revision, 2);
+    execute(&mut store, &Operation::put("b", "1")).unwrap();
+    assert_eq!(query(&store, &get).unwrap(), before);
+    execute(&mut store, &Operation::put("a", "2")).unwrap();
+    assert_eq!(query(&store, &get).unwrap().revision, 4);
+    assert_eq!(
+        Reply::decode(&reader.query(&get.encode())).unwrap().unwrap(),
+        before,
+        "a reader's state is fixed"
+    );
 }
