@@ -15,7 +15,7 @@ use pbft_messages::{Configuration, RequestNumber, Sequence, SessionId, Submissio
 use crate::connector::{ClientSettings, Connector};
 use crate::error::{ClientError, Reach};
 use crate::links::Links;
-use crate::session::{Call, Opening, Standing};
+use crate::session::{Call, Done, Opening, Standing};
 
 /// A request that was executed, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,34 @@ pub struct Executed {
     pub session: SessionId,
     /// The request's number in it. With the session and the client's key it names the request in a replica's log.
     pub number: RequestNumber,
+    /// The service's result.
+    pub result: Bytes,
+}
+
+/// How a read goes. Both ways are linearizable: what is read is no older than anything that anybody was told before the
+/// read began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadPath {
+    /// As an operation like any other: signed, agreed on, executed in its place in the total order, believed when f+1
+    /// replicas say the same. It costs what a write costs.
+    ///
+    /// The default, for what it costs does not depend on what others do, and its place in the order is exact.
+    #[default]
+    Ordered,
+    /// Every replica answers for itself, from what it has executed; believed when a quorum says the same (N5). It costs
+    /// one round trip, no signature and no write to disk, and holds nothing up. Where replicas differ, because what is
+    /// read is being written, or where too few answer in time, it is ordered after all, and has cost both.
+    Unordered,
+}
+
+/// A read that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The way in which the answer came: an unordered read may have been ordered after all.
+    pub path: ReadPath,
+    /// Ordered: its place in the total order. Unordered: everything up to here shows in the result, and later things
+    /// may.
+    pub sequence: Sequence,
     /// The service's result.
     pub result: Bytes,
 }
@@ -156,6 +184,33 @@ impl Client {
     ///
     /// Bundles that are under way at one time may be executed in either order.
     pub async fn execute_bundle(&self, operations: Vec<Bytes>) -> Vec<Result<Executed, ClientError>> {
+        let done = self.call(operations, ReadPath::Ordered).await;
+        let session = self.shared.session;
+        let executed = |Done { sequence, number, result }| Executed {
+            sequence,
+            session,
+            // Whatever was executed had been given a number.
+            number: number.unwrap_or_default(),
+            result,
+        };
+        done.into_iter().map(|done| done.map(executed)).collect()
+    }
+
+    /// Has an operation that only reads answered. An unordered read that falls back is executed like any other
+    /// operation, so one that writes must not be given here.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::ReadUnanswered`] when the time of an unordered read is up.
+    pub async fn read(&self, operation: Bytes, path: ReadPath) -> Result<Answered, ClientError> {
+        let done = self.call(vec![operation], path).await.pop();
+        done.unwrap_or(Err(ClientError::ShutDown)).map(|Done { sequence, number, result }| Answered {
+            path: if number.is_some() { ReadPath::Ordered } else { ReadPath::Unordered },
+            sequence,
+            result,
+        })
+    }
+
+    async fn call(&self, operations: Vec<Bytes>, path: ReadPath) -> Vec<Result<Done, ClientError>> {
         let (count, started) = (operations.len(), Instant::now());
         let all = |error: ClientError| vec![Err(error); count];
         let deadline = started + self.timeout;
@@ -166,7 +221,7 @@ impl Client {
             return all(ClientError::NotSent { waited: self.timeout, reach: self.reach() });
         };
         let (answer, answered) = oneshot::channel();
-        let call = Call { operations, deadline, waited: self.timeout, answer, _places: places };
+        let call = Call { operations, path, deadline, waited: self.timeout, answer, _places: places };
         if self.shared.calls.send(call).is_err() {
             return all(ClientError::ShutDown);
         }

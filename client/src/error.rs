@@ -50,6 +50,14 @@ pub enum ClientError {
         /// Which replicas were reachable.
         reach: Reach,
     },
+    /// An unordered read was answered by no quorum in time, nor was it in order.
+    #[error("the read is unanswered after {waited:?}; {reach}")]
+    ReadUnanswered {
+        /// The time that the caller gave.
+        waited: Duration,
+        /// Which replicas were reachable.
+        reach: Reach,
+    },
     /// The request was ordered and executed nothing.
     #[error("refused at sequence {sequence}: {refusal}")]
     Refused {
@@ -95,6 +103,7 @@ impl ClientError {
             Self::NotSent { .. }
             | Self::Unreachable { .. }
             | Self::Unanswered { .. }
+            | Self::ReadUnanswered { .. }
             | Self::Refused { .. }
             | Self::TooLarge(_)
             | Self::Socket(_)
@@ -128,7 +137,7 @@ impl From<SubmitError> for ClientError {
 pub struct Reach {
     /// The links, by replica.
     pub links: Links,
-    /// f+1: how many replicas must answer alike.
+    /// How many replicas must answer alike: f+1, or a quorum for an unordered read.
     pub needed: usize,
 }
 

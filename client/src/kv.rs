@@ -8,18 +8,22 @@ use pbft_service::kv::{
     TxnAnswer,
 };
 
-use crate::{Client, ClientError};
+use crate::{Client, ClientError, ReadPath};
 
 /// A client of a cluster that runs the key-value store.
 #[derive(Clone, Debug)]
-pub struct KvClient(Client);
+pub struct KvClient {
+    client: Client,
+    reads: ReadPath,
+}
 
 /// An operation that was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done<T> {
-    /// Where in the cluster's total order.
+    /// Where in the cluster's total order. For an unordered read: everything up to here shows in the answer.
     pub sequence: Sequence,
-    /// The store's revision after it; for a write that changed something, that of the change.
+    /// The store's revision after it; for a write that changed something, that of the change. For an unordered read, the
+    /// newest change that the answer shows, 0 if it shows none.
     pub revision: u64,
     /// The answer.
     pub answer: T,
@@ -43,13 +47,20 @@ impl KvClient {
     /// Speaks to the store through `client`.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self(client)
+        Self { client, reads: ReadPath::default() }
+    }
+
+    /// The same session, whose [`KvClient::get`] and [`KvClient::range`] go this way when they are called through the
+    /// returned handle.
+    #[must_use]
+    pub fn with_reads(&self, reads: ReadPath) -> Self {
+        Self { reads, ..self.clone() }
     }
 
     /// The client that it speaks through.
     #[must_use]
     pub fn client(&self) -> &Client {
-        &self.0
+        &self.client
     }
 
     /// Sets a key's value.
@@ -68,7 +79,7 @@ impl KvClient {
         .await
     }
 
-    /// Reads one key's newest value, in order with all writes; `None` if there is no such key.
+    /// Reads one key's newest value, as of every write that was done before; `None` if there is no such key.
     ///
     /// # Errors
     /// [`KvError`]
@@ -94,15 +105,17 @@ impl KvClient {
     /// # Errors
     /// [`KvError`]
     pub async fn range(&self, range: Range) -> Result<Done<RangeAnswer>, KvError> {
-        self.ask(&Operation::Range(range), |answer| match answer {
+        let operation = Operation::Range(range);
+        operation.check()?;
+        let answered = self.client.read(operation.encode(), self.reads).await?;
+        read_answer(answered.sequence, &answered.result, |answer| match answer {
             Answer::Range(answer) => Some(answer),
             _ => None,
         })
-        .await
     }
 
     /// Reads keys page by page, all at one revision: the range's, or else the newest one when the first page is
-    /// read. The range's limit is the page's.
+    /// read, which is then an ordered read. The range's limit is the page's.
     #[must_use]
     pub fn pages(&self, range: Range) -> Pages<'_> {
         Pages { client: self, next: Some(range) }
@@ -139,11 +152,19 @@ impl KvClient {
         expected: impl FnOnce(Answer) -> Option<T>,
     ) -> Result<Done<T>, KvError> {
         operation.check()?;
-        let executed = self.0.execute(operation.encode()).await?;
-        let reply = Reply::decode(&executed.result).map_err(|_| KvError::ForeignAnswer)??;
-        let answer = expected(reply.answer).ok_or(KvError::ForeignAnswer)?;
-        Ok(Done { sequence: executed.sequence, revision: reply.revision, answer })
+        let executed = self.client.execute(operation.encode()).await?;
+        read_answer(executed.sequence, &executed.result, expected)
     }
+}
+
+fn read_answer<T>(
+    sequence: Sequence,
+    result: &[u8],
+    expected: impl FnOnce(Answer) -> Option<T>,
+) -> Result<Done<T>, KvError> {
+    let reply = Reply::decode(result).map_err(|_| KvError::ForeignAnswer)??;
+    let answer = expected(reply.answer).ok_or(KvError::ForeignAnswer)?;
+    Ok(Done { sequence, revision: reply.revision, answer })
 }
 
 /// A range, page by page; from [`KvClient::pages`].
@@ -161,7 +182,9 @@ impl Pages<'_> {
     /// is [`kv::Error::Compacted`]: start anew. After an error the same page can be asked for again.
     pub async fn next(&mut self) -> Result<Option<Done<RangeAnswer>>, KvError> {
         let Some(range) = self.next.clone() else { return Ok(None) };
-        let page = self.client.range(range.clone()).await?;
+        // Only an ordered read tells the store's revision.
+        let path = if range.revision.is_some() { self.client.reads } else { ReadPath::Ordered };
+        let page = self.client.with_reads(path).range(range.clone()).await?;
         let last = page.answer.entries.last().filter(|_| page.answer.more);
         self.next = last.map(|last| Range {
             keys: Keys::Span { start: [&last.key[..], &[0]].concat().into(), end: end_of(&range.keys) },

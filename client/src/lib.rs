@@ -3,6 +3,7 @@
 //! * [`Client`] is one session with a cluster: it submits operations and gets results, each with its place in the
 //!   cluster's total order. It is a handle, cheap to clone.
 //! * [`Connector`] opens many sessions over one UDP socket, for load generators and servers.
+//!   Reads may go unordered, which is cheaper: see [`ReadPath`].
 //! * [`KvClient`] speaks to the built-in key-value store.
 //! * [`core`] is the state machine behind them, without I/O; the simulator drives the same one. It is all there is
 //!   of this crate without the feature `network`.
@@ -41,7 +42,7 @@ mod turnstile;
 
 #[cfg(feature = "network")]
 pub use {
-    client::{Client, Executed},
+    client::{Answered, Client, Executed, ReadPath},
     connector::{ClientSettings, Connector},
     error::{ClientError, Reach},
     kv::{Done, KvClient, KvError, Pages},

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
-use pbft_messages::{Configuration, Refusal, View};
+use pbft_messages::{Configuration, Refusal, RequestNumber, Sequence, View};
 
-use crate::client::Executed;
+use crate::client::ReadPath;
 use crate::core::{Abandoned, Answer, Core, Effect, Ticket};
 use crate::error::{ClientError, Reach};
 use crate::links::{LinkNews, LinkSet, LinkState, Links};
@@ -19,12 +19,23 @@ use crate::turnstile::Turn;
 /// One call of a handle.
 pub(crate) struct Call {
     pub(crate) operations: Vec<Bytes>,
+    /// Unordered: there is one operation, and it only reads.
+    pub(crate) path: ReadPath,
     pub(crate) deadline: Instant,
     /// The time between the call and its deadline, for the error.
     pub(crate) waited: Duration,
-    pub(crate) answer: oneshot::Sender<Vec<Result<Executed, ClientError>>>,
+    pub(crate) answer: oneshot::Sender<Vec<Result<Done, ClientError>>>,
     /// Given back when the call is answered.
     pub(crate) _places: OwnedSemaphorePermit,
+}
+
+/// What came of one operation.
+#[derive(Clone, Debug)]
+pub(crate) struct Done {
+    pub(crate) sequence: Sequence,
+    /// `None` if it was not ordered.
+    pub(crate) number: Option<RequestNumber>,
+    pub(crate) result: Bytes,
 }
 
 /// What handles can see of the session.
@@ -45,7 +56,7 @@ pub(crate) enum Opening {
 
 /// A call whose operations are on their way.
 struct Pending {
-    results: Vec<Option<Result<Executed, ClientError>>>,
+    results: Vec<Option<Result<Done, ClientError>>>,
     missing: usize,
     call: Call,
 }
@@ -127,9 +138,15 @@ impl Session {
     }
 
     fn on_call(&mut self, mut call: Call) {
-        let operations = std::mem::take(&mut call.operations);
+        let (now, mut operations) = (self.started.elapsed(), std::mem::take(&mut call.operations));
         let count = operations.len();
-        match self.core.submit(self.started.elapsed(), operations, &mut self.effects) {
+        let submitted = match call.path {
+            ReadPath::Ordered => self.core.submit(now, operations, &mut self.effects),
+            ReadPath::Unordered => {
+                self.core.read(now, operations.pop().unwrap_or_default(), &mut self.effects)
+            }
+        };
+        match submitted {
             Ok(ticket) => {
                 self.deadlines.insert((call.deadline, ticket));
                 self.pending.insert(ticket, Pending { results: vec![None; count], missing: count, call });
@@ -182,7 +199,13 @@ impl Session {
         let reach = Reach { links: standing.links.clone(), needed: self.configuration.weak_quorum().get() };
         let waited = call.waited;
         let error = match abandoned {
-            Abandoned::Sent | Abandoned::Answered => ClientError::OutcomeUnknown { waited, reach },
+            _ if call.path == ReadPath::Unordered => {
+                let reach = Reach { needed: self.configuration.quorum().get(), ..reach };
+                ClientError::ReadUnanswered { waited, reach }
+            }
+            Abandoned::Sent | Abandoned::Answered | Abandoned::Read => {
+                ClientError::OutcomeUnknown { waited, reach }
+            }
             Abandoned::NeverSent if standing.opening == Opening::Done && reach.reachable() > 0 => {
                 ClientError::NotSent { waited, reach }
             }
@@ -204,16 +227,13 @@ impl Session {
                 Effect::OpeningRefused(refusal) => {
                     self.standing.send_modify(|standing| standing.opening = Opening::Refused(refusal));
                 }
+                Effect::FellBack { reason, .. } => {
+                    tracing::debug!(?reason, "an unordered read is ordered after all");
+                }
                 Effect::Answered { ticket, index, number, answer } => {
-                    let session = self.core.session();
                     let result = match answer {
-                        Answer::Executed { sequence, result } => Ok(Executed {
-                            sequence,
-                            session,
-                            // Whatever was executed had been given a number.
-                            number: number.unwrap_or_default(),
-                            result,
-                        }),
+                        Answer::Executed { sequence, result } => Ok(Done { sequence, number, result }),
+                        Answer::Read { sequence, result } => Ok(Done { sequence, number: None, result }),
                         Answer::Refused { sequence, refusal } => {
                             Err(ClientError::Refused { sequence, refusal })
                         }
@@ -225,7 +245,7 @@ impl Session {
         }
     }
 
-    fn on_result(&mut self, ticket: Ticket, index: usize, result: Result<Executed, ClientError>) {
+    fn on_result(&mut self, ticket: Ticket, index: usize, result: Result<Done, ClientError>) {
         // The caller of an abandoned submission has been told already.
         let Some(pending) = self.pending.get_mut(&ticket) else { return };
         pending.results[index] = Some(result);

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use pbft_messages::{ClientMessage, Refusal, ReplicaId, RequestNumber, Sequence, Submission};
 
-/// Names one call of [`Core::submit`](super::Core::submit), so that its answers find their caller.
+/// Names one call of [`Core::submit`](super::Core::submit) or [`Core::read`](super::Core::read), so that its answers find their caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -25,7 +25,14 @@ pub enum Effect {
     },
     /// The session could not be opened. Nothing was executed in it, and nothing will be.
     OpeningRefused(Refusal),
-    /// One request of a submission is answered, once and for all.
+    /// A read goes the ordered way now, since the unordered one did not lead to an answer (N5).
+    FellBack {
+        /// The read.
+        ticket: Ticket,
+        /// Why.
+        reason: FallBack,
+    },
+    /// One request of a submission, or a read, is answered, once and for all.
     Answered {
         /// The submission.
         ticket: Ticket,
@@ -38,9 +45,26 @@ pub enum Effect {
     },
 }
 
+/// Why an unordered read is ordered after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FallBack {
+    /// So many replicas differ or have refused that no quorum can agree: what was read is being written, or replicas
+    /// lag behind, are busy or lie.
+    Divided,
+    /// Fewer than a quorum answered in time.
+    Late,
+}
+
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
+    /// A quorum answered an unordered read alike.
+    Read {
+        /// Everything up to here in the total order shows in the result; later things may.
+        sequence: Sequence,
+        /// The service's result.
+        result: Bytes,
+    },
     /// It was executed, once.
     Executed {
         /// Where in the total order.
@@ -71,6 +95,8 @@ pub enum Abandoned {
     /// It was sent, and the core goes on sending it (its numbers hold the window up until they are answered):
     /// it may or may not take effect.
     Sent,
+    /// It was an unordered read: it has no effect.
+    Read,
     /// It is answered already, or unknown.
     Answered,
 }

@@ -1,6 +1,6 @@
 //! The client's pure core: one session's state machine, without I/O, clock or tasks.
 //!
-//! The network shell and the simulator drive the same code. Inputs are [`Core::submit`], [`Core::on_message`],
+//! The network shell and the simulator drive the same code. Inputs are [`Core::submit`], [`Core::read`], [`Core::on_message`],
 //! [`Core::on_link`] and [`Core::tick`]; what follows from them comes out as [`Effect`]s. Time is a [`Duration`]
 //! since any fixed start and must not go backwards; randomness is a seed.
 //!
@@ -10,13 +10,14 @@
 mod believed_view;
 mod effect;
 mod flight;
+mod reads;
 mod session;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod votes;
 
-pub use effect::{Abandoned, Answer, Effect, SubmitError, Ticket};
+pub use effect::{Abandoned, Answer, Effect, FallBack, SubmitError, Ticket};
 pub use session::Core;
 pub use settings::Settings;
 

@@ -13,6 +13,7 @@ use pbft_messages::{
 
 use super::believed_view::BelievedView;
 use super::flight::{Addressed, Flight};
+use super::reads::{Reads, Settled};
 use super::votes::Votes;
 use super::{Abandoned, Answer, Effect, Settings, SubmitError, Ticket};
 
@@ -43,6 +44,7 @@ pub struct Core {
     flights: BTreeMap<RequestNumber, Flight>,
     /// Submissions that wait for the opening or for the window, in order.
     queue: VecDeque<(Ticket, Vec<Bytes>)>,
+    reads: Reads,
     next_number: RequestNumber,
     next_ticket: u64,
 }
@@ -70,6 +72,7 @@ impl Core {
             unreachable: BTreeSet::new(),
             flights: BTreeMap::new(),
             queue: VecDeque::new(),
+            reads: Reads::default(),
             next_number: RequestNumber(1),
             next_ticket: 0,
         }
@@ -102,7 +105,7 @@ impl Core {
     /// When [`Core::tick`] is next due; `None` while nothing is on its way.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
-        self.flights.values().map(|flight| flight.due).min()
+        self.flights.values().map(|flight| flight.due).chain(self.reads.deadline()).min()
     }
 
     /// Sends the opening of the session. To be called once, first.
@@ -126,11 +129,37 @@ impl Core {
         if self.is_over() {
             return Err(SubmitError::SessionOver);
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
+        let ticket = self.next_ticket();
         self.queue.push_back((ticket, operations));
         self.send_queued(now, effects);
         Ok(ticket)
+    }
+
+    /// Asks all replicas, unordered, what the service answers to an operation that only reads (N5). If no quorum of
+    /// them agrees in the time in which a request is sent again, the operation is submitted as by [`Core::submit`].
+    ///
+    /// # Errors
+    /// As of [`Core::submit`].
+    pub fn read(
+        &mut self,
+        now: Duration,
+        operation: Bytes,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Ticket, SubmitError> {
+        check(std::slice::from_ref(&operation), &self.configuration)?;
+        if self.is_over() {
+            return Err(SubmitError::SessionOver);
+        }
+        let ticket = self.next_ticket();
+        let message = self.reads.start(ticket, operation, now + self.settings.retry_after);
+        effects.push(Effect::Send { to: self.reachable(), message });
+        Ok(ticket)
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        ticket
     }
 
     /// Ends a caller's interest in its submission, since its time is up.
@@ -138,6 +167,9 @@ impl Core {
         if let Some(place) = self.queue.iter().position(|(queued, _)| *queued == ticket) {
             self.queue.remove(place);
             return Abandoned::NeverSent;
+        }
+        if self.reads.abandon(ticket) {
+            return Abandoned::Read;
         }
         if self.flights.values().any(|flight| flight.ticket == Some(ticket)) {
             return Abandoned::Sent;
@@ -162,6 +194,12 @@ impl Core {
                 }
                 self.send_queued(now, effects);
             }
+            ReplicaMessage::Read(answer) => {
+                let settled = self.reads.on_answer(from, answer, &self.configuration);
+                if let Some(settled) = settled {
+                    self.settle_read(now, settled, effects);
+                }
+            }
             ReplicaMessage::Busy { session, first } => {
                 if *session == self.session
                     && let Some(flight) = self.flights.get_mut(first)
@@ -184,6 +222,9 @@ impl Core {
         for flight in self.flights.values() {
             effects.push(Effect::Send { to: vec![replica], message: flight.message.clone() });
         }
+        for message in self.reads.unanswered_by(replica) {
+            effects.push(Effect::Send { to: vec![replica], message: message.clone() });
+        }
         self.send_queued(now, effects);
     }
 
@@ -192,6 +233,26 @@ impl Core {
         let due = self.flights.iter().filter(|(_, flight)| flight.due <= now);
         for first in due.map(|(first, _)| *first).collect::<Vec<_>>() {
             self.send(now, first, effects);
+        }
+        for settled in self.reads.give_up(now) {
+            self.settle_read(now, settled, effects);
+        }
+    }
+
+    fn settle_read(&mut self, now: Duration, settled: Settled, effects: &mut Vec<Effect>) {
+        match settled {
+            Settled::Answered(ticket, answer) => {
+                effects.push(Effect::Answered { ticket, index: 0, number: None, answer });
+            }
+            Settled::FellBack(ticket, operation, reason) => {
+                effects.push(Effect::FellBack { ticket, reason });
+                self.queue.push_back((ticket, vec![operation]));
+                if self.is_over() {
+                    self.end(effects);
+                } else {
+                    self.send_queued(now, effects);
+                }
+            }
         }
     }
 
@@ -306,21 +367,23 @@ impl Core {
         self.send(now, first, effects);
     }
 
+    fn reachable(&self) -> Vec<ReplicaId> {
+        self.configuration.replicas().filter(|replica| !self.unreachable.contains(replica)).collect()
+    }
+
     /// Sends a submission that is on its way, for the first time or again.
     fn send(&mut self, now: Duration, first: RequestNumber, effects: &mut Vec<Effect>) {
         let primary = self.primary();
         let primary_reachable = !self.unreachable.contains(&primary);
         let Some(flight) = self.flights.get_mut(&first) else { return };
+        let message = flight.message.clone();
         let addressed = flight.address(now, primary, primary_reachable, &self.settings, &mut self.random);
         let to: Vec<ReplicaId> = match addressed {
             Addressed::Primary(primary) => vec![primary],
-            Addressed::All => {
-                let replicas = self.configuration.replicas();
-                replicas.filter(|replica| !self.unreachable.contains(replica)).collect()
-            }
+            Addressed::All => self.reachable(),
         };
         if !to.is_empty() {
-            effects.push(Effect::Send { to, message: flight.message.clone() });
+            effects.push(Effect::Send { to, message });
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pbft_crypto::PublicKey;
 
-use crate::{Equivocate, Identity, Silent, Slow, Starve, Strategy};
+use crate::{Equivocate, Identity, Silent, Slow, StaleReads, Starve, Strategy};
 
 /// What there is to know about a strategy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,15 @@ pub const STRATEGIES: &[Description] = &[
                measures the oldest waiting request whatever else is executed, and by VC9 if the delay stays under the \
                timeout. Expect one pause of about the view timeout for that client, then a view change.",
     },
+    Description {
+        name: StaleReads::NAME,
+        parameters: "",
+        text: "Answers each unordered read as it answered the same one for the first time, whatever was written since; \
+               in everything else it behaves well. Defeated by N5: a client believes a quorum of equal results, in \
+               which correct replicas stand that wait for all that they helped to commit. Expect reads that are \
+               ordered after all when another replica is slow, never a stale value; nothing is signed, so there is no \
+               evidence.",
+    },
 ];
 
 /// There is no strategy of that name.
@@ -79,6 +88,7 @@ pub fn strategy(text: &str, identity: &Identity) -> Result<Box<dyn Strategy>, Un
     Ok(match words[..] {
         [Silent::NAME] => Box::new(Silent),
         [Equivocate::NAME] => Box::new(Equivocate::new(identity.clone())),
+        [StaleReads::NAME] => Box::<StaleReads>::default(),
         [Slow::NAME] => Box::new(Slow::new(identity, None)),
         [Slow::NAME, milliseconds] => Box::new(Slow::new(identity, Some(delay(milliseconds)?))),
         [Starve::NAME] => Box::new(Starve::new(client("")?, None)),

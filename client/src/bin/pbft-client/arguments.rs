@@ -10,6 +10,7 @@ const EXAMPLES: &str = "\
 Examples:
   pbft-client put fruit/apple red
   pbft-client get fruit/apple
+  pbft-client get --read-path unordered fruit/apple
   pbft-client range fruit/ --limit 10 -w table
   pbft-client import fruits.tsv
   pbft-client export > backup.tsv
@@ -112,6 +113,27 @@ pub(crate) struct Get {
     /// Read at this revision instead of the newest
     #[arg(long, env = "PBFT_REVISION")]
     pub(crate) revision: Option<u64>,
+    /// How the read goes
+    #[arg(long, env = "PBFT_READ_PATH", default_value = "ordered", value_name = "PATH")]
+    pub(crate) read_path: ReadPath,
+}
+
+/// See [`pbft_client::ReadPath`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReadPath {
+    /// Agreed on in order, like a write
+    Ordered,
+    /// Cheaper: each replica answers for itself, and a quorum must agree; ordered after all if it does not. Never stale
+    Unordered,
+}
+
+impl From<ReadPath> for pbft_client::ReadPath {
+    fn from(path: ReadPath) -> Self {
+        match path {
+            ReadPath::Ordered => Self::Ordered,
+            ReadPath::Unordered => Self::Unordered,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +159,9 @@ pub(crate) struct Range {
     /// Leave the values out
     #[arg(long, env = "PBFT_KEYS_ONLY")]
     pub(crate) keys_only: bool,
+    /// How the reads go; without --revision the first page is ordered in any case
+    #[arg(long, env = "PBFT_READ_PATH", default_value = "ordered", value_name = "PATH")]
+    pub(crate) read_path: ReadPath,
 }
 
 const TXN_HELP: &str = r#"Without arguments, the transaction is read from standard input as etcdctl takes it: comparisons, an

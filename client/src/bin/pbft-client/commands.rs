@@ -39,7 +39,7 @@ pub(crate) async fn get(options: &Options, arguments: Get) -> Outcome {
         kv::Range { revision: arguments.revision, ..kv::Range::new(Keys::Single(bytes(arguments.key))) };
     kv::Operation::Range(range.clone()).check().map_err(pbft_client::KvError::from)?;
     let connection = Connection::open(options).await?;
-    let done = connection.store.range(range).await?;
+    let done = connection.store.with_reads(arguments.read_path.into()).range(range).await?;
     connection.close().await;
     match options.write_out {
         Format::Simple => match done.answer.entries.first() {
@@ -79,7 +79,8 @@ pub(crate) async fn range(options: &Options, arguments: Range) -> Outcome {
         ..kv::Range::new(Keys::prefix(bytes(arguments.prefix)))
     };
     let connection = Connection::open(options).await?;
-    let mut pages = connection.store.pages(range);
+    let store = connection.store.with_reads(arguments.read_path.into());
+    let mut pages = store.pages(range);
     let mut room = if arguments.limit == 0 { usize::MAX } else { arguments.limit as usize };
     let (mut collected, mut at, mut more) = (Vec::new(), (0, 0), false);
     while room > 0

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod random;
+mod reads;
 mod sending;
 
 use std::sync::Arc;
@@ -109,12 +110,14 @@ impl Bench {
 
     /// The messages sent since last asked. They are taken out of the effects; everything else stays.
     fn messages(&mut self) -> Vec<(Vec<u16>, Signed<Submission>)> {
-        let sends = self.effects.extract_if(.., |effect| matches!(effect, Effect::Send { .. }));
+        let submits =
+            |effect: &mut Effect| matches!(effect, Effect::Send { message: ClientMessage::Submit(_), .. });
+        let sends = self.effects.extract_if(.., submits);
         let message = |effect| match effect {
             Effect::Send { to, message: ClientMessage::Submit(signed) } => {
                 (to.iter().map(|replica| replica.0).collect(), signed)
             }
-            _ => unreachable!("only sends were taken"),
+            _ => unreachable!("only sends of submissions were taken"),
         };
         sends.map(message).collect()
     }
