@@ -170,7 +170,7 @@ mod tests {
         let set = |name: Value| json!({ "command": "fault", "set": name });
         assert_eq!(outlet.command(&set("silent".into())).unwrap(), json!({ "strategy": "silent" }));
         assert_eq!(outlet.strategy().as_deref(), Some("silent"));
-        assert!(outlet.command(&set("loud".into())).unwrap_err().contains("silent, equivocate"));
+        assert!(outlet.command(&set("loud".into())).unwrap_err().contains("there are silent, equivocate"));
         assert!(outlet.command(&json!({ "command": "fault" })).is_err());
         assert_eq!(outlet.command(&set(Value::Null)).unwrap(), json!({ "strategy": null }));
         assert_eq!(outlet.strategy(), None);

@@ -21,6 +21,10 @@ pub(crate) struct Checker {
     /// Every operation that a client signed, and where it was executed, if it was (I2, I3). Clients never sign the
     /// same operation twice.
     operations: BTreeMap<(ClientId, Bytes), Option<Sequence>>,
+    /// How many operations were executed at each sequence that has some.
+    counts: BTreeMap<Sequence, u64>,
+    /// The highest sequence that a client knows of, by an acknowledgement or by a read.
+    known: Sequence,
     violations: Vec<Violation>,
 }
 
@@ -43,6 +47,7 @@ impl Checker {
                 .violated(format!("I2: {replica} executed an operation that client {client} never signed")),
             Some(None) => {
                 self.operations.insert((client, operation.clone()), Some(sequence));
+                *self.counts.entry(sequence).or_default() += 1;
             }
             Some(Some(first)) if *first == sequence => {}
             Some(Some(first)) => {
@@ -81,6 +86,31 @@ impl Checker {
             self.violated(format!(
                 "I5: client {client} was told of an execution at {sequence}; it was at {executed:?}"
             ));
+        }
+        self.known = self.known.max(sequence);
+    }
+
+    /// The highest sequence that a client knows of.
+    pub(crate) fn known(&self) -> Sequence {
+        self.known
+    }
+
+    /// An unordered read that began when `known` was known has shown the effect of `count` operations: it must be the
+    /// state after some sequence from there on (fault 36), and later reads must show it too. Of the sequences that
+    /// would do, the lowest asks least of the reads after it.
+    pub(crate) fn read(&mut self, known: Sequence, count: u64) {
+        let before: u64 = self.counts.range(..=known).map(|(_, operations)| operations).sum();
+        let mut states = vec![(known, before)];
+        for (sequence, operations) in self.counts.range(known.next()..) {
+            let (_, so_far) = states[states.len() - 1];
+            states.push((*sequence, so_far + operations));
+        }
+        match states.iter().find(|(_, operations)| *operations == count) {
+            Some((sequence, _)) => self.known = self.known.max(*sequence),
+            None => self.violated(format!(
+                "N5: a read showed {count} operations; from {known} on there were {before} to {}",
+                states[states.len() - 1].1
+            )),
         }
     }
 

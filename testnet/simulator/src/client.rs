@@ -37,7 +37,8 @@ struct Request {
     replies: BTreeMap<ReplicaId, (Sequence, Outcome, View)>,
 }
 
-const SESSION: SessionId = SessionId(1);
+/// The one session of every client.
+pub(crate) const SESSION: SessionId = SessionId(1);
 
 impl Client {
     pub(crate) fn new(index: u16, scope: Scope, weak_quorum: usize) -> Self {

@@ -9,17 +9,18 @@ use std::time::Duration;
 use pbft_byzantine::Strategy;
 use pbft_crypto::{Digest, Signed};
 use pbft_messages::{
-    Chunk, ClientMessage, Configuration, Outcome, PeerMessage, RecoveryNonce, ReplicaId, ReplicaMessage,
-    Reply, Sequence, Submission, Timestamp, codec,
+    Chunk, ClientId, ClientMessage, Configuration, Outcome, PeerMessage, RecoveryNonce, ReplicaId,
+    ReplicaMessage, Reply, Sequence, Submission, Timestamp, codec,
 };
 use pbft_protocol::{AuditId, Input, Instant, Now, Report, Standing, Timer, WriteId};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::checker::{Checker, Violation};
-use crate::client::{Client, RETRY};
+use crate::client::{Client, RETRY, SESSION};
 use crate::instance::Instance;
 use crate::network::{Faults, Network};
+use crate::reads::Reads;
 use crate::settings::{Settings, replica_key};
 use crate::transcript::Transcript;
 
@@ -38,6 +39,7 @@ pub struct Cluster {
     write_latency: Duration,
     instances: Vec<Instance>,
     clients: Vec<Client>,
+    reads: Reads,
     checker: Checker,
     reports: Vec<(Duration, ReplicaId, Report)>,
     transcript: Transcript,
@@ -50,7 +52,11 @@ type Filter = Box<dyn FnMut(ReplicaId, ReplicaId, &PeerMessage) -> bool>;
 enum Event {
     /// A message arrives, as bytes.
     Arrival { from: ReplicaId, to: ReplicaId, frame: Vec<u8> },
-    /// A client's message arrives.
+    /// A client begins to read, and so many times more after each interval.
+    Reader { client: usize, more: u64, interval: Duration },
+    /// A client's read arrives.
+    Read { to: ReplicaId, client: usize, frame: Vec<u8> },
+    /// A client's submission arrives.
     Submission { to: ReplicaId, frame: Vec<u8> },
     /// An answer arrives at a client.
     Answer { from: ReplicaId, to: usize, frame: Vec<u8> },
@@ -85,6 +91,7 @@ impl Cluster {
             write_latency: settings.write_latency,
             instances: configuration.replicas().map(Instance::new).collect(),
             clients,
+            reads: Reads::default(),
             checker: Checker::default(),
             reports: Vec::new(),
             transcript: Transcript::default(),
@@ -194,6 +201,19 @@ impl Cluster {
             self.pump(client);
             self.plan(RETRY, Event::Retry { client });
         }
+    }
+
+    /// Lets a client begin an unordered read after each interval, so many times: of how many requests are done.
+    pub fn read(&mut self, client: usize, times: u64, interval: Duration) {
+        if let Some(more) = times.checked_sub(1) {
+            self.plan(interval, Event::Reader { client, more, interval });
+        }
+    }
+
+    /// How many unordered reads a quorum has answered, and how many not.
+    #[must_use]
+    pub fn reads(&self) -> (usize, usize) {
+        (self.reads.answered, self.reads.open())
     }
 
     /// Lets a client send a submission of its own making to some replicas, as a malicious client would.
@@ -324,17 +344,37 @@ impl Cluster {
                     self.input(to, Input::Message { from, message });
                 }
             }
+            Event::Reader { client, more, interval } => {
+                let frame = codec::encode(&ClientMessage::Read(self.reads.begin(self.checker.known())));
+                for to in self.configuration.replicas().collect::<Vec<_>>() {
+                    for delay in self.network.arrivals(&mut self.random) {
+                        self.plan(delay, Event::Read { to, client, frame: frame.clone() });
+                    }
+                }
+                self.read(client, more, interval);
+            }
+            Event::Read { to, client, frame } => {
+                let Ok(ClientMessage::Read(read)) = codec::decode(&frame) else { return };
+                self.input(to, Input::Read { client: self.clients[client].id(), session: SESSION, read });
+            }
             Event::Submission { to, frame } => {
                 let Ok(ClientMessage::Submit(signed)) = codec::decode(&frame) else { return };
                 if let Ok(submission) = signed.verify(&self.configuration) {
                     self.input(to, Input::Submission(submission));
                 }
             }
-            Event::Answer { from, to, frame } => {
-                if let Ok(ReplicaMessage::Replies(replies)) = codec::decode(&frame) {
+            Event::Answer { from, to, frame } => match codec::decode(&frame) {
+                Ok(ReplicaMessage::Replies(replies)) => {
                     replies.into_iter().for_each(|reply| self.on_reply(from, to, reply));
                 }
-            }
+                Ok(ReplicaMessage::Read(answer)) => {
+                    let read = self.reads.on_answer(from, answer, self.configuration.quorum());
+                    if let Some((known, count)) = read {
+                        self.checker.read(known, count);
+                    }
+                }
+                _ => {}
+            },
             Event::Local { at, run, what } => {
                 if self.instances[at.index()].run == run && self.instances[at.index()].running.is_some() {
                     self.local(at, what);
@@ -393,6 +433,14 @@ impl Cluster {
             for delay in self.network.arrivals(&mut self.random) {
                 self.plan(delay, Event::Arrival { from, to: *to, frame: frame.clone() });
             }
+        }
+    }
+
+    pub(super) fn answer(&mut self, from: ReplicaId, client: ClientId, message: &ReplicaMessage) {
+        let Some(to) = self.clients.iter().position(|it| it.id() == client) else { return };
+        let frame = codec::encode(message);
+        for delay in self.network.arrivals(&mut self.random) {
+            self.plan(delay, Event::Answer { from, to, frame: frame.clone() });
         }
     }
 

@@ -80,7 +80,8 @@ impl Instance {
         self.outgoing(now, effects)
     }
 
-    fn outgoing(&mut self, now: Now, effects: Effects) -> Effects {
+    /// Lets the strategy have its way with effects.
+    pub(crate) fn outgoing(&mut self, now: Now, effects: Effects) -> Effects {
         match &mut self.strategy {
             Some(strategy) => strategy.effects(now, effects),
             None => effects,

@@ -12,6 +12,7 @@ mod cluster;
 mod disk;
 mod instance;
 mod network;
+mod reads;
 mod settings;
 mod transcript;
 

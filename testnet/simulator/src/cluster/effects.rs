@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use pbft_messages::{Checkpoint, ReplicaId, ReplicaMessage, codec};
+use pbft_messages::{Checkpoint, ReplicaId, ReplicaMessage};
 use pbft_protocol::{Effect, Effects, Input, Instant, Report, Timer};
+use pbft_service::Service as _;
 
-use super::{Cluster, Event, Local};
+use super::{Cluster, Local};
 use crate::archive::Archive;
 use crate::disk::Pending;
 
@@ -79,15 +80,20 @@ impl Cluster {
                     self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
                 }
             }
+            Effect::Query(query) => {
+                let (now, instance) = (self.clocks(), &mut self.instances[me.index()]);
+                if let Some(running) = &instance.running {
+                    let result = running.service.reader().query(&query.read.operation);
+                    let effects = instance.outgoing(now, vec![query.answered(result)].into());
+                    self.carry_out(me, effects);
+                }
+            }
+            Effect::AnswerRead { client, answer, .. } => {
+                self.answer(me, client, &ReplicaMessage::Read(answer));
+            }
             Effect::Reply { client, replies, .. } => {
-                let to = self.clients.iter().position(|it| it.id() == client);
-                if let Some(to) = to {
-                    for reply in replies {
-                        let frame = codec::encode(&ReplicaMessage::Replies(vec![reply]));
-                        for delay in self.network.arrivals(&mut self.random) {
-                            self.plan(delay, Event::Answer { from: me, to, frame: frame.clone() });
-                        }
-                    }
+                for reply in replies {
+                    self.answer(me, client, &ReplicaMessage::Replies(vec![reply]));
                 }
             }
             Effect::Busy { .. } => {}
