@@ -1,12 +1,9 @@
 //! All keys with all of their versions that are not compacted.
 
-use std::iter::Peekable;
 use std::ops::Bound;
 
 use bytes::Bytes;
 use imbl::OrdMap;
-use imbl::ordmap::ConsumingIter;
-use imbl::shared_ptr::DefaultSharedPtr;
 
 use super::{KeyValue, Keys};
 
@@ -17,9 +14,13 @@ use super::{KeyValue, Keys};
 #[derive(Clone)]
 pub(super) struct History {
     newest: OrdMap<Bytes, Version>,
-    /// By key and revision of the change. Each key in it is also in `newest`.
-    older: OrdMap<(Bytes, u64), Option<Life>>,
+    /// Each key in it is also in `newest`.
+    older: OrdMap<Position, Option<Life>>,
 }
+
+/// Where a version stands in the order of all: its key, and the revision of the change. No other version ever stands
+/// there.
+pub(super) type Position = (Bytes, u64);
 
 /// What the change at a revision made of a key.
 #[derive(Clone)]
@@ -116,44 +117,53 @@ impl History {
         }
     }
 
-    /// Forgets those versions of `key` that only revisions below `revision` show.
-    pub(super) fn compact(&mut self, key: &Bytes, revision: u64) {
-        let Some(newest) = self.newest.get(key) else { return };
+    /// Forgets those versions of `key` that only revisions below `revision` show, and returns where they stood.
+    pub(super) fn compact(&mut self, key: &Bytes, revision: u64) -> Vec<Position> {
+        let mut forgotten = Vec::new();
+        let Some(newest) = self.newest.get(key) else { return forgotten };
         let shown = if newest.mod_revision <= revision {
             Some((newest.mod_revision, newest.life.is_none()))
         } else {
             self.older_at(key, revision).map(|(shown, life)| (shown, life.is_none()))
         };
-        let Some((shown, is_deletion)) = shown else { return };
+        let Some((shown, is_deletion)) = shown else { return forgotten };
         while let Some((superseded, _)) = shown.checked_sub(1).and_then(|below| self.older_at(key, below)) {
-            self.older.remove(&(key.clone(), superseded));
+            let superseded = (key.clone(), superseded);
+            self.older.remove(&superseded);
+            forgotten.push(superseded);
         }
         // A deletion with nothing before it shows nothing, whether or not it is on record.
-        if is_deletion && self.older.remove(&(key.clone(), shown)).is_none() {
-            self.newest.remove(key);
+        if is_deletion {
+            let shown = (key.clone(), shown);
+            if self.older.remove(&shown).is_none() {
+                self.newest.remove(key);
+            }
+            forgotten.push(shown);
         }
+        forgotten
     }
 
-    /// All versions, in order of key and revision.
-    pub(super) fn into_versions(self) -> Versions {
-        Versions { newest: self.newest.into_iter().peekable(), older: self.older.into_iter().peekable() }
+    /// Where the first version stands.
+    pub(super) fn first(&self) -> Option<Position> {
+        // Keys are not empty, so this is before all of them.
+        let (key, mod_revision, _) = self.versions_from(&(Bytes::new(), 0)).next()?;
+        Some((key.clone(), mod_revision))
     }
-}
 
-/// The iterator of [`History::into_versions`].
-pub(super) struct Versions {
-    newest: Peekable<ConsumingIter<Bytes, Version, DefaultSharedPtr>>,
-    older: Peekable<ConsumingIter<(Bytes, u64), Option<Life>, DefaultSharedPtr>>,
-}
-
-impl Iterator for Versions {
-    type Item = (Bytes, Version);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (key, _) = self.newest.peek()?;
-        match self.older.next_if(|((older, _), _)| older == key) {
-            Some(((key, mod_revision), life)) => Some((key, Version { mod_revision, life })),
-            None => self.newest.next(),
-        }
+    /// All versions in order, from `start` on: the position of a version, or one before all.
+    pub(super) fn versions_from(
+        &self,
+        start: &Position,
+    ) -> impl Iterator<Item = (&Bytes, u64, Option<&Life>)> {
+        let mut newest =
+            self.newest.range::<_, [u8]>((Bound::Included(&start.0[..]), Bound::Unbounded)).peekable();
+        let mut older = self.older.range::<_, Position>(start..).peekable();
+        std::iter::from_fn(move || {
+            let (key, _) = newest.peek()?;
+            match older.next_if(|((older, _), _)| older == *key) {
+                Some(((key, mod_revision), life)) => Some((key, *mod_revision, life.as_ref())),
+                None => newest.next().map(|(key, newest)| (key, newest.mod_revision, newest.life.as_ref())),
+            }
+        })
     }
 }

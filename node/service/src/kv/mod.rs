@@ -30,8 +30,11 @@ mod chunks;
 mod history;
 mod operation;
 mod reply;
+mod restoration;
+mod snapshots;
 mod state;
 mod store;
+mod touched;
 mod transaction;
 
 pub use operation::{

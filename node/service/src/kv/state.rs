@@ -8,6 +8,7 @@ use imbl::OrdMap;
 
 use super::Error;
 use super::history::History;
+use super::touched::Touched;
 
 /// The store's whole state. A clone shares everything with the original until one of them changes.
 #[derive(Clone)]
@@ -22,12 +23,21 @@ pub(super) struct State {
     /// The keys that each revision above the compacted one changed, in order. It follows from the history; with it
     /// compaction looks only at keys that have something to forget.
     pub(super) changes: OrdMap<u64, Arc<[Bytes]>>,
+    /// What changed in the history since the last snapshot.
+    pub(super) touched: Touched,
 }
 
 impl State {
     /// An empty store.
     pub(super) fn new(retained: NonZeroU64) -> Self {
-        Self { revision: 1, compacted: 0, retained, history: History::new(), changes: OrdMap::new() }
+        Self {
+            revision: 1,
+            compacted: 0,
+            retained,
+            history: History::new(),
+            changes: OrdMap::new(),
+            touched: Touched::nothing(),
+        }
     }
 
     /// Refuses a revision that can't be read.
@@ -46,6 +56,9 @@ impl State {
     pub(super) fn commit(&mut self, mut changed: Vec<Bytes>) {
         changed.sort_unstable();
         self.revision += 1;
+        for key in &changed {
+            self.touched.add((key.clone(), self.revision), self.history.versions());
+        }
         self.changes.insert(self.revision, changed.into());
         let oldest = (self.revision + 1).saturating_sub(self.retained.get());
         if oldest > self.compacted {
@@ -72,7 +85,9 @@ impl State {
         {
             self.changes.remove(&changed_at);
             for key in keys.iter() {
-                self.history.compact(key, revision);
+                for forgotten in self.history.compact(key, revision) {
+                    self.touched.add(forgotten, self.history.versions());
+                }
             }
         }
     }

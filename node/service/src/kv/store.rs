@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::snapshots::Snapshots;
 use super::state::State;
-use super::{Error, Operation, Reply, chunks, transaction};
+use super::{Error, Operation, Reply, restoration, transaction};
 use crate::{Context, Event, Output, Reader, RestoreError, Service, Snapshot};
 
 /// How many revisions a store made by [`KeyValueStore::default`] keeps readable.
@@ -13,6 +14,7 @@ pub const DEFAULT_RETAINED: NonZeroU64 = NonZeroU64::new(10_000).expect("the con
 /// The replicated key-value store. It executes encoded [`Operation`]s; see the [module](super) for the data model.
 pub struct KeyValueStore {
     state: State,
+    snapshots: Snapshots,
 }
 
 impl KeyValueStore {
@@ -24,7 +26,7 @@ impl KeyValueStore {
     /// many operations' writes.
     #[must_use]
     pub fn new(retained: NonZeroU64) -> Self {
-        Self { state: State::new(retained) }
+        Self { state: State::new(retained), snapshots: Snapshots::default() }
     }
 
     /// How many revisions are kept readable.
@@ -68,11 +70,12 @@ impl Service for KeyValueStore {
     }
 
     fn snapshot(&mut self) -> Box<dyn Snapshot> {
-        Box::new(chunks::StateSnapshot::new(self.state.clone()))
+        Box::new(self.snapshots.take(&mut self.state))
     }
 
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
-        self.state = chunks::restore(self.state.retained, chunks)?;
+        let state = restoration::restore(self.state.retained, chunks)?;
+        *self = Self { state, snapshots: Snapshots::default() };
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The key-value store through its public face: against a naive model, at its limits, and its snapshots.
 #![allow(clippy::unwrap_used)] // A test's panic is its failure.
 
+mod incremental;
 mod limits;
 mod model;
 mod properties;

@@ -1,0 +1,136 @@
+//! Putting a state together again from the chunks of its snapshot.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use pbft_messages::codec;
+
+use super::chunks::{FORMAT, Header, Record, RecordedLife};
+use super::history::{Life, Position, Version};
+use super::state::State;
+use super::{MAX_KEY, MAX_VALUE};
+use crate::RestoreError;
+
+/// Reads a state with the given number of retained revisions back from its chunks.
+pub(super) fn restore(
+    retained: NonZeroU64,
+    chunks: &mut dyn Iterator<Item = Bytes>,
+) -> Result<State, RestoreError> {
+    let first = chunks.next().ok_or(RestoreError::Incomplete)?;
+    let found = codec::decode(first.get(..size_of::<u32>()).ok_or(RestoreError::Incomplete)?)?;
+    if found != FORMAT {
+        return Err(RestoreError::UnsupportedFormat { found, supported: FORMAT });
+    }
+    let header: Header = codec::decode(&first)?;
+    if header.retained != retained.get() {
+        return Err(inconsistent(format!(
+            "it was made by a store that retains {} revisions, this one retains {retained}",
+            header.retained
+        )));
+    }
+    if header.compacted > header.revision {
+        return Err(inconsistent("a future revision is compacted"));
+    }
+    let state = State { revision: header.revision, compacted: header.compacted, ..State::new(retained) };
+    let mut restoration = Restoration { state, last: None, changes: BTreeMap::new() };
+    for chunk in chunks {
+        for record in codec::decode::<Vec<Record>>(&chunk)? {
+            restoration.add(record)?;
+        }
+    }
+    let state = restoration.finish()?;
+    if (state.history.keys() as u64, state.history.versions() as u64) != (header.keys, header.records) {
+        return Err(RestoreError::Incomplete);
+    }
+    Ok(state)
+}
+
+/// A state that is being put together. The chunks are known to be what a quorum vouched for; the checks here keep a
+/// mistake from becoming a state that no sequence of operations leads to.
+struct Restoration {
+    state: State,
+    /// Where the last record stands.
+    last: Option<Position>,
+    changes: BTreeMap<u64, Vec<Bytes>>,
+}
+
+impl Restoration {
+    fn add(&mut self, record: Record) -> Result<(), RestoreError> {
+        let Record { key, mod_revision, life } = record;
+        let value_length = life.as_ref().map_or(0, |life| life.value.len());
+        if key.is_empty() || key.len() > MAX_KEY || value_length > MAX_VALUE {
+            return Err(inconsistent("a key or a value exceeds its limit"));
+        }
+        // Revision 1 is the empty store, so the first change made revision 2.
+        if !(2..=self.state.revision).contains(&mod_revision) {
+            return Err(inconsistent("a key changed at a revision that never was"));
+        }
+        let is_first = match &self.last {
+            Some((last, newest)) if (last, *newest) >= (&key, mod_revision) => {
+                return Err(inconsistent("the records are out of order"));
+            }
+            Some((last, _)) => *last != key,
+            None => true,
+        };
+        let life = self.check_change(&key, is_first, mod_revision, life)?;
+        self.state.history.push(&key, Version { mod_revision, life });
+        if mod_revision > self.state.compacted {
+            self.changes.entry(mod_revision).or_default().push(key.clone());
+        }
+        self.last = Some((key, mod_revision));
+        Ok(())
+    }
+
+    /// Checks that a change can have followed the key's earlier ones.
+    fn check_change(
+        &self,
+        key: &[u8],
+        is_first: bool,
+        mod_revision: u64,
+        life: Option<RecordedLife>,
+    ) -> Result<Option<Life>, RestoreError> {
+        let is_base = mod_revision <= self.state.compacted;
+        if is_base && !is_first {
+            return Err(inconsistent("a key has two versions at or below the compacted revision"));
+        }
+        let before = self.state.history.newest(key);
+        let Some(RecordedLife { create_revision, version, value }) = life else {
+            // A key that does not exist can't be deleted, and compaction leaves no deletion behind.
+            return match before {
+                Some(_) => Ok(None),
+                None => Err(inconsistent("a key is deleted that did not exist")),
+            };
+        };
+        let is_possible = if is_base {
+            // What went before is compacted: all that is known is that each change had a revision of its own.
+            let changes_since = mod_revision.checked_sub(create_revision);
+            create_revision >= 2
+                && version >= 1
+                && changes_since.is_some_and(|since| version - 1 <= since && (version == 1) == (since == 0))
+        } else {
+            let expected = Life::put(before, mod_revision, Bytes::new());
+            (create_revision, version) == (expected.create_revision, expected.version)
+        };
+        if !is_possible {
+            return Err(inconsistent("a key's version does not follow from the one before"));
+        }
+        Ok(Some(Life { create_revision, mod_revision, version, value }))
+    }
+
+    fn finish(mut self) -> Result<State, RestoreError> {
+        // No revision comes about without a change, so a missing one means missing records.
+        if self.changes.len() as u64 != self.state.revision - self.state.compacted.max(1) {
+            return Err(RestoreError::Incomplete);
+        }
+        self.state.changes =
+            self.changes.into_iter().map(|(revision, keys)| (revision, Arc::from(keys))).collect();
+        Ok(self.state)
+    }
+}
+
+fn inconsistent(reason: impl Into<String>) -> RestoreError {
+    RestoreError::Inconsistent(reason.into())
+}
