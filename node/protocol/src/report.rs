@@ -196,7 +196,7 @@ pub enum Rejection {
 pub enum Halt {
     /// The state here differs from the one that a quorum certified.
     #[error(
-        "the state after sequence {sequence} has root {own}, and a quorum certified {certified}: this replica's state is damaged or its service is not deterministic; let it rejoin with an empty store, by `pbft-node recover`"
+        "the state after sequence {sequence} has root {own}, and a quorum certified {certified}: this replica's state is damaged or its service is not deterministic; let it rejoin by `pbft-node recover --unsafe-discard-store`"
     )]
     Diverged {
         /// After which sequence.

@@ -19,7 +19,7 @@ pub enum RunError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The records are sound as bytes, and are not what a replica of this cluster writes.
-    #[error("{}: {source}; this replica counts as faulty: keep the folder for study, and rebuild with `pbft-node init` in a new data folder only while fewer than f other replicas are faulty", folder.display())]
+    #[error("{}: {source}; this replica counts as faulty, one of the f; run `pbft-node recover --unsafe-discard-store`, which keeps the old store and lets the replica rejoin", folder.display())]
     Records {
         /// The data folder.
         folder: PathBuf,

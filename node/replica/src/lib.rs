@@ -5,7 +5,7 @@
 //! queue in which consensus goes first. [`Outlet`] is the one place where a testnet may let a replica misbehave; this
 //! package's own binary knows only [`Honest`].
 //!
-//! The steps before a run are in [`Identity::load`] and [`init`]; a running replica is asked through a
+//! The steps before a run are in [`Identity::load`], and [`init`] or [`recover`]; a running replica is asked through a
 //! [`ControlClient`], and what it reported can be read in its data folder.
 
 mod boot;
@@ -34,6 +34,6 @@ pub use folder::DataFolder;
 pub use options::{Durability, NoDurability, Options};
 pub use outlet::{Honest, Outlet};
 pub use run::run;
-pub use setup::{Identity, SetupError, init, read_cluster};
+pub use setup::{Identity, SetupError, init, read_cluster, recover};
 pub use snapshot::SnapshotError;
 pub use store::{StoreError, read_evidence, silence_boot_panics};

@@ -33,8 +33,8 @@ pub enum Durability {
     /// Written and synced to disk (fsync) before anything that depends on it leaves.
     #[default]
     Sync,
-    /// Not at all: votes are kept in memory and lost with the process. A replica that stopped must not start again
-    /// (D8). It is for measurements, which name it.
+    /// Not at all: votes are kept in memory and lost with the process. A replica that stopped comes back by
+    /// [`crate::recover`] only (D8). It is for measurements, which name it.
     Memory,
 }
 

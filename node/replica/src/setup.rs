@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pbft_crypto::key_file::{self, KeyFileError};
 use pbft_crypto::{PublicKey, SecretKey, Signer as _};
-use pbft_messages::{ClusterFile, Configuration, InvalidConfiguration, Member, ReplicaId};
+use pbft_messages::{ClusterFile, Configuration, InvalidConfiguration, Member, RecoveryNonce, ReplicaId};
 
 use crate::DataFolder;
 use crate::store::{self, Binding, StoreError};
@@ -129,4 +129,18 @@ pub fn read_cluster(path: &Path) -> Result<Configuration, SetupError> {
 /// [`StoreError::Exists`] if there is a store: it is never overwritten. [`StoreError::Io`].
 pub fn init(identity: &Identity, data: &DataFolder) -> Result<(), StoreError> {
     store::create(data, &identity.binding(), &pbft_protocol::initial_records())
+}
+
+/// Makes the store of a replica that ran before and has lost its votes: a lost or damaged disk, or a stop in memory mode.
+/// Started, it recovers (D8): it votes nothing until it is past everything that it may have voted for. Until then it is
+/// one of the f replicas that may be faulty; more than f at once cannot recover.
+///
+/// An old store that is damaged, or that `discard` gives up though it is sound, is kept under the name given back.
+///
+/// # Errors
+/// [`StoreError::Readable`] if there is a sound store, unless `discard`. [`StoreError`], if the old store is in use, or
+/// someone else's.
+pub fn recover(identity: &Identity, data: &DataFolder, discard: bool) -> Result<Option<PathBuf>, StoreError> {
+    let nonce = RecoveryNonce(rand::random());
+    store::recreate(data, &identity.binding(), pbft_protocol::recovery_records(nonce), discard)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use pbft_messages::{ClusterFile, ParametersTable, ReplicaTable};
+use pbft_messages::{ClusterFile, ParametersTable, ReplicaTable, Sequence};
 use pbft_node::{ControlClient, DataFolder};
 
 /// How long a replica may take to start, on a machine that does other things as well.
@@ -242,5 +242,48 @@ async fn a_replica_runs_until_it_is_told_to_stop() {
     let mut replica = start("memory");
     connect().await.stop().await.unwrap();
     assert_eq!(replica.0.wait().unwrap().code(), Some(0));
-    bench.assert_fails(&["start", "--key", "r0.key"], 3, &["memory mode", "new data folder"]);
+    bench.assert_fails(
+        &["start", "--key", "r0.key"],
+        3,
+        &["memory mode", "pbft-node recover", "more than f"],
+    );
+    // In memory mode each restart is a recovery.
+    for _ in 0..2 {
+        bench.prints(&["recover", "--key", "r0.key"]);
+        let mut replica = start("memory");
+        let mut control = connect().await;
+        assert_eq!(control.status(false).await.unwrap().recovering, Some(Sequence(0)));
+        control.stop().await.unwrap();
+        assert_eq!(replica.0.wait().unwrap().code(), Some(0));
+        bench.assert_fails(
+            &["start", "--key", "r0.key", "--durability", "memory"],
+            3,
+            &["pbft-node recover"],
+        );
+    }
+}
+
+/// D6, D8: an emptied disk is no first start, and votes that are there are not thrown away by accident.
+#[test]
+fn recover_makes_a_store_where_none_can_be_read() {
+    let bench = Bench::new();
+    const START: [&str; 3] = ["start", "--key", "r0.key"];
+    const RECOVER: [&str; 3] = ["recover", "--key", "r0.key"];
+    bench.assert_fails(&START, 3, &["no store in r0", "pbft-node init", "pbft-node recover"]);
+    assert_eq!(bench.prints(&RECOVER), "made the data folder of r0 in r0, to recover");
+    bench.assert_fails(&RECOVER, 3, &["can be read", "pbft-node start", "--unsafe-discard-store"]);
+    bench.assert_fails(&["init", "--key", "r0.key"], 3, &["already"]);
+    bench.assert_fails(&["recover", "--key", "r1.key"], 3, &["a replica with key"]);
+    bench.assert_fails(&["recover", "--key", "r1.key", "--unsafe-discard-store"], 3, &["a replica with key"]);
+    let store = bench.path().join("r0/store.redb");
+    let whole = std::fs::read(&store).unwrap();
+    let printed = bench.prints(&["recover", "--key", "r0.key", "--unsafe-discard-store"]);
+    assert!(printed.ends_with("the old store is r0/store.discarded-1"), "{printed}");
+    assert!(bench.path().join("r0/store.discarded-1").exists());
+    for number in 1..3 {
+        std::fs::write(&store, &whole[..5000]).unwrap();
+        bench.assert_fails(&START, 1, &["r0 is damaged", "pbft-node recover"]);
+        let printed = bench.prints(&RECOVER);
+        assert!(printed.ends_with(&format!("r0/store.damaged-{number}")), "{printed}");
+    }
 }

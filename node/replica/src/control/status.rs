@@ -32,6 +32,9 @@ pub struct Status {
     pub waiting: usize,
     /// The checkpoint that is being fetched from other replicas.
     pub transferring: Option<Sequence>,
+    /// The stable checkpoint that the replica waits for before it votes again, after it has lost its votes; 0 until it
+    /// knows which.
+    pub recovering: Option<Sequence>,
     /// The Merkle root of the executed state; `None` if it was not asked for, or not computed within two seconds.
     pub state_root: Option<Digest>,
     /// After which sequence the state has this root.
@@ -86,6 +89,7 @@ impl Desk {
             stable: standing.stable,
             waiting: standing.waiting,
             transferring: standing.transferring,
+            recovering: standing.recovering,
             state_root: root.map(|(_, root)| root),
             state_root_at: root.map(|(at, _)| at),
             strategy,

@@ -64,6 +64,7 @@ metrics! {
     view: Level = "The last view entered",
     last_executed: Level = "The last sequence executed",
     stable: Level = "The last stable checkpoint",
+    recovering: Level = "1 while the replica has lost its votes and votes nothing",
 }
 
 /// What is measured when somebody asks: a name, an optional label, a value.
@@ -127,7 +128,13 @@ impl Metrics {
             Report::Evidence(_) => {
                 self.evidence.inc();
             }
-            Report::TransferStarted { .. } | Report::Halted(_) => {}
+            Report::TransferStarted { .. } | Report::RecoveryBounded { .. } | Report::Halted(_) => {}
+            Report::RecoveryStarted => {
+                self.recovering.set(1);
+            }
+            Report::Recovered { .. } => {
+                self.recovering.set(0);
+            }
             Report::SourceDropped { .. } => {
                 self.sources_dropped.inc();
             }

@@ -14,7 +14,7 @@ pub enum SnapshotError {
     },
     /// The file is not what the store says it is.
     #[error(
-        "snapshot {} is damaged ({why}): this replica counts as faulty, one of the f; keep the folder for study, and rebuild with `pbft-node init` in a new data folder only while fewer than f other replicas are faulty", path.display()
+        "snapshot {} is damaged ({why}): this replica counts as faulty, one of the f; run `pbft-node recover --unsafe-discard-store`, which keeps the old store and lets the replica rejoin", path.display()
     )]
     Damaged {
         /// The file.

@@ -44,6 +44,17 @@ pub(crate) fn create(folder: &DataFolder, binding: &Binding, records: &[Record])
     if path.try_exists().map_err(failed)? || folder.memory_mark().try_exists().map_err(failed)? {
         return Err(StoreError::Exists { folder: folder.path().into() });
     }
+    write_new(folder, binding, records)
+}
+
+/// Writes a store, whether or not there is one. It is there whole, or not at all.
+pub(super) fn write_new(
+    folder: &DataFolder,
+    binding: &Binding,
+    records: &[Record],
+) -> Result<(), StoreError> {
+    let path = folder.store();
+    let failed = |source| StoreError::Io { path: path.clone(), source };
     folder.create().map_err(|source| StoreError::Io { path: folder.path().into(), source })?;
     let unfinished = unfinished(&path);
     match fs::remove_file(&unfinished) {
@@ -79,11 +90,17 @@ pub(crate) fn create(folder: &DataFolder, binding: &Binding, records: &[Record])
 /// # Errors
 /// [`StoreError`], telling a store that is absent from one that is in use, someone else's, or unreadable.
 pub(crate) fn open(folder: &DataFolder, binding: &Binding) -> Result<Opened, StoreError> {
-    let path = folder.store();
-    let io = |source| StoreError::Io { path: path.clone(), source };
-    if folder.memory_mark().try_exists().map_err(io)? {
+    let mark = folder.memory_mark();
+    if mark.try_exists().map_err(|source| StoreError::Io { path: mark, source })? {
         return Err(StoreError::Forgotten { folder: folder.path().into() });
     }
+    open_whatever_ran(folder, binding)
+}
+
+/// As [`open`], also after a run in memory mode.
+pub(super) fn open_whatever_ran(folder: &DataFolder, binding: &Binding) -> Result<Opened, StoreError> {
+    let path = folder.store();
+    let io = |source| StoreError::Io { path: path.clone(), source };
     if !path.try_exists().map_err(io)? {
         return Err(StoreError::Absent { folder: folder.path().into() });
     }

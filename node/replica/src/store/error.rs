@@ -6,7 +6,7 @@ use std::path::PathBuf;
 pub enum StoreError {
     /// There is no store: this is no first start, for that is `init`'s (D6).
     #[error(
-        "there is no store in {}: run `pbft-node init` if this replica never ran; if it did, its disk is lost, and it counts as faulty from now on", folder.display()
+        "there is no store in {}: run `pbft-node init` if this replica never ran; if it did, its votes are lost, and `pbft-node recover` lets it rejoin, one of the f that may be faulty until it has", folder.display()
     )]
     Absent {
         /// The data folder.
@@ -15,6 +15,14 @@ pub enum StoreError {
     /// `init` found a store; it never overwrites one.
     #[error("there is a store in {} already: start it, or choose another data folder", folder.display())]
     Exists {
+        /// The data folder.
+        folder: PathBuf,
+    },
+    /// `recover` found a store that is sound: its votes are not lost.
+    #[error(
+        "the store in {} can be read, so this replica's votes are not lost: run `pbft-node start`; only if they are not its latest (an old copy of the disk was restored, say), run `pbft-node recover --unsafe-discard-store`", folder.display()
+    )]
+    Readable {
         /// The data folder.
         folder: PathBuf,
     },
@@ -52,7 +60,7 @@ pub enum StoreError {
     },
     /// The store is damaged: what this replica voted for is not known any more.
     #[error(
-        "the store in {} is damaged ({why}): this replica has forgotten votes and counts as faulty, one of the f; keep the folder for study, and rebuild with `pbft-node init` in a new data folder only while fewer than f other replicas are faulty", folder.display()
+        "the store in {} is damaged ({why}): this replica has forgotten votes and counts as faulty, one of the f; run `pbft-node recover`, which keeps the damaged store and lets the replica rejoin", folder.display()
     )]
     Unreadable {
         /// The data folder.
@@ -62,7 +70,7 @@ pub enum StoreError {
     },
     /// The replica ran in memory mode and stopped, so it has forgotten its votes (D8).
     #[error(
-        "the replica of {} ran in memory mode and stopped: its votes are forgotten, and to start it as if it had cast none could break agreement (rule D8); run `pbft-node init` in a new data folder, and count the replica as faulty, one of the f, from then on", folder.display()
+        "the replica of {} ran in memory mode and stopped: its votes are forgotten, and to start it as if it had cast none could break agreement (rule D8); run `pbft-node recover`, then start it; more than f such restarts at once lose the cluster", folder.display()
     )]
     Forgotten {
         /// The data folder.

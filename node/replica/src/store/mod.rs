@@ -19,6 +19,7 @@ mod evidence;
 mod file;
 mod position;
 mod record_bytes;
+mod recover;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -30,4 +31,5 @@ pub use evidence::read_evidence;
 
 pub(crate) use boot::{Opened, create, mark_memory_mode, open};
 pub(crate) use file::StoreFile;
+pub(crate) use recover::recreate;
 pub(crate) use writer::{Writer, Written};

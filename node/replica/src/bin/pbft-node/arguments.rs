@@ -13,6 +13,7 @@ Examples:
   pbft-node init --key r0.key --data r0
   pbft-node start --key r0.key --data r0
   pbft-node start --key r0.key --data r0 --listen-peers 0.0.0.0:4000
+  pbft-node recover --key r0.key --data r0      its disk was lost; then start it
   pbft-node show-id --key r0.key
 
 Exit codes:
@@ -50,6 +51,12 @@ pub(crate) enum Command {
     ShowId(ShowId),
     /// Make the data folder of a replica that never ran; an existing store is never overwritten
     Init(Place),
+    /// Let a replica rejoin that ran before and has lost its votes: a lost or damaged disk, or a stop in memory mode
+    ///
+    /// It makes a new store, and keeps a damaged one under another name. The replica that is then started votes nothing
+    /// until it is past everything that it may have voted for. Until then it counts as faulty, one of the f; more than f
+    /// replicas that lose their votes at once lose the cluster.
+    Recover(Recover),
     /// Run the replica until Ctrl-C or SIGTERM
     Start(Start),
     /// Print a script for a shell's completions
@@ -83,11 +90,20 @@ pub(crate) struct Place {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Recover {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Discard a store that can be read: its votes are not this replica's latest
+    #[arg(long)]
+    pub(crate) unsafe_discard_store: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) place: Place,
     /// `sync`: votes are on disk before they are sent; `memory`: they are lost with the process, and the replica
-    /// cannot be started again
+    /// comes back by `recover` only
     #[arg(long, env = "PBFT_DURABILITY", default_value_t = Durability::Sync, value_name = "MODE")]
     pub(crate) durability: Durability,
     /// Where to listen for replicas [default: the address in the cluster file]

@@ -11,7 +11,7 @@ use pbft_crypto::{SecretKey, Signer as _, key_file};
 use pbft_node::{DataFolder, Durability, Honest, Identity, Options};
 use pbft_service::kv::KeyValueStore;
 
-use crate::arguments::{Arguments, Command, Place, ShowId, Start};
+use crate::arguments::{Arguments, Command, Place, Recover, ShowId, Start};
 use crate::failure::Outcome;
 
 /// The exit code of a replica that was interrupted again while it stopped.
@@ -29,6 +29,16 @@ pub(crate) fn run(command: Command) -> Outcome {
             let identity = Identity::load(&cluster, &key_file)?;
             pbft_node::init(&identity, &DataFolder::new(&data))?;
             print(&format!("made the data folder of {} in {}\n", identity.me(), data.display()))
+        }
+        Command::Recover(Recover { place: Place { cluster, key_file, data }, unsafe_discard_store }) => {
+            let identity = Identity::load(&cluster, &key_file)?;
+            let aside = pbft_node::recover(&identity, &DataFolder::new(&data), unsafe_discard_store)?;
+            let kept = aside.map(|path| format!("; the old store is {}", path.display()));
+            let (me, data) = (identity.me(), data.display());
+            print(&format!(
+                "made the data folder of {me} in {data}, to recover{}\n",
+                kept.unwrap_or_default()
+            ))
         }
         Command::Start(arguments) => start(arguments),
         Command::Completions { shell } => {
@@ -53,7 +63,7 @@ fn start(arguments: Start) -> Outcome {
     let identity = Identity::load(&cluster, &key_file)?;
     if durability == Durability::Memory {
         tracing::warn!(
-            "memory mode: votes are lost with the process, and this replica cannot be started again"
+            "memory mode: votes are lost with the process, and this replica comes back by `pbft-node recover` only"
         );
     }
     let data = DataFolder::new(data);

@@ -85,6 +85,7 @@ fn store_code(error: &StoreError) -> u8 {
     match error {
         StoreError::Absent { .. }
         | StoreError::Exists { .. }
+        | StoreError::Readable { .. }
         | StoreError::InUse { .. }
         | StoreError::Mismatch { .. }
         | StoreError::Format { .. }

@@ -85,7 +85,7 @@ fn memory_mode_leaves_its_mark() {
     mark_memory_mode(&folder.folder).unwrap();
     let error = folder.open().unwrap_err();
     assert!(matches!(error, StoreError::Forgotten { .. }));
-    assert!(error.to_string().contains("new data folder") && !error.to_string().contains('\n'));
+    assert!(error.to_string().contains("pbft-node recover") && !error.to_string().contains('\n'));
     fs::remove_file(folder.folder.store()).unwrap();
     assert!(matches!(create(&folder.folder, &binding(), &[]), Err(StoreError::Exists { .. })));
 }
