@@ -16,6 +16,7 @@ mod ids;
 mod peer;
 mod quorum;
 mod recovery;
+mod reserve;
 mod statement;
 mod submission;
 #[cfg(test)]
@@ -35,5 +36,6 @@ pub use ids::{ClientId, NoReplicaName, ReplicaId, RequestNumber, Sequence, Sessi
 pub use peer::{Chunk, LeafPage, Message, Part, PartId, PeerMessage, SlotProgress, Status};
 pub use quorum::{Quorum, WeakQuorum, faults_tolerated};
 pub use recovery::{RecoveryAnswer, RecoveryNonce, ShownView, VIEWS_ABOVE_SHOWN};
+pub use reserve::Reserve;
 pub use submission::{Request, RequestId, Submission};
 pub use view_change::{CarriedOver, ConflictingCertificates, NewView, ViewChange};

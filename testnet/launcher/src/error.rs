@@ -84,6 +84,9 @@ pub enum TestnetError {
     /// A key file is bad.
     #[error(transparent)]
     Key(#[from] pbft_crypto::key_file::KeyFileError),
+    /// A replica's own files do not fit together.
+    #[error(transparent)]
+    Setup(#[from] pbft_node::SetupError),
     /// A replica's store could not be made.
     #[error(transparent)]
     Store(#[from] pbft_node::StoreError),
@@ -105,6 +108,12 @@ pub enum TestnetError {
         replica: ReplicaId,
         /// The testnet's folder.
         folder: PathBuf,
+    },
+    /// The replica runs already.
+    #[error("{replica} is running already")]
+    Running {
+        /// The replica.
+        replica: ReplicaId,
     },
     /// The replica is paused.
     #[error("{replica} is paused: let it go on with `pbft-testnet resume {replica} --dir {}`", folder.display())]
@@ -184,6 +193,7 @@ impl TestnetError {
             | Self::Configuration { .. }
             | Self::Impossible(_)
             | Self::Key(_)
+            | Self::Setup(_)
             | Self::UnknownReplica { .. }
             | Self::ExceedsTolerance { .. }
             | Self::UnknownStrategy(_) => 3,
@@ -193,6 +203,7 @@ impl TestnetError {
             | Self::Damaged { .. }
             | Self::Store(_)
             | Self::AlreadyRunning { .. }
+            | Self::Running { .. }
             | Self::Busy { .. }
             | Self::Randomness(_)
             | Self::Signal { .. }

@@ -1,12 +1,15 @@
 //! Doing harm to a running testnet, and undoing it.
 
+use std::fs;
+
 use pbft_byzantine::{STRATEGIES, UnknownStrategy};
 use pbft_messages::ReplicaId;
+use pbft_node::Identity;
 
 use crate::process::{Condition, ProcessId, Signal};
 use crate::state::Lock;
 use crate::testnet::KILL_PATIENCE;
-use crate::{Durability, Roots, Testnet, TestnetError};
+use crate::{Durability, Folder, Roots, Testnet, TestnetError};
 
 impl Testnet {
     /// Ends a replica's process with SIGKILL; returns when it has ended.
@@ -74,6 +77,35 @@ impl Testnet {
         self.serves(&started).await
     }
 
+    /// Starts a replica that does not run from its disk, as [`Testnet::restart`] does.
+    ///
+    /// # Errors
+    /// [`TestnetError`], among others if it runs.
+    pub async fn start_one(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+        if self.running(replica).is_ok() {
+            return Err(TestnetError::Running { replica });
+        }
+        self.restart(replica).await
+    }
+
+    /// Loses a replica's disk: kills it if it runs, removes everything that it stored but its key, and lets it
+    /// rejoin with that key; returns when it listens.
+    ///
+    /// # Errors
+    /// [`TestnetError`]
+    pub async fn wipe_disk(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+        let _lock = Lock::take(self.folder()).await?;
+        self.known(replica)?;
+        let mut state = self.state()?;
+        if let Some((process, _)) = state.living(replica) {
+            self.end(replica, process).await?;
+        }
+        wipe(self.folder(), replica)?;
+        rejoin(self.folder(), replica)?;
+        let started = self.start(replica, &mut state)?;
+        self.serves(&started).await
+    }
+
     /// Makes a running replica misbehave, from its next effects on.
     ///
     /// # Errors
@@ -134,4 +166,26 @@ impl Testnet {
         let source = std::io::Error::other("it does not end although it was killed");
         Err(TestnetError::Signal { replica, pid: process.pid, source })
     }
+}
+
+/// Removes what a replica stored. Its key and its log stay: the one is no part of the disk that is lost, and the
+/// other is for people.
+fn wipe(folder: &Folder, replica: ReplicaId) -> Result<(), TestnetError> {
+    let kept = [folder.replica_key(replica), folder.log(replica)];
+    let failed = |source| TestnetError::File { path: folder.replica(replica), source };
+    for entry in fs::read_dir(folder.replica(replica)).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if kept.contains(&path) {
+            continue;
+        }
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Makes an empty disk that of a replica that has run before.
+fn rejoin(folder: &Folder, replica: ReplicaId) -> Result<(), TestnetError> {
+    let identity = Identity::load(&folder.cluster_file(), &folder.replica_key(replica))?;
+    Ok(pbft_node::init(&identity, &folder.data(replica))?)
 }

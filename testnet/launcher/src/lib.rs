@@ -12,6 +12,7 @@
 
 pub mod check;
 pub mod job;
+pub mod manifest;
 pub mod process;
 pub mod traffic;
 
@@ -28,6 +29,7 @@ mod replica;
 mod state;
 mod status;
 mod testnet;
+mod trial;
 
 pub use error::TestnetError;
 pub use events::Following;
@@ -37,3 +39,4 @@ pub use launch::{Durability, Lifetime, Program};
 pub use replica::{ReplicaArguments, replica_main};
 pub use status::{ClusterStatus, ReplicaStatus, Roots};
 pub use testnet::{Options, Testnet};
+pub use trial::{Check, Progress, Verdict};

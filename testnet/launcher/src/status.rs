@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use pbft_messages::ReplicaId;
+use pbft_messages::{Configuration, Quorum, ReplicaId, Reserve};
 
 use crate::control::Control;
 use crate::process::Condition;
@@ -19,6 +19,10 @@ pub struct ClusterStatus {
     pub faults_tolerated: usize,
     /// How many are dead, paused, without an answer, or told to misbehave.
     pub faults_in_use: usize,
+    /// Q: how many replicas must work for service to go on.
+    pub quorum: usize,
+    /// How many work: they are not among the faulty, and they keep up.
+    pub working: usize,
 }
 
 /// One replica's standing, as it says itself. What it did not say is `None`.
@@ -36,6 +40,8 @@ pub struct ReplicaStatus {
     pub last_executed: Option<u64>,
     /// Its last stable checkpoint.
     pub stable: Option<u64>,
+    /// The sequence that it is on its way to, if it is too far behind to take part until it is there.
+    pub catching_up_to: Option<u64>,
     /// The Merkle root of its executed state, in hexadecimal digits.
     pub state_root: Option<String>,
     /// After which sequence the state has that root.
@@ -62,6 +68,7 @@ impl ReplicaStatus {
             is_primary: None,
             last_executed: None,
             stable: None,
+            catching_up_to: None,
             state_root: None,
             state_root_at: None,
             strategy: None,
@@ -73,9 +80,38 @@ impl ReplicaStatus {
     pub fn is_faulty(&self) -> bool {
         self.view.is_none() || self.strategy.is_some()
     }
+
+    /// Whether service can count on the replica now.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        !self.is_faulty() && self.catching_up_to.is_none()
+    }
 }
 
 impl ClusterStatus {
+    fn new(mut replicas: Vec<ReplicaStatus>, configuration: &Configuration) -> Self {
+        let interval = configuration.parameters().checkpoint_interval;
+        let stable = replicas.iter().filter(|it| !it.is_faulty()).filter_map(|it| it.stable).max();
+        for it in &mut replicas {
+            // A replica under load may be a few batches behind the fastest at any time.
+            let far = stable.filter(|stable| it.last_executed.is_some_and(|at| at + interval <= *stable));
+            it.catching_up_to = it.catching_up_to.max(far);
+        }
+        Self {
+            faults_tolerated: configuration.f(),
+            faults_in_use: replicas.iter().filter(|it| it.is_faulty()).count(),
+            quorum: configuration.quorum().get(),
+            working: replicas.iter().filter(|it| it.works()).count(),
+            replicas,
+        }
+    }
+
+    /// How far service is from standing still.
+    #[must_use]
+    pub fn reserve(&self) -> Reserve {
+        Reserve::new(self.working, Quorum::of(self.replicas.len()))
+    }
+
     /// The primary, as most replicas that answer see it; `None` while they disagree about the view.
     #[must_use]
     pub fn primary(&self) -> Option<ReplicaId> {
@@ -133,6 +169,7 @@ async fn ask(
             is_primary: Some(status.is_primary),
             last_executed: Some(status.last_executed.0),
             stable: Some(status.stable.0),
+            catching_up_to: status.transferring.map(|sequence| sequence.0),
             state_root: status.state_root.map(|root| hex::encode(root.as_bytes())),
             state_root_at: status.state_root_at.map(|sequence| sequence.0),
             strategy: status.strategy,
@@ -162,8 +199,7 @@ impl Testnet {
             // The task does not panic, and is not aborted before the runtime ends.
             replicas.push(answer.await.unwrap_or_else(|_| ReplicaStatus::silent(replica, true)));
         }
-        let faults_in_use = replicas.iter().filter(|status| status.is_faulty()).count();
-        Ok(ClusterStatus { faults_tolerated: self.configuration().f(), faults_in_use, replicas })
+        Ok(ClusterStatus::new(replicas, self.configuration()))
     }
 
     /// Asks for the status until it satisfies `holds`, or `patience` is over; the last status then comes as the
@@ -194,6 +230,9 @@ impl Testnet {
 
 #[cfg(test)]
 mod tests {
+    use pbft_crypto::{SecretKey, Signer as _};
+    use pbft_messages::{Member, Parameters};
+
     use super::*;
 
     fn status(views: &[Option<u64>]) -> ClusterStatus {
@@ -201,7 +240,35 @@ mod tests {
             let silent = ReplicaStatus::silent(ReplicaId(index as u16), true);
             ReplicaStatus { view: *view, state_root: Some("aa".into()), state_root_at: Some(7), ..silent }
         });
-        ClusterStatus { replicas: replicas.collect(), faults_tolerated: 1, faults_in_use: 0 }
+        ClusterStatus::new(replicas.collect(), &configuration())
+    }
+
+    fn configuration() -> Configuration {
+        let members = (0..4).map(|index| Member {
+            key: SecretKey::from_seed(&[index as u8 + 1; 32]).public_key(),
+            peer_address: ([127, 0, 0, 1], 1000 + index).into(),
+            client_address: ([127, 0, 0, 1], 2000 + index).into(),
+        });
+        Configuration::new("test".into(), members.collect(), [], Parameters::default()).unwrap()
+    }
+
+    #[test]
+    fn a_replica_that_is_down_or_far_behind_does_not_work() {
+        let interval = configuration().parameters().checkpoint_interval;
+        let standing = |executed: [Option<u64>; 4]| {
+            let mut all = status(&executed).replicas;
+            for (it, executed) in all.iter_mut().zip(executed) {
+                (it.last_executed, it.stable) = (executed, executed.map(|it| it / interval * interval));
+            }
+            ClusterStatus::new(all, &configuration())
+        };
+        let at = 5 * interval + 3;
+        let level = standing([Some(at), Some(at), Some(at - 4), Some(at)]);
+        assert_eq!((level.working, level.reserve().failures()), (4, Some(1)));
+        let behind = standing([Some(at), Some(at), Some(interval), Some(at)]);
+        assert_eq!(behind.replicas[2].catching_up_to, Some(5 * interval));
+        assert_eq!((behind.working, behind.faults_in_use, behind.reserve().failures()), (3, 0, Some(0)));
+        assert_eq!(standing([Some(at), None, Some(interval), Some(at)]).reserve().failures(), None);
     }
 
     #[test]
@@ -230,7 +297,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"replica\":\"r2\",\"alive\":false,\"view\":null,\"is_primary\":null,\"last_executed\":null,\
-             \"stable\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
+             \"stable\":null,\"catching_up_to\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! A testnet as a whole: making it, starting it, finding it again, stopping it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub struct Options {
     pub lifetime: Lifetime,
     /// The replicas' program.
     pub program: Program,
+    /// Replicas that are made and not started: [`Testnet::start_one`] does it later.
+    pub late: BTreeSet<ReplicaId>,
 }
 
 impl Options {
@@ -60,6 +62,7 @@ impl Options {
             parameters: ParametersTable::default(),
             lifetime: Lifetime::Detached,
             program: Program::current()?,
+            late: BTreeSet::new(),
         })
     }
 }
@@ -107,10 +110,10 @@ impl Testnet {
             None => State::new(configuration.n(), options.durability.unwrap_or_default()),
         };
         stopped(&folder, &options, state)?.write(&folder)?;
-        let Options { lifetime, program, .. } = options;
+        let Options { lifetime, program, late, .. } = options;
         let mut testnet =
             Self { folder, configuration, lifetime, program, children: BTreeMap::new(), holds: true };
-        testnet.start_all().await?;
+        testnet.start_all(&late).await?;
         testnet.first_operation().await?;
         testnet.holds = lifetime == Lifetime::Tethered;
         Ok(testnet)
@@ -264,9 +267,9 @@ impl Testnet {
         replicas.filter_map(|replica| Some((replica, state.living(replica)?.0))).collect()
     }
 
-    async fn start_all(&mut self) -> Result<(), TestnetError> {
+    async fn start_all(&mut self, late: &BTreeSet<ReplicaId>) -> Result<(), TestnetError> {
         for choice in 1.. {
-            match self.try_start_all().await {
+            match self.try_start_all(late).await {
                 Ok(()) => break,
                 // The replica names the port; which one it is does not matter here, as all are chosen anew.
                 Err(TestnetError::DidNotStart { why, .. })
@@ -284,9 +287,9 @@ impl Testnet {
         Ok(())
     }
 
-    async fn try_start_all(&mut self) -> Result<(), TestnetError> {
+    async fn try_start_all(&mut self, late: &BTreeSet<ReplicaId>) -> Result<(), TestnetError> {
         let mut state = self.state()?;
-        let replicas: Vec<_> = self.configuration.replicas().collect();
+        let replicas: Vec<_> = self.configuration.replicas().filter(|it| !late.contains(it)).collect();
         let mut all = Vec::with_capacity(replicas.len());
         for replica in replicas {
             all.push(self.start(replica, &mut state)?);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use pbft_client::{Client, ClientError, Done, KvClient, KvError, LinkState};
-use pbft_messages::{Configuration, ReplicaId, View};
+use pbft_messages::{Configuration, ReplicaId, Reserve, View};
 use pbft_service::kv::KeyValue;
 
 use crate::arguments::{Format, Options};
@@ -64,6 +64,12 @@ impl Findings {
     fn reachable(&self) -> usize {
         self.links.iter().filter(|link| matches!(link, LinkState::Up { .. })).count()
     }
+
+    /// What a client can tell of how far service is from standing still: a replica that it reaches may yet be no
+    /// help to the others.
+    fn reserve(&self, configuration: &Configuration) -> Reserve {
+        Reserve::new(self.reachable(), configuration.quorum())
+    }
 }
 
 /// For each replica: name, client address, state, detail.
@@ -94,12 +100,14 @@ fn summary(configuration: &Configuration, findings: &Findings) -> String {
     let Findings { view, read, .. } = findings;
     match read {
         Ok((took, done)) => format!(
-            "cluster {} answers: an ordered read took {} (sequence {}, revision {}); view {view}, primary {}",
+            "cluster {} answers: an ordered read took {} (sequence {}, revision {}); view {view}, primary {}; \
+             going by the links, {}",
             configuration.name(),
             milliseconds(*took),
             done.sequence,
             done.revision,
-            configuration.primary(*view)
+            configuration.primary(*view),
+            findings.reserve(configuration)
         ),
         Err(KvError::Client(
             ClientError::Unreachable { waited, reach } | ClientError::Unanswered { waited, reach },
@@ -139,6 +147,7 @@ fn document(configuration: &Configuration, findings: &Findings) -> Value {
         "cluster": configuration.name(),
         "replicas": rows.map(|(row, link)| replica(row, link)).collect::<Vec<_>>(),
         "service": read,
+        "failures_tolerated_by_links": findings.reserve(configuration).failures(),
     })
 }
 

@@ -15,7 +15,7 @@ struct Counter {
 }
 
 /// Compares what was counted with what was acknowledged: every counter's version is the number of its acknowledged
-/// increments, and the store's revision the number of acknowledged changes, plus at most the unanswered ones.
+/// increments, and the store's revision rose by the number of acknowledged changes, plus at most the unanswered ones.
 /// Counters are keys that only increments touch.
 ///
 /// # Errors
@@ -54,7 +54,7 @@ pub fn exactly_once(history: &[Recorded], end: &FinalState) -> Result<(), Violat
             )));
         }
     }
-    let revisions = end.revision.saturating_sub(1);
+    let revisions = end.revision.saturating_sub(end.first_revision);
     if !(changes..=changes + unanswered).contains(&revisions) {
         return Err(Violation(format!(
             "the store counts {revisions} changes where {changes} were acknowledged and {unanswered} operations are \

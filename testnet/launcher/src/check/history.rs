@@ -41,12 +41,21 @@ pub struct Done {
 }
 
 /// What the store holds when all is over.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinalState {
+    /// The revision before the history began: 1 if the store was empty.
+    pub first_revision: u64,
     /// The revision.
     pub revision: u64,
     /// Every key, in order.
     pub entries: Vec<(Bytes, Entry)>,
+}
+
+/// An empty store's.
+impl Default for FinalState {
+    fn default() -> Self {
+        Self { first_revision: 1, revision: 1, entries: Vec::new() }
+    }
 }
 
 impl FinalState {

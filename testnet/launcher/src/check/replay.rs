@@ -23,8 +23,8 @@ pub struct Linearized {
 }
 
 /// Checks that a history, with the final state as its last reading, is that of one store which does one operation
-/// at a time, each between its invocation and its answer. The store must have been empty at first, and nobody else
-/// may have written to it.
+/// at a time, each between its invocation and its answer. The store must have held none of the keys at first, and
+/// nobody else may have written to it.
 ///
 /// # Errors
 /// A [`Violation`], naming what contradicts what.
@@ -42,7 +42,7 @@ pub fn linearizable(history: &[Recorded], end: &FinalState) -> Result<Linearized
         unanswered,
         end,
     };
-    replay.go(Model::default(), 0)?;
+    replay.go(Model { revision: end.first_revision, ..Model::default() }, 0)?;
     let unanswered_effects = replay.used.iter().filter(|used| **used).count();
     Ok(Linearized { answers: replay.order.len(), unanswered_effects })
 }

@@ -44,6 +44,7 @@ impl Scene {
 
     pub(super) fn end(&self) -> FinalState {
         FinalState {
+            first_revision: 1,
             revision: self.model.revision,
             entries: self.model.entries.clone().into_iter().collect(),
         }

@@ -1,25 +1,22 @@
 //! The main job: a cluster that serves under load, outlives its primary, and catches a liar; then the verdict.
 
-mod checks;
 mod phases;
 mod report;
 mod table;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbft_client::{ClientSettings, Connector};
-
 use crate::check::Recorded;
 use crate::create::check_size;
-use crate::traffic::{Meter, Plan, Traffic};
+use crate::traffic::{Plan, Preloaded, Traffic};
+use crate::trial::{Case, Live, Progress, Settled, Trial, judge};
 use crate::{ClusterStatus, Durability, Lifetime, Options, Roots, Testnet, TestnetError};
 use phases::Scene;
 
-pub use report::{
-    Check, CrashPhase, LiePhase, LoadPhase, Phases, Report, RestartPhase, StartPhase, TrafficPhase, Verdict,
-};
+pub use report::{CrashPhase, LiePhase, LoadPhase, Phases, Report, RestartPhase, StartPhase, TrafficPhase};
 pub use table::table;
 
 /// What to do.
@@ -40,19 +37,8 @@ pub struct Job {
     pub patience: Duration,
 }
 
-/// Hears how the job is getting on.
-pub trait Progress: Send + Sync {
-    /// Something new begins, or has come out.
-    fn step(&self, text: &str);
-    /// How things are at the moment; often.
-    fn live(&self, text: &str);
-}
-
 /// How long the load's last answers are waited for once service has stopped.
 const HOPELESS: Duration = Duration::from_secs(5);
-
-/// How long a client of the load waits for one answer: longer than any pause, so that outcomes are known.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Does the job. Whatever the cluster does wrong is in the report, and that it does nothing any more is part of it:
 /// every wait is bounded, so the job always ends. The replicas are stopped at the end. Dropping the future kills them.
@@ -71,28 +57,26 @@ pub async fn run(job: Job, progress: Arc<dyn Progress>) -> Result<Report, Testne
         ..Options::new(&job.folder)
             .map_err(|source| TestnetError::File { path: job.folder.clone(), source })?
     };
-    let mut testnet = Testnet::up(options).await?;
+    let mut trial = Trial::begin(options, job.patience).await?;
     let start = StartPhase { seconds: started.elapsed().as_secs_f64() };
 
-    let settings = ClientSettings { timeout: CLIENT_TIMEOUT, ..ClientSettings::default() };
-    let connector = testnet.connector(settings)?;
     let mut reasons = Vec::new();
     let mut played = Played::default();
-    match opened(&connector, &job).await {
-        Ok(traffic) => played = play(&job, &mut testnet, traffic, &progress, &mut reasons).await,
+    match trial.traffic(job.plan.clone()).await {
+        Ok(traffic) => played = play(&job, &mut trial.testnet, traffic, &progress, &mut reasons).await,
         Err(why) => reasons.push(format!("the load's clients could not begin: {why}")),
     }
     if !reasons.is_empty() {
-        reasons.push(standing(&testnet.status(Roots::Spared).await?));
+        reasons.push(standing(&trial.testnet.status(Roots::Spared).await?));
     }
     let Played { load, steady, crash, restart, lie, history } = played;
-    let liar = lie.as_ref().map(|lie| lie.replica);
-    let judgement = checks::judge(&testnet, &connector, &history, liar, job.patience, &mut reasons).await?;
+    let liars: BTreeSet<_> = lie.iter().map(|lie| lie.replica).collect();
+    let nothing = Preloaded::default();
+    let case = Case { history: &history, preloaded: &nothing, liars: &liars, settled: Settled::Correct };
+    let judgement = judge(&trial, case).await?;
     let phases = Phases { start, load, steady, crash, restart, lie };
-    let report = Report::new(&job, &testnet, phases, judgement, &history, reasons);
-    testnet.down().await?;
-    // The replicas are gone, so nobody is left to say farewell to; what this gives up ends with the process.
-    let _ = tokio::time::timeout(job.patience, connector.shutdown()).await;
+    let report = Report::new(&job, &trial.testnet, phases, judgement, &history, reasons);
+    trial.end().await?;
     Ok(report)
 }
 
@@ -105,13 +89,6 @@ struct Played {
     restart: Option<RestartPhase>,
     lie: Option<LiePhase>,
     history: Vec<Recorded>,
-}
-
-async fn opened(connector: &Connector, job: &Job) -> Result<Traffic, String> {
-    match tokio::time::timeout(job.patience, Traffic::new(connector, job.plan.clone())).await {
-        Ok(traffic) => traffic.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no session for each within {:?}", job.patience)),
-    }
 }
 
 /// Plays the acts under load. A cluster that does not even serve undisturbed is spared the faults.
@@ -156,27 +133,4 @@ fn standing(status: &ClusterStatus) -> String {
         }
     });
     format!("where the replicas stood: {}", each.collect::<Vec<_>>().join(", "))
-}
-
-/// Tells the progress several times a second, until it is dropped.
-struct Live(tokio::task::JoinHandle<()>);
-
-impl Live {
-    fn start(meter: Arc<Meter>, progress: Arc<dyn Progress>) -> Self {
-        Self(tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(200));
-            loop {
-                ticks.tick().await;
-                let now = meter.now();
-                let rate = meter.rate(now.saturating_sub(Duration::from_secs(1)), now);
-                progress.live(&format!("{} operations acknowledged, {rate:.0}/s", meter.answered()));
-            }
-        }))
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Job;
 use super::report::{CrashPhase, LiePhase, LoadPhase, RestartPhase, TrafficPhase};
-use super::{Job, Progress};
 use crate::traffic::{Meter, Traffic};
+use crate::trial::Progress;
+use crate::trial::acts::{CatchUp, catches_up, load_records, primary};
 use crate::{Roots, Testnet, TestnetError};
 
 /// How many answers after a fault show that service goes on.
@@ -24,15 +26,12 @@ pub(super) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Puts the records. Their number is the user's, so what is bounded is the time without an answer.
+    /// Puts the records.
     pub(super) async fn load(&mut self, traffic: &mut Traffic) -> Option<LoadPhase> {
         let records = self.job.plan.records;
         self.progress.step(&format!("loading {records} records"));
         let started = Instant::now();
-        let loaded = tokio::select! {
-            () = traffic.load_records() => true,
-            () = self.meter.stalls(self.job.patience) => false,
-        };
+        let loaded = load_records(traffic, self.job.patience).await;
         if !loaded {
             let (count, why) = (self.meter.answered(), self.waited());
             self.reasons
@@ -124,13 +123,9 @@ impl Scene<'_> {
         let started = Instant::now();
         self.testnet.restart(replica).await?;
         let listens_seconds = started.elapsed().as_secs_f64();
-        let status = self.testnet.status(Roots::Spared).await?;
-        let others = status.correct().filter(|status| status.replica != replica);
-        let behind_until = others.filter_map(|status| status.last_executed).max().unwrap_or(0);
-        let caught_up = self.testnet.status_when(self.job.patience, Roots::Spared, |status| {
-            status.of(replica).is_some_and(|status| status.last_executed >= Some(behind_until))
-        });
-        let caught_up_seconds = caught_up.await?.is_ok().then(|| started.elapsed().as_secs_f64());
+        let CatchUp { behind_until, took } =
+            catches_up(self.testnet, replica, started, self.job.patience).await?;
+        let caught_up_seconds = took.map(|took| took.as_secs_f64());
         match caught_up_seconds {
             Some(seconds) => self.progress.step(&format!("{replica} caught up in {seconds:.2} s")),
             None => self.reasons.push(format!("{replica} did not catch up within {:?}", self.job.patience)),
@@ -186,11 +181,7 @@ impl Scene<'_> {
 
     /// Who leads, once the replicas agree on it.
     async fn primary(&mut self) -> Result<Option<(pbft_messages::ReplicaId, u64)>, TestnetError> {
-        let agreed = |status: &crate::ClusterStatus| {
-            status.primary().and_then(|it| status.of(it)).is_some_and(|it| it.is_primary == Some(true))
-        };
-        let status = self.testnet.status_when(self.job.patience, Roots::Spared, agreed).await?;
-        let found = status.ok().and_then(|status| Some((status.primary()?, status.view()?)));
+        let found = primary(self.testnet, self.job.patience).await?;
         if found.is_none() {
             self.reasons.push("the replicas do not agree who leads".into());
         }
@@ -203,6 +194,6 @@ impl Scene<'_> {
         if !resumed {
             self.reasons.push(format!("service did not resume within {:?} of {after}", self.job.patience));
         }
-        resumed.then(|| self.meter.longest_gap(from).length)
+        resumed.then(|| self.meter.longest_gap(from, self.meter.now()).length)
     }
 }

@@ -1,14 +1,12 @@
 //! What came of a job, for programs: `report.json`.
 
-use std::fs;
-
 use serde::{Deserialize, Serialize};
 
 use pbft_messages::{Accusation, ReplicaId};
 
 use super::Job;
-use super::checks::Judgement;
 use crate::check::{Outcome, Recorded};
+use crate::trial::{Check, Judgement, Verdict, processor};
 use crate::{ClusterStatus, Durability, Testnet};
 
 /// Everything that is known at the end.
@@ -46,16 +44,6 @@ pub struct Report {
     pub evidence: Vec<Accusation>,
     /// Where the replicas stood at the end.
     pub status: ClusterStatus,
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// All was as it must be.
-    Pass,
-    /// Something was not.
-    Fail,
 }
 
 /// What was done. A phase that was not reached is absent.
@@ -151,27 +139,6 @@ pub struct LiePhase {
     pub paused_seconds: Option<f64>,
 }
 
-/// One thing that must hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What.
-    pub name: String,
-    /// Whether it does.
-    pub passed: bool,
-    /// What was found.
-    pub detail: String,
-}
-
-impl Check {
-    pub(super) fn passed(name: &str, detail: String) -> Self {
-        Self { name: name.to_owned(), passed: true, detail }
-    }
-
-    pub(super) fn failed(name: &str, detail: String) -> Self {
-        Self { name: name.to_owned(), passed: false, detail }
-    }
-}
-
 impl Report {
     pub(super) fn new(
         job: &Job,
@@ -179,10 +146,12 @@ impl Report {
         phases: Phases,
         judgement: Judgement,
         history: &[Recorded],
-        reasons: Vec<String>,
+        mut reasons: Vec<String>,
     ) -> Self {
         let configuration = testnet.configuration();
         let Judgement { checks, evidence, status } = judgement;
+        let failed = checks.iter().filter(|check| !check.passed);
+        reasons.extend(failed.map(|check| format!("{}: {}", check.name, check.detail)));
         let unanswered = history.iter().filter(|recorded| recorded.outcome == Outcome::Unknown).count();
         Self {
             verdict: if reasons.is_empty() { Verdict::Pass } else { Verdict::Fail },
@@ -203,13 +172,4 @@ impl Report {
             status,
         }
     }
-}
-
-/// The processor's name as the kernel tells it, and how many may be used.
-fn processor() -> String {
-    let count = std::thread::available_parallelism().map_or(1, usize::from);
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    let name = name.map_or("unknown processor", |(_, name)| name.trim());
-    format!("{count} × {name}")
 }

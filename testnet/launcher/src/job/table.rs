@@ -1,25 +1,18 @@
 //! What came of a job, for people.
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
-
-use super::report::{Phases, Report, Verdict};
+use super::report::{Phases, Report};
+use crate::trial::{Check, Verdict, empty_table};
 
 /// The tables that a person understands without having read the paper.
 #[must_use]
 pub fn table(report: &Report) -> String {
     let (n, f) = (report.replicas, report.faults_tolerated);
-    let mut story = empty();
+    let mut story = empty_table();
     story.set_header(["What was done", "What came of it"]);
     for (what, outcome) in lines(&report.phases, n, f) {
         story.add_row([what, outcome]);
     }
-    let mut checks = empty();
-    checks.set_header(["What must hold", "", "What was found"]);
-    for check in &report.checks {
-        let mark = if check.passed { "yes" } else { "NO" };
-        checks.add_row([check.name.as_str(), mark, check.detail.as_str()]);
-    }
+    let checks = Check::table(&report.checks);
     let verdict = match report.verdict {
         Verdict::Pass => format!(
             "PASS: {} operations, acknowledged by a cluster of {n} that lost its primary to a crash and another to a lie",
@@ -32,12 +25,6 @@ pub fn table(report: &Report) -> String {
         "{story}\n{checks}\n{verdict}\nseed {seed}, durability {durability}, view timeout {view_timeout_ms} ms, \
          version {version} ({revision}), {processor}"
     )
-}
-
-fn empty() -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table
 }
 
 fn lines(phases: &Phases, n: usize, f: usize) -> Vec<(String, String)> {

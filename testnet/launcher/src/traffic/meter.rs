@@ -71,14 +71,14 @@ impl Meter {
         count as f64 / to.saturating_sub(from).as_secs_f64().max(1e-9)
     }
 
-    /// The longest time without an answer that touches the span from `from` to now.
+    /// The longest time without an answer that touches the span from `from` to `to`.
     #[must_use]
-    pub fn longest_gap(&self, from: Duration) -> Gap {
+    pub fn longest_gap(&self, from: Duration, to: Duration) -> Gap {
         let mut answers = locked(&self.answers).clone();
         answers.sort();
         let ends = answers.iter().copied().chain([self.now()]);
         let starts = [Duration::ZERO].into_iter().chain(answers.iter().copied());
-        let gaps = starts.zip(ends).filter(|(_, end)| *end > from);
+        let gaps = starts.zip(ends).filter(|(start, end)| *end > from && *start < to);
         let gaps = gaps.map(|(start, end)| Gap { from: start, length: end.saturating_sub(start) });
         gaps.max_by_key(|gap| gap.length).unwrap_or(Gap { from, length: Duration::ZERO })
     }
@@ -135,12 +135,13 @@ mod tests {
         for at in [0, 0, 0] {
             meter.answer(ms(at));
         }
-        assert!(meter.longest_gap(ms(0)).length < ms(1000));
+        assert!(meter.longest_gap(ms(0), ms(1)).length < ms(1000));
         for at in [5000, 5100, 9000, 9050] {
             meter.answer(ms(at));
         }
-        assert_eq!(meter.longest_gap(ms(4000)), Gap { from: ms(0), length: ms(5000) });
-        assert_eq!(meter.longest_gap(ms(5100)), Gap { from: ms(5100), length: ms(3900) });
+        assert_eq!(meter.longest_gap(ms(4000), ms(9999)), Gap { from: ms(0), length: ms(5000) });
+        assert_eq!(meter.longest_gap(ms(5050), ms(5100)), Gap { from: ms(5000), length: ms(100) });
+        assert_eq!(meter.longest_gap(ms(5100), ms(9999)), Gap { from: ms(5100), length: ms(3900) });
         assert_eq!(meter.rate(ms(5000), ms(6000)), 2.0);
         assert_eq!(meter.answered(), 7);
     }

@@ -15,6 +15,7 @@ pub(super) struct Mix {
     worker: usize,
     random: StdRng,
     shared_keys: usize,
+    own_keys: u64,
     written: u64,
     /// The revision at which this worker last saw each shared key change; 0 if it was not there.
     seen: BTreeMap<Bytes, u64>,
@@ -23,7 +24,8 @@ pub(super) struct Mix {
 impl Mix {
     pub(super) fn new(plan: &Plan, worker: usize) -> Self {
         let random = StdRng::seed_from_u64(plan.seed.wrapping_mul(1_000_003).wrapping_add(worker as u64));
-        Self { worker, random, shared_keys: plan.shared_keys.max(1), written: 0, seen: BTreeMap::new() }
+        let (shared_keys, own_keys) = (plan.shared_keys.max(1), plan.own_keys as u64);
+        Self { worker, random, shared_keys, own_keys, written: 0, seen: BTreeMap::new() }
     }
 
     /// The record at a place.
@@ -34,11 +36,7 @@ impl Mix {
     /// The next operation of the mixed traffic.
     pub(super) fn next(&mut self) -> Operation {
         match self.random.random_range(0..100) {
-            // Never overwritten, so each acknowledged one can be read back in the end.
-            0..35 => Operation::Put {
-                key: format!("own/{:02}/{:06}", self.worker, self.written + 1).into(),
-                value: self.value(),
-            },
+            0..35 => Operation::Put { key: self.own_key(), value: self.value() },
             35..50 => Operation::Put { key: self.shared_key(), value: self.value() },
             50..80 => Operation::Get { key: self.shared_key() },
             80..85 => Operation::Delete { key: self.shared_key() },
@@ -72,6 +70,15 @@ impl Mix {
         let key = Bytes::from(format!("shared/{:03}", self.random.random_range(0..self.shared_keys)));
         self.seen.entry(key.clone()).or_insert(0);
         key
+    }
+
+    /// A key that only this worker writes: one that is never overwritten, if keys are not to be saved.
+    fn own_key(&mut self) -> Bytes {
+        let place = match self.own_keys {
+            0 => self.written + 1,
+            keys => self.random.random_range(0..keys),
+        };
+        format!("own/{:02}/{place:06}", self.worker).into()
     }
 
     /// A value that no other operation of the whole history has.

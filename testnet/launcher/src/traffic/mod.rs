@@ -3,16 +3,19 @@
 
 mod meter;
 mod mix;
+mod preload;
 mod scan;
 mod translate;
 mod worker;
 
 pub use meter::{Gap, Meter};
+pub use preload::{Preload, Preloaded};
 pub use scan::scan;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +26,8 @@ use mix::Mix;
 use worker::Worker;
 
 /// How much load, and of what kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Plan {
     /// The seed of all choices.
     pub seed: u64,
@@ -35,11 +39,16 @@ pub struct Plan {
     pub records: usize,
     /// How many keys the sessions share.
     pub shared_keys: usize,
+    /// How many keys each client writes that are its own. 0 means a new one each time: then every acknowledged write
+    /// can be read back in the end, and the store grows.
+    pub own_keys: usize,
+    /// How many milliseconds each client waits between an answer and its next question.
+    pub think_ms: u64,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { seed: 0, sessions: 6, depth: 2, records: 1000, shared_keys: 32 }
+        Self { seed: 0, sessions: 6, depth: 2, records: 1000, shared_keys: 32, own_keys: 0, think_ms: 0 }
     }
 }
 
@@ -100,10 +109,11 @@ impl Traffic {
 
     /// Lets mixed traffic run until [`Traffic::stop`].
     pub fn start(&mut self) {
+        let think = Duration::from_millis(self.plan.think_ms);
         for mut worker in self.workers.drain(..) {
             let stop = self.stop.clone();
             self.running.spawn(async move {
-                worker.run(&stop).await;
+                worker.run(think, &stop).await;
                 worker
             });
         }

@@ -65,10 +65,14 @@ impl Worker {
     }
 
     /// Asks for one thing after the other until told to stop.
-    pub(super) async fn run(&mut self, stop: &CancellationToken) {
+    pub(super) async fn run(&mut self, think: Duration, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let operation = self.mix.next();
-            self.attempt(operation, stop).await;
+            if let Attempt::Answered = self.attempt(operation, stop).await
+                && !think.is_zero()
+            {
+                hold_back(think, stop).await;
+            }
         }
     }
 
@@ -100,10 +104,7 @@ impl Worker {
             self.history.push(Recorded { client: self.index, operation, invoked, outcome });
         }
         if !matches!(attempt, Attempt::Answered) {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(HOLD_BACK) => {}
-            }
+            hold_back(HOLD_BACK, stop).await;
         }
         attempt
     }
@@ -144,5 +145,13 @@ impl Worker {
             }
         }
         error.may_have_taken_effect().then_some(Outcome::Unknown)
+    }
+}
+
+/// Waits for so long, or until the load is stopped.
+async fn hold_back(time: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
     }
 }

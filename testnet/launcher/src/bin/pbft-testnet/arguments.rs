@@ -15,13 +15,43 @@ and judges what the clients saw.
 Examples:
   pbft-testnet                            the main job with 4 replicas
   pbft-testnet -n 7 --output out          with 7; out/report.json tells all
+  pbft-testnet run testnet/manifests/*.toml    trials that are written down; `run --help` tells how
   pbft-testnet up -n 4 --dir /tmp/net     a cluster that goes on running
   pbft-testnet kill r0 --dir /tmp/net
+  pbft-testnet wipe-disk r2 --dir /tmp/net
   pbft-testnet fault set r1 equivocate --dir /tmp/net
   pbft-testnet evidence --dir /tmp/net
   pbft-testnet down --dir /tmp/net
 
 Exit codes: 0 fine, 1 error, 2 not running or no answer, 3 bad input, 5 unhealthy or interrupted, 99 the verdict failed";
+
+const RUN_HELP: &str = "\
+A manifest:
+  name = \"wipe\"
+  nodes = 4
+  duration = \"20s\"                          # of the load, after the preloading
+  late = []                                  # replicas that only a step starts
+  preload = { keys = 200000, value_bytes = 100 }
+  load = { sessions = 4, depth = 2 }
+
+  [[step]]                                   # action: kill pause resume restart wipe-disk start fault
+  at = \"4s\"                                  # target: r0 r1 … primary all next (r0, then r1, and so on)
+  action = \"wipe-disk\"                       # fault = \"silent\" or \"clear\", with action = \"fault\"
+  target = \"r2\"                              # every = \"5s\", repeat = 3: the same again
+
+  [expect]                                   # always: no acknowledged write is lost, nobody else is accused
+  all_equal_within = \"10s\"                   # after the load
+  caught_up_within = \"15s\"                   # after each return of a replica, under load
+  pause_at_most = \"2s\"
+  throughput_at_least = 100
+  accused = []                               # who must be proven guilty
+
+Examples:
+  pbft-testnet run testnet/manifests/wipe-disk.toml
+  pbft-testnet run testnet/manifests/*.toml -w json
+
+A manifest that is no good ends everything with 3 before anything is started; an expectation that does not hold
+ends with 99 after the others have run, and that cluster's files are kept";
 
 /// Local PBFT clusters as real processes, and faults to try on them.
 #[derive(Debug, Parser)]
@@ -107,6 +137,16 @@ pub(crate) enum Format {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run trials from manifests, one after the other, each on a cluster of its own
+    #[command(after_help = RUN_HELP)]
+    Run {
+        /// TOML files: the cluster, its load, what is done to it when, and what must hold
+        #[arg(required = true, value_name = "MANIFEST")]
+        manifests: Vec<PathBuf>,
+        /// How to print
+        #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
+        write: Format,
+    },
     /// Start a testnet; returns when every replica serves, and they go on running
     Up {
         #[command(flatten)]
@@ -128,6 +168,8 @@ pub(crate) enum Command {
     Resume(One),
     /// Start a replica from its disk, after killing it if it runs; returns when it listens
     Restart(One),
+    /// Lose a replica's disk: kill it, remove all that it stored but its key, and let it rejoin with that key
+    WipeDisk(One),
     /// Make replicas misbehave
     #[command(subcommand)]
     Fault(FaultCommand),

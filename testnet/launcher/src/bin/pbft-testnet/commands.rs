@@ -69,6 +69,12 @@ pub(crate) async fn restart(one: &One) -> anyhow::Result<u8> {
     done(&testnet, &format!("{} listens", one.replica)).await
 }
 
+pub(crate) async fn wipe_disk(one: &One) -> anyhow::Result<u8> {
+    let mut testnet = Testnet::open(&one.at.dir)?;
+    testnet.wipe_disk(one.replica).await?;
+    done(&testnet, &format!("{} listens, with an empty disk", one.replica)).await
+}
+
 pub(crate) async fn set_fault(
     dir: &Path,
     replica: ReplicaId,
@@ -154,11 +160,12 @@ fn print_simple(status: &ClusterStatus) -> std::io::Result<()> {
 
 fn cells(it: &ReplicaStatus) -> [String; 7] {
     let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
-    let state = match (it.alive, it.is_primary) {
-        (false, _) => "dead",
-        (true, None) => "no answer",
-        (true, Some(true)) => "primary",
-        (true, Some(false)) => "backup",
+    let state = match (it.alive, it.is_primary, it.catching_up_to) {
+        (false, ..) => "dead".to_owned(),
+        (true, None, _) => "no answer".to_owned(),
+        (true, Some(_), Some(to)) => format!("catching up to {to}"),
+        (true, Some(true), None) => "primary".to_owned(),
+        (true, Some(false), None) => "backup".to_owned(),
     };
     let root = match (&it.state_root, it.state_root_at) {
         (Some(root), Some(at)) => format!("{} at {at}", &root[..root.len().min(12)]),
@@ -166,7 +173,7 @@ fn cells(it: &ReplicaStatus) -> [String; 7] {
     };
     [
         it.replica.to_string(),
-        state.to_owned(),
+        state,
         number(it.view),
         number(it.last_executed),
         number(it.stable),

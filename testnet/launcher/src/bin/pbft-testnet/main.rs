@@ -5,6 +5,7 @@ mod commands;
 mod main_job;
 mod output;
 mod progress;
+mod run;
 mod tail;
 
 use std::process::ExitCode;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         tokio::select! {
-            result = run(arguments) => result,
+            result = carry_out(arguments) => result,
             result = interrupted() => result,
         }
     });
@@ -55,16 +56,18 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<u8> {
+async fn carry_out(arguments: Arguments) -> anyhow::Result<u8> {
     let Arguments { job, quiet, command, .. } = arguments;
     let Some(command) = command else { return main_job::run(job, quiet).await };
     match command {
+        Command::Run { manifests, write } => run::run(&manifests, write, quiet).await,
         Command::Up { at, n, durability } => commands::up(&at.dir, n, durability).await,
         Command::Status(shown) => commands::status(&shown).await,
         Command::Kill(one) => commands::kill(&one).await,
         Command::Pause(one) => commands::pause(&one).await,
         Command::Resume(one) => commands::resume(&one).await,
         Command::Restart(one) => commands::restart(&one).await,
+        Command::WipeDisk(one) => commands::wipe_disk(&one).await,
         Command::Fault(FaultCommand::Set { replica, strategy, at, allow_exceed_f }) => {
             commands::set_fault(&at.dir, replica, &strategy, allow_exceed_f).await
         }

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use pbft_testnet::Durability;
-use pbft_testnet::job::{self, Job, Report, Verdict, table};
+use pbft_testnet::job::{self, Job, Report, table};
 use pbft_testnet::traffic::Plan;
+use pbft_testnet::{Durability, Verdict};
 
 use crate::arguments::JobArguments;
 use crate::output::{note, result};
 use crate::progress::Shown;
 
 /// What ends a job whose verdict is no good.
-const VERDICT_FAILED: u8 = 99;
+pub(crate) const VERDICT_FAILED: u8 = 99;
 
 pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<u8> {
     let JobArguments { n, output, seed, records, sessions, calm, patience } = arguments;
@@ -64,7 +64,7 @@ pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<
 }
 
 /// Leaves the replicas' folders where they are, and says where.
-fn keep(temporary: tempfile::TempDir) {
+pub(crate) fn keep(temporary: tempfile::TempDir) {
     note(&format!("the replicas' folders are kept in {}", temporary.keep().display()));
 }
 

@@ -38,9 +38,9 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// How many of the tolerated faults are in use, and what it means if they are too many.
+/// How many of the tolerated faults are in use, and what the next failure would mean.
 pub(crate) fn budget(status: &ClusterStatus) -> String {
     let (used, f) = (status.faults_in_use, status.faults_tolerated);
-    let line = format!("faults: {used} of f = {f} used");
-    if used > f { format!("{line}: too many; nothing is promised now, and progress may stop") } else { line }
+    let over = if used > f { ": too many; nothing is promised now" } else { "" };
+    format!("faults: {used} of f = {f} used{over}; {}", status.reserve())
 }

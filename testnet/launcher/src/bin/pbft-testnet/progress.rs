@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pbft_testnet::job::Progress;
+use pbft_testnet::Progress;
 
 use crate::output::note;
 

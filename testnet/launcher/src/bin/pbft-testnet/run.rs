@@ -1,0 +1,76 @@
+//! `run`: trials from manifests, one after the other.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use pbft_testnet::Verdict;
+use pbft_testnet::manifest::{self, Manifest, Report};
+
+use crate::arguments::Format;
+use crate::main_job::{VERDICT_FAILED, keep};
+use crate::output::{json, note, result};
+use crate::progress::Shown;
+
+/// What a manifest that cannot be run ends with.
+const BAD_INPUT: u8 = 3;
+
+pub(crate) async fn run(paths: &[PathBuf], format: Format, quiet: bool) -> anyhow::Result<u8> {
+    // All are read first: a mistake in the last one shows before minutes are spent on the others.
+    let (mut manifests, mut bad) = (Vec::new(), false);
+    for path in paths {
+        match Manifest::read(path) {
+            Ok(manifest) => manifests.push(manifest),
+            Err(error) => {
+                bad = true;
+                note(&format!("error: {error}"));
+            }
+        }
+    }
+    if bad {
+        return Ok(BAD_INPUT);
+    }
+    let mut failed = Vec::new();
+    for manifest in &manifests {
+        let report = one(manifest, quiet).await?;
+        match format {
+            Format::Simple => result(&manifest::lines(&report))?,
+            Format::Table => result(&format!("{}\n", manifest::table(&report)))?,
+            Format::Json => json(&report)?,
+        }
+        if report.verdict == Verdict::Fail {
+            failed.push(report.name);
+        }
+    }
+    if manifests.len() > 1 {
+        let (passed, all) = (manifests.len() - failed.len(), manifests.len());
+        let names =
+            if failed.is_empty() { String::new() } else { format!("; failed: {}", failed.join(", ")) };
+        note(&format!("{passed} of {all} manifests passed{names}"));
+    }
+    Ok(if failed.is_empty() { 0 } else { VERDICT_FAILED })
+}
+
+async fn one(manifest: &Manifest, quiet: bool) -> anyhow::Result<Report> {
+    // Removed when this future is dropped, whether it came to its end or was interrupted.
+    let folder = tempfile::Builder::new().prefix("pbft-testnet-").tempdir().context("a temporary folder")?;
+    let progress = Arc::new(Shown::new(quiet));
+    let done = manifest::run(manifest, folder.path(), progress.clone()).await;
+    progress.finish();
+    match done {
+        Ok(report) if report.verdict == Verdict::Pass => Ok(report),
+        Ok(report) => {
+            keep(folder);
+            Ok(report)
+        }
+        Err(error) => {
+            // What could not even begin left nothing to look at.
+            if fs::read_dir(folder.path()).is_ok_and(|mut entries| entries.next().is_some()) {
+                keep(folder);
+            }
+            Err(anyhow::Error::new(error))
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What must hold, beside what always must.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use pbft_messages::ReplicaId;
+
+use super::schedule::{optional, required};
+use super::{StepReport, Usage};
+use crate::{Check, ClusterStatus};
+
+/// What must hold. That no acknowledged write is lost, that clients saw one consistent store, that nothing was done
+/// twice, and that the evidence names the accused and nobody else is always checked.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// So soon after the load, all replicas run and hold the same state. Without it, those that are not faulty must,
+    /// in any time.
+    #[serde(deserialize_with = "optional")]
+    pub all_equal_within: Option<Duration>,
+    /// So soon after it was started, resumed or wiped, and under load, a replica has executed what the others had
+    /// then. One that is struck again before it has need not.
+    #[serde(deserialize_with = "optional")]
+    pub caught_up_within: Option<Duration>,
+    /// The longest time without an answer.
+    #[serde(deserialize_with = "optional")]
+    pub pause_at_most: Option<Duration>,
+    /// Answers a second, from the load's begin to its end.
+    pub throughput_at_least: Option<f64>,
+    /// Who must be proven guilty; nobody else may be.
+    pub accused: BTreeSet<ReplicaId>,
+    /// Replicas that must have executed more than so many batches in the end.
+    pub executed_past: BTreeMap<ReplicaId, u64>,
+    /// How much more the replicas may need than at first.
+    pub growth: Option<Growth>,
+}
+
+/// Limits on growth: of the median of the last quarter of all samples, compared with that of the first.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Growth {
+    /// What is sampled before is left out.
+    #[serde(deserialize_with = "required")]
+    pub warm_up: Duration,
+    /// The limit for resident memory, in percent.
+    pub memory_percent: f64,
+    /// The limit for the data folder, in percent.
+    pub disk_percent: f64,
+}
+
+/// What was measured.
+pub(super) struct Measured<'a> {
+    pub(super) steps: &'a [StepReport],
+    pub(super) throughput: f64,
+    pub(super) longest_pause: Duration,
+    pub(super) usage: &'a [Usage],
+    pub(super) status: &'a ClusterStatus,
+}
+
+impl Expect {
+    /// Compares what is expected with what was measured.
+    pub(super) fn checks(&self, measured: &Measured<'_>) -> Vec<Check> {
+        let mut checks = Vec::new();
+        if let Some(limit) = self.caught_up_within {
+            checks.extend(measured.steps.iter().flat_map(|step| caught_up(step, limit)));
+        }
+        if let Some(limit) = self.pause_at_most {
+            let detail = format!("{:.2} s, wanted at most {limit:?}", measured.longest_pause.as_secs_f64());
+            checks.push(Check::new("service never paused for long", measured.longest_pause <= limit, detail));
+        }
+        if let Some(limit) = self.throughput_at_least {
+            let detail = format!("{:.0} operations/s, wanted at least {limit}", measured.throughput);
+            checks.push(Check::new("the cluster was fast enough", measured.throughput >= limit, detail));
+        }
+        for (replica, point) in &self.executed_past {
+            let executed = measured.status.of(*replica).and_then(|status| status.last_executed);
+            let text = executed.map_or("no answer".to_owned(), |executed| executed.to_string());
+            let detail = format!("executed {text}, wanted more than {point}");
+            checks.push(Check::new(
+                format!("{replica} executed past {point}"),
+                executed > Some(*point),
+                detail,
+            ));
+        }
+        if let Some(growth) = self.growth {
+            checks.extend(measured.usage.iter().flat_map(|usage| growth.checks(usage)));
+        }
+        checks
+    }
+}
+
+fn caught_up(step: &StepReport, limit: Duration) -> impl Iterator<Item = Check> {
+    step.caught_up_seconds.iter().map(move |(replica, took)| {
+        let name = format!("{replica} caught up after {} at {:.1} s", step.action, step.began_seconds);
+        let text = took.map_or("not within all patience".to_owned(), |took| format!("{took:.2} s"));
+        let passed = took.is_some_and(|took| took <= limit.as_secs_f64());
+        Check::new(name, passed, format!("{text}, wanted at most {limit:?}"))
+    })
+}
+
+impl Growth {
+    fn checks(&self, usage: &Usage) -> [Check; 2] {
+        [("memory", &usage.memory, self.memory_percent), ("disk use", &usage.disk, self.disk_percent)].map(
+            |(what, series, limit)| {
+                let name = format!("the {what} of {} stays flat", usage.replica);
+                let growth = series.growth_percent();
+                let text = growth.map_or("too few samples".to_owned(), |growth| format!("{growth:+.1} %"));
+                let passed = growth.is_some_and(|growth| growth <= limit);
+                Check::new(name, passed, format!("{text}, wanted at most {limit:+} %"))
+            },
+        )
+    }
+}

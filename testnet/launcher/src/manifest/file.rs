@@ -1,0 +1,327 @@
+//! Reading a manifest, and checking it before anything is started.
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use pbft_byzantine::STRATEGIES;
+use pbft_messages::{ParametersTable, ReplicaId};
+
+use super::schedule::Time;
+use super::{Action, Expect, Manifest, Step, Target};
+use crate::Durability;
+use crate::create::check_size;
+use crate::traffic::{Plan, Preload};
+
+/// How many steps a manifest may come to once all repetitions are counted.
+const MAX_STEPS: usize = 10_000;
+
+/// How many clients the load may have, and how much of anything else it may ask for: beyond, the machine is the test.
+const MAX_CLIENTS: usize = 400;
+
+/// Why a manifest cannot be run. Each text is one line with the file, the line and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("manifest {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file says something that is not understood, or cannot be done.
+    #[error("manifest {}, line {line}: {why}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+}
+
+/// The file as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    name: String,
+    #[serde(default)]
+    description: String,
+    nodes: Spanned<usize>,
+    #[serde(default)]
+    durability: Durability,
+    #[serde(default)]
+    late: Vec<Spanned<ReplicaId>>,
+    duration: Time,
+    #[serde(default = "patience")]
+    patience: Time,
+    #[serde(default)]
+    parameters: ParametersTable,
+    #[serde(default)]
+    preload: Preload,
+    #[serde(default)]
+    load: Option<Spanned<Plan>>,
+    #[serde(default)]
+    step: Vec<Spanned<StepTable>>,
+    #[serde(default)]
+    expect: Option<Spanned<Expect>>,
+}
+
+fn patience() -> Time {
+    Time(Duration::from_secs(30))
+}
+
+/// One `[[step]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StepTable {
+    at: Time,
+    action: Word,
+    target: Target,
+    every: Option<Time>,
+    repeat: Option<usize>,
+    fault: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Word {
+    Kill,
+    Pause,
+    Resume,
+    Restart,
+    WipeDisk,
+    Start,
+    Fault,
+}
+
+/// What is wrong, and where.
+type Complaint = (Range<usize>, String);
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// [`ManifestError`]
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|source| ManifestError::Unreadable { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads a manifest's text; `path` is where it is from.
+    ///
+    /// # Errors
+    /// [`ManifestError::Invalid`]
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ManifestError> {
+        let parsed = toml::from_str::<File>(text)
+            .map_err(|error| (error.span().unwrap_or_default(), error.message().replace('\n', " ")));
+        parsed.and_then(|file| file.checked(path)).map_err(|(place, why)| {
+            // An error about a whole table points at its header already.
+            let line = text[..place.start.min(text.len())].matches('\n').count() + 1;
+            ManifestError::Invalid { path: path.to_owned(), line, why }
+        })
+    }
+}
+
+impl File {
+    fn checked(self, path: &Path) -> Result<Manifest, Complaint> {
+        let nodes = *self.nodes.get_ref();
+        check_size(nodes).map_err(|error| (self.nodes.span(), error.to_string()))?;
+        let known = |replica: ReplicaId, place: Range<usize>| {
+            let why = || format!("there is no {replica}: the replicas are r0 to r{}", nodes - 1);
+            if replica.index() < nodes { Ok(()) } else { Err((place, why())) }
+        };
+        for late in &self.late {
+            known(*late.get_ref(), late.span())?;
+        }
+        let f = pbft_messages::faults_tolerated(nodes);
+        if self.late.len() > f {
+            let why =
+                format!("at most {f} of {nodes} replicas may be late: the others must serve without them");
+            return Err((self.late[f].span(), why));
+        }
+        let mut steps = Vec::new();
+        for table in self.step {
+            let place = table.span();
+            let at = |why| (place.clone(), why);
+            let step = table.into_inner();
+            if let Target::One(replica) = step.target {
+                known(replica, place.clone())?;
+            }
+            let (count, every) = step.repetitions().map_err(at)?;
+            let action = step.action(self.durability).map_err(at)?;
+            if steps.len() + count > MAX_STEPS {
+                return Err(at(format!("more than {MAX_STEPS} steps, repetitions counted")));
+            }
+            for round in 0..count {
+                let at = step.at.0 + every * round as u32;
+                steps.push(Step { at, action: action.clone(), target: step.target.clone() });
+            }
+        }
+        // Stable: what is written first comes first.
+        steps.sort_by_key(|step| step.at);
+        if let Some(last) = steps.last().filter(|last| last.at > self.duration.0) {
+            let why = format!("duration ends at {:?}, and a step comes at {:?}", self.duration.0, last.at);
+            return Err((0..0, why));
+        }
+        let load = self.load.map_or(Ok(Plan::default()), |load| {
+            let (place, plan) = (load.span(), load.into_inner());
+            let clients = plan.sessions.saturating_mul(plan.depth);
+            let why = || format!("sessions × depth must be from 1 to {MAX_CLIENTS}");
+            if (1..=MAX_CLIENTS).contains(&clients) { Ok(plan) } else { Err((place, why())) }
+        })?;
+        let (place, expect) =
+            self.expect.map_or((0..0, Expect::default()), |it| (it.span(), it.into_inner()));
+        for replica in expect.accused.iter().chain(expect.executed_past.keys()) {
+            known(*replica, place.clone())?;
+        }
+        Ok(Manifest {
+            path: path.to_owned(),
+            name: self.name,
+            description: self.description,
+            nodes,
+            durability: self.durability,
+            late: self.late.into_iter().map(Spanned::into_inner).collect(),
+            duration: self.duration.0,
+            patience: self.patience.0,
+            parameters: self.parameters,
+            preload: self.preload,
+            load,
+            steps,
+            expect,
+        })
+    }
+}
+
+impl StepTable {
+    /// How often, and how long from one time to the next.
+    fn repetitions(&self) -> Result<(usize, Duration), String> {
+        match (self.repeat, self.every) {
+            (None, None) => Ok((1, Duration::ZERO)),
+            (Some(count), Some(every)) if count > 0 && !every.0.is_zero() => Ok((count, every.0)),
+            _ => Err("every and repeat come together, neither of them 0: every = \"2s\", repeat = 5".into()),
+        }
+    }
+
+    fn action(&self, durability: Durability) -> Result<Action, String> {
+        let action = match self.action {
+            Word::Kill => Action::Kill,
+            Word::Pause => Action::Pause,
+            Word::Resume => Action::Resume,
+            Word::Restart => Action::Restart,
+            Word::WipeDisk => Action::WipeDisk,
+            Word::Start => Action::Start,
+            Word::Fault => Action::Fault(self.strategy()?),
+        };
+        match (&action, &self.fault) {
+            (Action::Fault(_), _) | (_, None) => {}
+            (_, Some(_)) => return Err(format!("fault = … belongs to action = \"fault\", not \"{action}\"")),
+        }
+        if durability == Durability::Memory && matches!(action, Action::Restart | Action::Start) {
+            return Err(format!("\"{action}\" needs durability = \"sync\": in memory mode, votes are gone"));
+        }
+        Ok(action)
+    }
+
+    /// The strategy to follow; `None` is honest.
+    fn strategy(&self) -> Result<Option<String>, String> {
+        let names = || STRATEGIES.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
+        match self.fault.as_deref() {
+            Some("clear") => Ok(None),
+            Some(name) if STRATEGIES.iter().any(|it| it.name == name) => Ok(Some(name.to_owned())),
+            other => Err(format!("fault is {}; allowed are {}, clear", other.unwrap_or("missing"), names())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+name = "all of it"
+nodes = 4
+late = ["r3"]
+duration = "20s"
+
+[parameters]
+view_timeout_ms = 500
+
+[preload]
+keys = 1000
+value_bytes = 100
+
+[load]
+sessions = 3
+
+[[step]]
+at = "3s"
+action = "restart"
+target = "r1"
+every = "2s"
+repeat = 3
+
+[[step]]
+at = "4s"
+action = "fault"
+fault = "silent"
+target = "primary"
+
+[expect]
+all_equal_within = "10s"
+accused = ["r1"]
+executed_past = { r1 = 100 }
+growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
+"#;
+
+    fn parse(text: &str) -> Result<Manifest, String> {
+        Manifest::parse(Path::new("some.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_manifest_says_what_is_done_when() {
+        let manifest = parse(GOOD).unwrap();
+        let times: Vec<_> = manifest.steps.iter().map(|step| step.at.as_secs()).collect();
+        assert_eq!(times, [3, 4, 5, 7]);
+        assert_eq!(manifest.steps[1].action, Action::Fault(Some("silent".into())));
+        assert_eq!(manifest.expect.executed_past[&ReplicaId(1)], 100);
+        assert_eq!(manifest.load, Plan { sessions: 3, ..Plan::default() });
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
+        for (right, wrong, complaint) in [
+            ("nodes = 4", "nodes = 4\ncolour = 1", "line 4: unknown field `colour`, expected one of `name`"),
+            ("nodes = 4", "nodes = 3", "line 3: 3 replicas tolerate no fault"),
+            ("[\"r3\"]", "[\"r4\"]", "line 4: there is no r4: the replicas are r0 to r3"),
+            ("[\"r3\"]", "[\"r3\", \"r2\"]", "line 4: at most 1 of 4"),
+            ("\"20s\"", "\"20\"", "line 5: \"20\" is no time: write 500ms"),
+            ("\"20s\"", "\"6s\"", "a step comes at 7s"),
+            ("sessions", "people", "line 15: unknown field `people`, expected one of `seed`"),
+            ("sessions = 3", "sessions = 0", "line 14: sessions × depth"),
+            ("\"restart\"", "\"dance\"", "line 19: unknown variant `dance`, expected one of `kill`"),
+            ("\"r1\"\nevery", "\"r9\"\nevery", "line 17: there is no r9"),
+            ("\"r1\"\nevery", "\"both\"\nevery", "line 20: target \"both\" is none of r0"),
+            ("repeat = 3", "", "line 17: every and repeat come together"),
+            ("repeat = 3", "repeat = 3\nfault = \"silent\"", "line 17: fault = … belongs to"),
+            ("fault = \"silent\"", "fault = \"loud\"", "line 24: fault is loud; allowed are silent"),
+            ("fault = \"silent\"", "", "line 24: fault is missing"),
+            ("all_equal", "all_equals", "unknown field `all_equals_within`, expected one of"),
+            ("accused = [\"r1\"]", "accused = [\"r7\"]", "there is no r7"),
+            ("nodes = 4", "nodes = 4\ndurability = \"memory\"", "line 18: \"restart\" needs durability"),
+        ] {
+            assert!(GOOD.contains(right), "{right}");
+            let error = parse(&GOOD.replacen(right, wrong, 1)).unwrap_err();
+            assert!(error.contains(complaint) && error.starts_with("manifest some.toml, line"), "{error}");
+            assert_eq!(error.lines().count(), 1);
+        }
+    }
+}
