@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use pbft_crypto::{Digest, Signed, Signer, Verified};
 use pbft_messages::{
     Accusation, Checkpoint, Configuration, Evidence, Message, NewView, Parameters, Proven, ReplicaId,
@@ -127,7 +129,7 @@ pub struct Standing {
 }
 
 /// How far a state transfer has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transferring {
     /// The checkpoint that is fetched.
     pub sequence: Sequence,

@@ -5,8 +5,6 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use pbft_messages::Sequence;
-
 /// Where one replica keeps everything that is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFolder(PathBuf);
@@ -35,16 +33,9 @@ impl DataFolder {
         self.0.join("store.position")
     }
 
-    /// The folder of snapshot files.
-    #[must_use]
-    pub fn snapshots(&self) -> PathBuf {
-        self.0.join("snapshots")
-    }
-
-    /// The snapshot taken after `sequence`.
-    #[must_use]
-    pub fn snapshot(&self, sequence: Sequence) -> PathBuf {
-        self.snapshots().join(format!("{}.{SNAPSHOT}", sequence.0))
+    /// The database of snapshots (see [`crate::snapshot`]).
+    pub(crate) fn chunks(&self) -> PathBuf {
+        self.0.join("chunks.redb")
     }
 
     /// The typed events of this replica, one JSON object a line; the newest ones.
@@ -73,24 +64,16 @@ impl DataFolder {
     /// Makes the folder, which only its owner may enter: the control socket in it obeys whoever reaches it.
     pub(crate) fn create(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(self.snapshots())?;
         let parent = self.0.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync_folder(parent.unwrap_or(Path::new(".")))?;
         sync_folder(&self.0)
     }
 }
 
-/// The ending of snapshot files' names.
-pub(crate) const SNAPSHOT: &str = "snapshot";
-
-/// The ending of the names of files that are being written. What bears it at boot was never finished.
-pub(crate) const UNFINISHED: &str = "unfinished";
-
-/// The name under which the file that will be `path` is written.
+/// The name under which the file that will be `path` is written. What bears it at boot was never finished.
 pub(crate) fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(UNFINISHED);
+    name.push(".unfinished");
     name.into()
 }
 

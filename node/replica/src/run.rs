@@ -15,7 +15,7 @@ use crate::boot::{Booted, boot};
 use crate::control::{ControlServer, ControlSocket, Desk};
 use crate::driver::{Clock, Driver, EvidenceBook, World};
 use crate::events::{EventFile, EventLog, Metrics};
-use crate::execution::{Archive, Audits, ChunkServer, Executor};
+use crate::execution::{Archive, Audits, ChunkServer, Executor, Gatherer};
 use crate::inbound::{Event, Inbound};
 use crate::outlet::Outlet;
 use crate::sockets::{Sockets, bind_clients, bind_peers};
@@ -37,9 +37,9 @@ pub async fn run(
     outlet: Box<dyn Outlet>,
     stop: CancellationToken,
 ) -> Result<(), RunError> {
-    let (identity, data) = (options.identity.clone(), options.data.clone());
+    let (identity, data, durability) = (options.identity.clone(), options.data.clone(), options.durability);
     // Reading and checking a large store takes seconds.
-    let booting = tokio::task::spawn_blocking(move || boot(&identity, &data, service));
+    let booting = tokio::task::spawn_blocking(move || boot(&identity, &data, durability, service));
     let booted = booting.await.map_err(|_| RunError::Panicked("that opens the store"))??;
     let (network, receivers) = bind_peers(&options)?;
     let result = match bind_clients(&options) {
@@ -99,7 +99,7 @@ impl Running {
         control: ControlSocket,
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
-        let Booted { store, records, shelf, service, ledger } = booted;
+        let Booted { store, records, chunks, service, ledger } = booted;
         let next_deadline = service.next_deadline();
         let Sockets { network, receivers, listener, events: client_events } = sockets;
         let (configuration, me) = (options.identity.configuration().clone(), options.identity.me());
@@ -121,29 +121,25 @@ impl Running {
 
         let file = EventFile::start(events.clone(), &options.data)
             .map_err(|source| RunError::Events { path: options.data.events(), source })?;
-        let archive = Archive {
-            folder: options.data.clone(),
-            shelf: shelf.clone(),
-            sync: options.durability == Durability::Sync,
-            audits: audits.clone(),
-            inbound: inbound.clone(),
-        };
+        let archive = Archive { chunks: chunks.clone(), audits: audits.clone(), inbound: inbound.clone() };
+        let gatherer = Gatherer::start(chunks.clone(), inbound.clone())?;
         let world = World {
             network: network.clone(),
             listener: listener.clone(),
             sessions: sessions.clone(),
             writer: {
-                let (inbound, metrics, shelf) = (inbound.clone(), metrics.clone(), shelf.clone());
+                let (inbound, metrics, remove_below) = (inbound.clone(), metrics.clone(), gatherer.remover());
                 Writer::start(store, move |written| match written {
                     Written::Durable { id, then } => inbound.event(Event::Released { id, then }),
                     Written::Committed { writes, elapsed } => metrics.committed(writes, elapsed),
-                    Written::Collected(through, keep) => shelf.remove_below(through, &keep),
+                    Written::Collected(through, keep) => remove_below(through, keep),
                     Written::Failed(error) => inbound.event(Event::Failed(error.into())),
                 })?
             },
             durability: options.durability,
             executor: Executor::start(service, archive)?,
-            chunks: ChunkServer::start(shelf, inbound.clone())?,
+            chunks: ChunkServer::start(chunks, inbound.clone())?,
+            gatherer,
             events: events.clone(),
             evidence: evidence.clone(),
         };

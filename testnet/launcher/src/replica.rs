@@ -47,7 +47,7 @@ pub fn replica_main(arguments: ReplicaArguments) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| "off,pbft_node=info,pbft_transport=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
-    pbft_node::silence_boot_panics();
+    pbft_node::silence_store_panics();
     if arguments.tethered {
         std::thread::spawn(end_with_standard_input);
     }

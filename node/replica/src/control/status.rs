@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use pbft_crypto::Digest;
 use pbft_messages::{ReplicaId, Sequence, View};
-use pbft_protocol::Input;
+use pbft_protocol::{Input, Transferring};
 
 use super::Desk;
 use crate::inbound::Event;
@@ -30,8 +30,8 @@ pub struct Status {
     pub stable: Sequence,
     /// How many requests wait for execution.
     pub waiting: usize,
-    /// The checkpoint that is being fetched from other replicas.
-    pub transferring: Option<Sequence>,
+    /// The state that is being fetched from other replicas, and how far that has come.
+    pub transferring: Option<Transferring>,
     /// The stable checkpoint that the replica waits for before it votes again, after it has lost its votes; 0 until it
     /// knows which.
     pub recovering: Option<Sequence>,

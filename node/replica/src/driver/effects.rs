@@ -11,7 +11,7 @@ use pbft_transport::{ClientListener, Lane, PeerNetwork};
 
 use super::Driver;
 use crate::events::EventLog;
-use crate::execution::{ChunkServer, Executor};
+use crate::execution::{ChunkServer, Executor, Gatherer};
 use crate::store::Writer;
 use crate::verify::Sessions;
 use crate::{Durability, RunError};
@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub(crate) durability: Durability,
     pub(crate) executor: Executor,
     pub(crate) chunks: ChunkServer,
+    pub(crate) gatherer: Gatherer,
     pub(crate) events: EventLog,
     pub(crate) evidence: EvidenceBook,
 }
@@ -38,6 +39,7 @@ impl World {
         self.executor.stop();
         self.chunks.stop();
         self.writer.stop();
+        self.gatherer.stop();
     }
 
     fn send_to_client(&self, client: ClientId, session: SessionId, message: &ReplicaMessage) {
@@ -99,8 +101,10 @@ impl Driver {
             Effect::Execute(execution) => world.executor.execute(execution),
             Effect::Snapshot { sequence, ledger } => world.executor.snapshot(sequence, ledger),
             Effect::Audit { id, sequence, ledger } => world.executor.audit(id, sequence, ledger),
-            Effect::ServeChunk { to, id } => world.chunks.serve(to, id),
-            Effect::Install(install) => world.executor.install(install),
+            Effect::ServePart { to, id } => world.chunks.serve(to, id),
+            Effect::Gather { sequence, leaves } => world.gatherer.gather(sequence, leaves),
+            Effect::KeepChunk(chunk) => world.gatherer.keep(chunk),
+            Effect::Install(certificate) => world.executor.install(certificate.get().statement.sequence),
             Effect::Reply { client, session, replies } => world.reply(client, session, replies),
             Effect::Busy { client, session, first } => world.busy(client, session, first),
             Effect::Query(query) => world.executor.query(query),

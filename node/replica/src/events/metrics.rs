@@ -128,7 +128,10 @@ impl Metrics {
             Report::Evidence(_) => {
                 self.evidence.inc();
             }
-            Report::TransferStarted { .. } | Report::RecoveryBounded { .. } | Report::Halted(_) => {}
+            Report::TransferStarted { .. }
+            | Report::Gathering { .. }
+            | Report::RecoveryBounded { .. }
+            | Report::Halted(_) => {}
             Report::RecoveryStarted => {
                 self.recovering.set(1);
             }

@@ -38,6 +38,9 @@ pub(super) fn narrate(replica: ReplicaId, report: &Report) {
             sequence = %accusation.sequence, "holds proof that a replica lied"
         ),
         Report::TransferStarted { sequence } => tracing::info!(%replica, %sequence, "fetches the state"),
+        Report::Gathering { sequence, chunks, missing } => {
+            tracing::info!(%replica, %sequence, chunks, missing, "knows what the state consists of");
+        }
         Report::SourceDropped { replica: source } => {
             tracing::warn!(%replica, %source, "asks a replica for no more state: it gave wrong chunks or none");
         }

@@ -8,15 +8,14 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 
 use pbft_messages::Sequence;
-use pbft_protocol::{AuditId, Execution, Input, Install, Query};
+use pbft_protocol::{AuditId, Execution, Input, Query};
 use pbft_service::{Context, Reader, Service};
 
 use super::reads::Reads;
 use super::snapshots::{Archive, Snapshots, State};
-use super::{contained, service};
+use super::{contained, restore, service};
 use crate::RunError;
 use crate::inbound::{Event, Inbound};
-use crate::snapshot;
 
 /// Tasks that wait for the service. The protocol executes one batch at a time, so they are few but for reads, which are
 /// refused beyond it. Nothing waits long for a place: what a read needs of this thread takes no time.
@@ -25,7 +24,7 @@ const QUEUE: usize = 1024;
 enum Task {
     Execute(Execution),
     Snapshot { sequence: Sequence, ledger: Vec<Bytes>, audit: Option<AuditId> },
-    Install(Install),
+    Install(Sequence),
     Query(Query),
 }
 
@@ -69,8 +68,8 @@ impl Executor {
     }
 
     /// [`pbft_protocol::Effect::Install`].
-    pub(crate) fn install(&self, install: Install) {
-        self.give(Task::Install(install));
+    pub(crate) fn install(&self, sequence: Sequence) {
+        self.give(Task::Install(sequence));
     }
 
     /// [`pbft_protocol::Effect::Query`]. Never waits for a place: reads hold nothing up (fault 36).
@@ -98,20 +97,6 @@ impl Executor {
     }
 }
 
-/// Lets a service restore its part of a snapshot.
-///
-/// # Errors
-/// [`RunError::Restore`], or [`RunError::Service`] if it panics.
-pub(crate) fn restore(
-    service: &mut dyn Service,
-    sequence: Sequence,
-    chunks: impl IntoIterator<Item = Bytes>,
-) -> Result<(), RunError> {
-    let doing = || format!("restoring the snapshot at sequence {sequence}");
-    super::service(doing, || service.restore(&mut chunks.into_iter()))?
-        .map_err(|source| RunError::Restore { sequence, source })
-}
-
 struct Worker<'a> {
     service: Box<dyn Service>,
     archive: Archive,
@@ -128,7 +113,7 @@ fn run(mut worker: Worker<'_>, tasks: &Receiver<Task>) {
             Task::Snapshot { sequence, ledger, audit } => {
                 worker.snapshot(sequence, ledger, audit).map(|()| None)
             }
-            Task::Install(install) => worker.install(install).map(Some),
+            Task::Install(sequence) => worker.install(sequence).map(Some),
             Task::Query(query) => worker.query(query).map(|()| None),
         };
         match done {
@@ -186,15 +171,12 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn install(&mut self, install: Install) -> Result<Input, RunError> {
-        let Install { certificate, chunks, ledger_chunks } = install;
-        let sequence = certificate.get().statement.sequence;
-        let stored = snapshot::write(&self.archive.folder, sequence, &chunks, self.archive.sync)?;
-        self.archive.shelf.add(stored);
+    fn install(&mut self, sequence: Sequence) -> Result<Input, RunError> {
+        self.archive.chunks.finish(sequence)?;
         self.reader = None;
-        restore(&mut *self.service, sequence, chunks.into_iter().skip(ledger_chunks))?;
+        let ledger = restore(&mut *self.service, &self.archive.chunks, sequence)?;
         let doing = || format!("telling its next deadline at sequence {sequence}");
         let next_deadline = service(doing, || self.service.next_deadline())?;
-        Ok(Input::Installed { sequence, next_deadline })
+        Ok(Input::Installed { sequence, ledger, next_deadline })
     }
 }

@@ -1,17 +1,23 @@
 //! The threads around the service: one that executes, one that makes snapshots durable meanwhile, one that hands out
-//! chunks of them, one that answers unordered reads.
+//! parts of them, one that stores those that are fetched, one that answers unordered reads.
 
 mod audits;
 mod chunks;
 mod executor;
+mod gathering;
+#[cfg(test)]
+mod pauses;
 mod reads;
+mod restore;
 mod snapshots;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use audits::Audits;
 pub(crate) use chunks::ChunkServer;
-pub(crate) use executor::{Executor, restore};
+pub(crate) use executor::Executor;
+pub(crate) use gathering::Gatherer;
+pub(crate) use restore::restore;
 pub(crate) use snapshots::Archive;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

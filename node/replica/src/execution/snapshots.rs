@@ -1,21 +1,21 @@
-//! The thread that turns snapshots into bytes, roots and files, while the service executes on.
+//! The thread that turns snapshots into roots and chunks on disk, while the service executes on.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 
-use pbft_crypto::MerkleTree;
+use pbft_crypto::{Digest, MerkleTree};
 use pbft_messages::Sequence;
 use pbft_protocol::{AuditId, Input};
 use pbft_service::{CHUNK_LIMIT, Snapshot};
 
 use super::{Audits, contained, service};
 use crate::RunError;
-use crate::folder::DataFolder;
 use crate::inbound::{Event, Inbound};
-use crate::snapshot::{self, Shelf};
+use crate::snapshot::ChunkStore;
 
 /// Snapshots that wait for the thread. At the bound execution waits, or memory would fill with old states.
 const QUEUE: usize = 2;
@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) sequence: Sequence,
     pub(super) ledger: Vec<Bytes>,
     pub(super) handle: Box<dyn Snapshot>,
-    /// For whom only the root is computed; `None` for a checkpoint, which goes to a file.
+    /// For whom only the root is computed; `None` for a checkpoint, which is stored.
     pub(super) audit: Option<AuditId>,
 }
 
@@ -38,10 +38,7 @@ pub(super) struct Snapshots {
 /// What the thread works with.
 #[derive(Clone)]
 pub(crate) struct Archive {
-    pub(crate) folder: DataFolder,
-    pub(crate) shelf: Shelf,
-    /// Whether files are synced to disk before they count.
-    pub(crate) sync: bool,
+    pub(crate) chunks: ChunkStore,
     pub(crate) audits: Audits,
     pub(crate) inbound: Inbound,
 }
@@ -69,15 +66,14 @@ impl Snapshots {
 }
 
 fn run(archive: &Archive, states: &Receiver<State>) {
-    for state in states {
-        let (sequence, audit) = (state.sequence, state.audit);
-        let done = chunks(state).and_then(|chunks| match audit {
+    let mut digests = LedgerDigests::default();
+    for mut state in states {
+        let done = state.leaves(&mut digests).and_then(|leaves| match state.audit {
             Some(id) => {
-                let leaves = chunks.iter().map(|chunk| MerkleTree::leaf(chunk)).collect();
-                archive.audits.answer(id, sequence, MerkleTree::new(leaves).root());
+                archive.audits.answer(id, state.sequence, MerkleTree::new(leaves).root());
                 Ok(())
             }
-            None => archive.keep(sequence, &chunks),
+            None => archive.keep(&state, leaves),
         });
         if let Err(error) = done {
             archive.inbound.event(Event::Failed(error));
@@ -88,27 +84,59 @@ fn run(archive: &Archive, states: &Receiver<State>) {
 
 impl Archive {
     /// Makes a checkpoint's snapshot durable, and only then says so (C1).
-    fn keep(&self, sequence: Sequence, chunks: &[Bytes]) -> Result<(), RunError> {
-        let stored = snapshot::write(&self.folder, sequence, chunks, self.sync)?;
-        let root = stored.root();
-        self.shelf.add(stored);
+    fn keep(&self, state: &State, leaves: Vec<Digest>) -> Result<(), RunError> {
+        let sequence = state.sequence;
+        let expected = leaves.clone();
+        let root = self.chunks.put(sequence, leaves, |index| state.chunk(index, &expected[index]))?;
         self.inbound.event(Event::Input(Input::SnapshotTaken { sequence, root }));
         Ok(())
     }
 }
 
-/// The ledger's chunks and then the service's, which must keep the service's contract: other replicas fetch them.
-fn chunks(state: State) -> Result<Vec<Bytes>, RunError> {
-    let State { sequence, ledger, mut handle, .. } = state;
-    let doing = || format!("taking the snapshot at sequence {sequence}");
-    let mut chunks = ledger;
-    let first = chunks.len();
-    service(doing, || chunks.extend(handle.chunks()))?;
-    match chunks[first..].iter().find(|chunk| chunk.is_empty() || chunk.len() > CHUNK_LIMIT) {
-        None => Ok(chunks),
-        Some(chunk) => Err(RunError::Service {
-            doing: doing(),
-            why: format!("it made a chunk of {} bytes, and 1 to {CHUNK_LIMIT} are allowed", chunk.len()),
-        }),
+impl State {
+    fn doing(&self) -> impl FnOnce() -> String + use<> {
+        let sequence = self.sequence;
+        move || format!("taking the snapshot at sequence {sequence}")
+    }
+
+    /// The digests of the ledger's chunks and then of the service's.
+    fn leaves(&mut self, digests: &mut LedgerDigests) -> Result<Vec<Digest>, RunError> {
+        let mut leaves = digests.of(&self.ledger);
+        leaves.extend(service(self.doing(), || self.handle.leaves())?);
+        Ok(leaves)
+    }
+
+    /// A chunk. The service must keep its contract: other replicas fetch what it gives.
+    fn chunk(&self, index: usize, digest: &Digest) -> Result<Bytes, RunError> {
+        if let Some(chunk) = self.ledger.get(index) {
+            return Ok(chunk.clone());
+        }
+        let index = index - self.ledger.len();
+        let chunk = service(self.doing(), || self.handle.chunk(index))?;
+        let broke = |why| Err(RunError::Service { doing: self.doing()(), why });
+        match chunk.len() {
+            1..=CHUNK_LIMIT if MerkleTree::leaf(&chunk) == *digest => Ok(chunk),
+            1..=CHUNK_LIMIT => broke(format!("its chunk {index} does not have the digest that it gave")),
+            size => broke(format!("it made a chunk of {size} bytes, and 1 to {CHUNK_LIMIT} are allowed")),
+        }
+    }
+}
+
+/// The digests of the last snapshot's ledger: most of its chunks are in the next one too, as the very same bytes. They
+/// are kept with the digests, so nothing else can be where they are.
+#[derive(Default)]
+struct LedgerDigests(HashMap<(usize, usize), (Bytes, Digest)>);
+
+impl LedgerDigests {
+    fn of(&mut self, ledger: &[Bytes]) -> Vec<Digest> {
+        let mut last = std::mem::take(&mut self.0);
+        let leaf = |chunk: &Bytes| {
+            let place = (chunk.as_ptr().addr(), chunk.len());
+            let known = last.remove(&place).unwrap_or_else(|| (chunk.clone(), MerkleTree::leaf(chunk)));
+            let digest = known.1;
+            self.0.insert(place, known);
+            digest
+        };
+        ledger.iter().map(leaf).collect()
     }
 }

@@ -1,20 +1,27 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use bytes::Bytes;
 
 use pbft_crypto::{Digest, MerkleTree};
-use pbft_messages::{ChunkId, ClientId, PeerMessage, ReplicaId, Sequence, SessionId, Timestamp};
+use pbft_messages::{
+    Chunk, ClientId, Part, PartId, PeerMessage, ReplicaId, Sequence, SessionId, Timestamp,
+};
 use pbft_protocol::{Effect, Execution, Input, Operation};
 use pbft_service::{
     Context, NullResult, NullService, Output, RestoreError, Service, Snapshot, WholeSnapshot,
 };
 
 use super::*;
+use crate::RunError;
 use crate::folder::DataFolder;
 use crate::inbound::{Event, Inbound};
-use crate::snapshot::{Shelf, load};
+use crate::snapshot::ChunkStore;
 
 struct Bench {
     archive: Archive,
     executor: Executor,
+    waiting: RefCell<VecDeque<Event>>,
     _temporary: tempfile::TempDir,
 }
 
@@ -22,19 +29,21 @@ fn bench(service: impl Service) -> Bench {
     let temporary = tempfile::tempdir().unwrap();
     let folder = DataFolder::new(temporary.path().join("data"));
     folder.create().unwrap();
-    let shelf = Shelf::new(folder.clone(), vec![]).unwrap();
-    let archive =
-        Archive { folder, shelf, sync: true, audits: Audits::default(), inbound: Inbound::default() };
+    let chunks = ChunkStore::open(&folder, &BTreeMap::new(), true).unwrap();
+    let archive = Archive { chunks, audits: Audits::default(), inbound: Inbound::default() };
     let executor = Executor::start(Box::new(service), archive.clone()).unwrap();
-    Bench { archive, executor, _temporary: temporary }
+    Bench { archive, executor, waiting: RefCell::default(), _temporary: temporary }
 }
 
 impl Bench {
     fn next(&self) -> Event {
-        let mut batch = Vec::new();
-        self.archive.inbound.take(None, &mut batch);
-        assert_eq!(batch.len(), 1);
-        batch.remove(0)
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.is_empty() {
+            let mut batch = Vec::new();
+            self.archive.inbound.take(None, &mut batch);
+            waiting.extend(batch);
+        }
+        waiting.pop_front().unwrap()
     }
 }
 
@@ -60,7 +69,7 @@ fn batches_are_executed_and_snapshots_become_durable_and_are_served() {
     let ledger = vec![Bytes::from_static(b"ledger")];
     bench.executor.snapshot(Sequence(1), ledger.clone());
     let Event::Input(Input::SnapshotTaken { sequence, root }) = bench.next() else { panic!() };
-    let (_, chunks) = load(&bench.archive.folder, sequence, root).unwrap();
+    let chunks: Vec<_> = bench.archive.chunks.chunks(sequence).map(Result::unwrap).collect();
     assert_eq!((&chunks[..1], chunks.len()), (&ledger[..], 2));
 
     let (id, answer) = bench.archive.audits.ask();
@@ -69,13 +78,13 @@ fn batches_are_executed_and_snapshots_become_durable_and_are_served() {
     assert_eq!(bench.archive.audits.known(Sequence(1)), Some(root));
     assert_eq!(bench.archive.audits.known(Sequence(2)), None);
 
-    let server = ChunkServer::start(bench.archive.shelf.clone(), bench.archive.inbound.clone()).unwrap();
-    server.serve(ReplicaId(2), ChunkId { sequence, index: 1 });
+    let server = ChunkServer::start(bench.archive.chunks.clone(), bench.archive.inbound.clone()).unwrap();
+    server.serve(ReplicaId(2), PartId { sequence, part: Part::Chunk(1) });
     let Event::Effect(Effect::Send { to: ReplicaId(2), message: PeerMessage::Chunk(chunk) }) = bench.next()
     else {
         panic!()
     };
-    assert!(chunk.content == chunks[1] && chunk.proof.proves(&root, 1, 2, &chunk.content));
+    assert_eq!(chunk, Chunk { sequence, index: 1, content: chunks[1].clone() });
     server.stop();
     bench.executor.stop();
 }
@@ -92,16 +101,16 @@ impl Service for Broken {
         Bytes::new()
     }
     fn snapshot(&mut self) -> Box<dyn Snapshot> {
-        struct Empty;
-        impl Snapshot for Empty {
+        struct Wrong;
+        impl Snapshot for Wrong {
             fn leaves(&mut self) -> Vec<Digest> {
-                vec![MerkleTree::leaf(b"")]
+                vec![MerkleTree::leaf(b"promised")]
             }
             fn chunk(&self, _: usize) -> Bytes {
-                Bytes::new()
+                Bytes::from_static(b"given")
             }
         }
-        Box::new(Empty)
+        Box::new(Wrong)
     }
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
         WholeSnapshot::collect(chunks, 0).map(drop)
@@ -119,9 +128,74 @@ fn a_broken_service_stops_the_replica_and_is_named() {
     let text = failure(&|executor| executor.execute(batch(3, &[b"fine", b"panic"])));
     assert!(text.contains("sequence 3") && text.contains("the operation was too much"), "{text}");
     let text = failure(&|executor| executor.snapshot(Sequence(4), vec![]));
-    assert!(text.contains("sequence 4") && text.contains("0 bytes"), "{text}");
-    let error = restore(&mut Broken, Sequence(4), [Bytes::from_static(b"x")]).unwrap_err();
-    assert!(matches!(error, crate::RunError::Restore { sequence: Sequence(4), .. }));
+    assert!(text.contains("sequence 4") && text.contains("does not have the digest"), "{text}");
+}
+
+/// A snapshot of one chunk of the ledger, in its format, and one of the service.
+fn stored(bench: &Bench, state: &'static [u8]) -> Vec<Bytes> {
+    let ledger = pbft_messages::codec::encode(&(2_u32, 1_u64)).into();
+    let contents = vec![ledger, Bytes::from_static(state)];
+    let leaves = contents.iter().map(|content| MerkleTree::leaf(content)).collect();
+    let put = |index: usize| -> Result<_, RunError> { Ok(contents[index].clone()) };
+    bench.archive.chunks.put(Sequence(4), leaves, put).unwrap();
+    contents
+}
+
+#[test]
+fn a_service_gets_its_part_of_a_snapshot_and_the_replica_its_own() {
+    let bench = bench(NullService::new(NullResult::Echo));
+    let contents = stored(&bench, &[7, 0, 0, 0, 0, 0, 0, 0]);
+    let mut service = NullService::new(NullResult::Echo);
+    assert_eq!(restore(&mut service, &bench.archive.chunks, Sequence(4)).unwrap(), contents[..1]);
+    assert_eq!(service.executed(), 7);
+}
+
+/// Whatever a service makes of a state that ends too soon, the damage is what is reported.
+#[test]
+fn a_damaged_snapshot_is_no_fault_of_the_service() {
+    let bench = bench(Broken);
+    let contents = stored(&bench, b"x");
+    let error = restore(&mut Broken, &bench.archive.chunks, Sequence(4)).unwrap_err();
+    assert!(matches!(error, RunError::Restore { sequence: Sequence(4), .. }));
+    bench.archive.chunks.rot(&contents[1]);
+    let error = restore(&mut Broken, &bench.archive.chunks, Sequence(4)).unwrap_err();
+    assert!(matches!(error, RunError::Snapshot(_)) && error.to_string().contains("digest"), "{error}");
+}
+
+/// C3: what is fetched is kept, and only then told; and then the service runs on it.
+#[test]
+fn a_fetched_state_is_gathered_kept_and_installed() {
+    let source = bench(NullService::new(NullResult::Echo));
+    let contents = stored(&source, &[7, 0, 0, 0, 0, 0, 0, 0]);
+    let leaves: Vec<_> = contents.iter().map(|content| MerkleTree::leaf(content)).collect();
+    let root = MerkleTree::new(leaves.clone()).root();
+
+    let target = bench(NullService::new(NullResult::Echo));
+    let gatherer = Gatherer::start(target.archive.chunks.clone(), target.archive.inbound.clone()).unwrap();
+    let sequence = Sequence(4);
+    gatherer.gather(sequence, leaves.into());
+    let Event::Input(Input::Gathering { missing, .. }) = target.next() else { panic!() };
+    assert_eq!(missing, BTreeSet::from([0, 1]));
+    for (index, content) in (0..).zip(contents.clone()) {
+        gatherer.keep(Chunk { sequence, index, content });
+    }
+    for expected in 0..2 {
+        let Event::Input(Input::ChunkKept { sequence: Sequence(4), index }) = target.next() else { panic!() };
+        assert_eq!(index, expected);
+    }
+    target.executor.install(sequence);
+    let Event::Input(Input::Installed { ledger, next_deadline: None, .. }) = target.next() else { panic!() };
+    assert_eq!(ledger, contents[..1]);
+    let (id, answer) = target.archive.audits.ask();
+    target.executor.audit(id, sequence, ledger);
+    assert_eq!(answer.blocking_recv().unwrap(), (sequence, root));
+
+    let remove_below = gatherer.remover();
+    remove_below(Sequence(8), BTreeSet::new());
+    drop(remove_below);
+    gatherer.stop();
+    let question = PartId { sequence, part: Part::Chunk(0) };
+    assert_eq!(target.archive.chunks.answer(question), PeerMessage::NoSnapshot(sequence));
 }
 
 /// Not the service's code: there is no service at fault to name, and the replica must not wait for a thread that is gone.
@@ -131,5 +205,5 @@ fn a_panic_of_the_thread_itself_stops_the_replica() {
     contained("pbft-snapshot", &inbound, || panic!("an error of this program"));
     let mut batch = Vec::new();
     inbound.take(None, &mut batch);
-    assert!(matches!(batch[..], [Event::Failed(crate::RunError::Panicked("pbft-snapshot"))]));
+    assert!(matches!(batch[..], [Event::Failed(RunError::Panicked("pbft-snapshot"))]));
 }

@@ -1,20 +1,32 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a snapshot file cannot be written or read.
+/// Why snapshots cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The operating system refused.
-    #[error("snapshot {}: {source}; check that the disk has room and that this user may write there", path.display())]
+    #[error("snapshots in {}: {source}; check that the disk has room and that this user may write there", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// The reason.
         source: io::Error,
     },
+    /// The file has another format.
+    #[error(
+        "the snapshots in {} have format {found}, and this program reads format {supported}: use the version of pbft-node that wrote them", path.display()
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The file's format.
+        found: u32,
+        /// This program's.
+        supported: u32,
+    },
     /// The file is not what the store says it is.
     #[error(
-        "snapshot {} is damaged ({why}): this replica counts as faulty, one of the f; run `pbft-node recover --unsafe-discard-store`, which keeps the old store and lets the replica rejoin", path.display()
+        "the snapshots in {} are damaged ({why}): this replica counts as faulty, one of the f; run `pbft-node recover --unsafe-discard-store`, which keeps the old store and lets the replica rejoin", path.display()
     )]
     Damaged {
         /// The file.

@@ -1,124 +1,156 @@
-//! Writing a snapshot file, loading one at boot, and reading single chunks of one.
+//! The file of chunks and snapshots: a redb database, and how it is opened, read and written.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
-use std::os::unix::fs::FileExt as _;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-
-use pbft_crypto::{Digest, MerkleTree};
-use pbft_messages::{Chunk, ChunkId, Sequence};
+use redb::{
+    Builder, Database, ReadTransaction, ReadableDatabase as _, StorageBackend, TableDefinition, WriteTransaction,
+    backends::FileBackend,
+};
 
 use super::SnapshotError;
-use super::header::Header;
-use crate::folder::{DataFolder, sync_folder, unfinished};
+use super::tables;
+use crate::folder::{sync_folder, unfinished};
+use crate::store::{guard, is_about_the_file};
 
-/// A snapshot on disk, with what it takes to hand out its chunks: the file is open, so that a chunk can be read even
-/// after the file was removed.
+/// The format that this program writes, and the only one that it reads.
+const FORMAT: u32 = 1;
+
+/// At a place that no format will change.
+const META: TableDefinition<'_, &str, u32> = TableDefinition::new("meta");
+
+/// redb's page cache. Chunks are read once, in order, so a small one does.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// The open file. Damage of any kind comes out of it as an error, never as a panic.
 #[derive(Debug)]
-pub(crate) struct StoredSnapshot {
-    sequence: Sequence,
-    tree: MerkleTree,
-    /// Where each chunk begins in the file, and where the last one ends.
-    offsets: Vec<u64>,
-    file: File,
+pub(super) struct ChunkFile {
+    path: PathBuf,
+    database: Database,
 }
 
-/// Writes a snapshot so that it is durable when this returns; in memory mode (`sync` is false) it is only as durable
-/// as the machine. A file of the same sequence is replaced.
-pub(crate) fn write(
-    folder: &DataFolder,
-    sequence: Sequence,
-    chunks: &[Bytes],
-    sync: bool,
-) -> Result<StoredSnapshot, SnapshotError> {
-    let path = folder.snapshot(sequence);
-    let tree = MerkleTree::new(chunks.iter().map(|chunk| MerkleTree::leaf(chunk)).collect());
-    // A chunk fits a frame, so its length fits four bytes.
-    let lengths = chunks.iter().map(|chunk| chunk.len() as u32).collect();
-    let header = Header { sequence, root: tree.root(), lengths };
-    let write = || -> io::Result<()> {
-        let unfinished = unfinished(&path);
-        let mut writer = BufWriter::new(File::create(&unfinished)?);
-        writer.write_all(&header.encode())?;
-        chunks.iter().try_for_each(|chunk| writer.write_all(chunk))?;
-        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        if sync {
-            file.sync_all()?;
+impl ChunkFile {
+    /// Opens the file, or makes an empty one; in memory mode (`sync` is false) nothing waits for the disk.
+    pub(super) fn open(path: &Path, sync: bool) -> Result<Self, SnapshotError> {
+        let io = |source| SnapshotError::Io { path: path.into(), source };
+        if !path.try_exists().map_err(io)? {
+            Self::create(path)?;
         }
-        fs::rename(&unfinished, &path)?;
-        if sync { sync_folder(&folder.snapshots()) } else { Ok(()) }
-    };
-    let io = |source| SnapshotError::Io { path: path.clone(), source };
-    write().map_err(io)?;
-    let file = File::open(&path).map_err(io)?;
-    Ok(StoredSnapshot::new(&header, tree, file))
+        let database = judge(path, guard(|| sound(path, sync)))?;
+        let file = Self { path: path.into(), database };
+        match file.read(|transaction| Ok(transaction.open_table(META)?.get("format")?.map(|it| it.value())))? {
+            Some(FORMAT) => Ok(file),
+            Some(found) => Err(SnapshotError::Format { path: path.into(), found, supported: FORMAT }),
+            None => Err(file.damaged("it has no format")),
+        }
+    }
+
+    /// Makes an empty file under another name first: one that a crash left half-made is none (fault 14).
+    fn create(path: &Path) -> Result<(), SnapshotError> {
+        let io = |source| SnapshotError::Io { path: path.into(), source };
+        let unfinished = unfinished(path);
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        let made = guard(|| -> Result<(), redb::Error> {
+            let database = Builder::new().set_cache_size(CACHE_BYTES).create(&unfinished)?;
+            let transaction = database.begin_write()?;
+            transaction.open_table(META)?.insert("format", FORMAT)?;
+            tables::create(&transaction)?;
+            Ok(transaction.commit()?)
+        });
+        judge(path, made)?;
+        fs::rename(&unfinished, path).map_err(io)?;
+        sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(io)
+    }
+
+    /// Reads in one transaction.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, SnapshotError> {
+        judge(&self.path, guard(|| work(&self.database.begin_read()?)))
+    }
+
+    /// Writes in one transaction; when this returns, it is on disk.
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, SnapshotError> {
+        // Immediate durability, an fsync, is redb's default.
+        let written = guard(|| {
+            let transaction = self.database.begin_write()?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        });
+        match written {
+            Some(Err(redb::Error::Io(source))) => Err(SnapshotError::Io { path: self.path.clone(), source }),
+            written => judge(&self.path, written),
+        }
+    }
+
+    /// The error that says that the file is damaged.
+    pub(super) fn damaged(&self, why: impl Into<String>) -> SnapshotError {
+        SnapshotError::Damaged { path: self.path.clone(), why: why.into() }
+    }
 }
 
-/// Loads the snapshot that a record in the store names, and all of its chunks.
-///
-/// # Errors
-/// [`SnapshotError`] if the file is not there, or is not whole, or does not have this root.
-pub(crate) fn load(
-    folder: &DataFolder,
-    sequence: Sequence,
-    root: Digest,
-) -> Result<(StoredSnapshot, Vec<Bytes>), SnapshotError> {
-    let path = folder.snapshot(sequence);
-    let damaged = |why: &str| SnapshotError::Damaged { path: path.clone(), why: why.into() };
-    let io = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => damaged("it is missing"),
-        _ => SnapshotError::Io { path: path.clone(), source },
+/// The database, once all its pages were found to match their checksums.
+fn sound(path: &Path, sync: bool) -> Result<Database, redb::Error> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    let mut database = if sync {
+        builder.open(path)?
+    } else {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        builder.create_with_backend(Unsynced(FileBackend::new(file)?))?
     };
-    let content = Bytes::from(fs::read(&path).map_err(io)?);
-    let (header, rest) = Header::decode(&content).map_err(|why| damaged(&why))?;
-    let mut rest = content.slice_ref(rest);
-    let chunks: Vec<Bytes> = header.lengths.iter().map(|length| rest.split_to(*length as usize)).collect();
-    let tree = MerkleTree::new(chunks.iter().map(|chunk| MerkleTree::leaf(chunk)).collect());
-    if tree.root() != header.root {
-        return Err(damaged("its chunks do not have its root"));
+    match database.check_integrity() {
+        Ok(true) => Ok(database),
+        Ok(false) => Err(redb::Error::Corrupted("its pages do not match their checksums".into())),
+        Err(error) => Err(error.into()),
     }
-    if (header.sequence, header.root) != (sequence, root) {
-        return Err(damaged("it is another snapshot than the store says"));
-    }
-    let file = File::open(&path).map_err(io)?;
-    Ok((StoredSnapshot::new(&header, tree, file), chunks))
 }
 
-impl StoredSnapshot {
-    fn new(header: &Header, tree: MerkleTree, file: File) -> Self {
-        let mut end = header.size();
-        let mut offsets = vec![end];
-        offsets.extend(header.lengths.iter().map(|length| {
-            end += u64::from(*length);
-            end
-        }));
-        Self { sequence: header.sequence, tree, offsets, file }
+/// What came of a piece of work on the file.
+fn judge<T>(path: &Path, done: Option<Result<T, redb::Error>>) -> Result<T, SnapshotError> {
+    let damaged = |why| SnapshotError::Damaged { path: path.into(), why };
+    match done {
+        Some(Ok(value)) => Ok(value),
+        // What the operating system says of the file as a whole is no damage; what redb finds inside is.
+        Some(Err(redb::Error::Io(source))) if is_about_the_file(&source) => {
+            Err(SnapshotError::Io { path: path.into(), source })
+        }
+        Some(Err(other)) => Err(damaged(other.to_string())),
+        None => Err(damaged("reading it fails half-way".into())),
+    }
+}
+
+/// A file for memory mode: what is written to it need not survive the machine.
+#[derive(Debug)]
+struct Unsynced(FileBackend);
+
+impl StorageBackend for Unsynced {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
     }
 
-    /// The checkpoint's sequence.
-    pub(crate) fn sequence(&self) -> Sequence {
-        self.sequence
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
     }
 
-    /// The Merkle root of the chunks.
-    pub(crate) fn root(&self) -> Digest {
-        self.tree.root()
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
     }
 
-    /// Reads a chunk, with the proof that it belongs to the root; `None` if there is no such chunk.
-    ///
-    /// What is read is not checked again: a chunk that rotted since boot does not match its proof, and whoever asked
-    /// for it finds out.
-    pub(crate) fn chunk(&self, index: u64) -> io::Result<Option<Chunk>> {
-        let Some(place) = usize::try_from(index).ok().filter(|place| *place < self.tree.len()) else {
-            return Ok(None);
-        };
-        let Some(proof) = self.tree.proof(place) else { return Ok(None) };
-        let (from, to) = (self.offsets[place], self.offsets[place + 1]);
-        let mut content = vec![0; (to - from) as usize];
-        self.file.read_exact_at(&mut content, from)?;
-        let id = ChunkId { sequence: self.sequence, index };
-        Ok(Some(Chunk { id, count: self.tree.len() as u64, content: content.into(), proof }))
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
     }
 }

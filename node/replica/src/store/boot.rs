@@ -2,8 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
 
 use redb::{Builder, Database, DatabaseError, StorageError};
 
@@ -11,21 +9,8 @@ use pbft_protocol::Record;
 
 use super::file::{self, BINDING, CACHE_BYTES, COUNT, StoreFile, TABLE};
 use super::{Binding, StoreError, position, record_bytes};
+use super::guard::guard;
 use crate::folder::{DataFolder, sync_folder, unfinished, write_durably};
-
-/// The name of the thread on which a store is read.
-const BOOT_THREAD: &str = "pbft-store-boot";
-
-/// Lets a program print nothing of panics on the thread that reads a store: they mean a damaged file, which is
-/// reported as [`StoreError::Unreadable`]. Other panics are printed as before. For binaries, once at their start.
-pub fn silence_boot_panics() {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if thread::current().name() != Some(BOOT_THREAD) {
-            print(panic);
-        }
-    }));
-}
 
 /// A store that is sound, and all that it holds.
 #[derive(Debug)]
@@ -138,21 +123,13 @@ pub(super) fn open_whatever_ran(folder: &DataFolder, binding: &Binding) -> Resul
     Ok(Opened { file, records: content.records })
 }
 
-/// Runs what touches a file that may be damaged on a thread of its own, where a panic is one more way to say so.
-pub(super) fn guarded<T: Send>(
+/// Does what touches a file that may be damaged, where a panic is one more way to say so.
+pub(super) fn guarded<T>(
     folder: &DataFolder,
-    work: impl FnOnce() -> Result<T, StoreError> + Send,
+    work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let unreadable =
-        || StoreError::Unreadable { folder: folder.path().into(), why: "reading it fails half-way".into() };
-    thread::scope(|scope| {
-        let caught = thread::Builder::new()
-            .name(BOOT_THREAD.into())
-            .spawn_scoped(scope, || catch_unwind(AssertUnwindSafe(work)))
-            .map_err(|source| StoreError::Io { path: folder.path().into(), source })?
-            .join();
-        caught.unwrap_or_else(Err).unwrap_or_else(|_| Err(unreadable()))
-    })
+    let why = "reading it fails half-way".into();
+    guard(work).unwrap_or_else(|| Err(StoreError::Unreadable { folder: folder.path().into(), why }))
 }
 
 fn opening_failed(folder: &DataFolder, error: DatabaseError) -> StoreError {
@@ -167,7 +144,8 @@ fn opening_failed(folder: &DataFolder, error: DatabaseError) -> StoreError {
     }
 }
 
-fn is_about_the_file(error: &io::Error) -> bool {
+/// Whether an error says something of a file as a whole, rather than of what is in it.
+pub(crate) fn is_about_the_file(error: &io::Error) -> bool {
     use io::ErrorKind::{NotFound, OutOfMemory, PermissionDenied, ReadOnlyFilesystem, StorageFull};
     matches!(error.kind(), NotFound | PermissionDenied | StorageFull | ReadOnlyFilesystem | OutOfMemory)
 }

@@ -17,6 +17,7 @@ mod boot;
 mod error;
 mod evidence;
 mod file;
+mod guard;
 mod position;
 mod record_bytes;
 mod recover;
@@ -25,11 +26,12 @@ mod tests;
 mod writer;
 
 pub(crate) use binding::Binding;
-pub use boot::silence_boot_panics;
 pub use error::StoreError;
 pub use evidence::read_evidence;
+pub use guard::silence_store_panics;
 
-pub(crate) use boot::{Opened, create, mark_memory_mode, open};
+pub(crate) use boot::{Opened, create, is_about_the_file, mark_memory_mode, open};
 pub(crate) use file::StoreFile;
+pub(crate) use guard::guard;
 pub(crate) use recover::recreate;
 pub(crate) use writer::{Writer, Written};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pbft_protocol::Record;
 
@@ -42,13 +42,23 @@ pub(crate) fn recreate(
         Err(StoreError::Unreadable { .. }) => Some(set_aside(folder, "damaged")?),
         Err(other) => return Err(other),
     };
+    // The new store names no snapshot: the state is fetched from the others.
+    remove(&folder.chunks())?;
     write_new(folder, binding, &records)?;
     // The mark goes last: until then a plain start is refused.
-    match fs::remove_file(&mark) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-        _ => sync_folder(folder.path()).map_err(io)?,
-    }
+    remove(&mark)?;
+    sync_folder(folder.path()).map_err(io)?;
     Ok(aside)
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::Io { path: path.into(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Gives the store a name that nothing reads, the first that is free.

@@ -1,7 +1,6 @@
 //! The thread that owns the store's commits: group commit.
 
 use std::collections::BTreeSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -13,6 +12,7 @@ use pbft_protocol::{Effect, Record, WriteId};
 use super::StoreError;
 use super::batch::Batch;
 use super::file::StoreFile;
+use super::guard::guard;
 
 /// How long notes wait for a write that takes them along, before they are written by themselves.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -191,7 +191,7 @@ fn finish(store: &mut impl Commit, group: Group, report: &mut impl FnMut(Written
     if !batch.is_empty() {
         // redb can panic on pages that are damaged; whatever state that leaves, nothing is written after it.
         let folder = store.folder().to_owned();
-        catch_unwind(AssertUnwindSafe(|| store.commit(&batch))).unwrap_or_else(|_| {
+        guard(|| store.commit(&batch)).unwrap_or_else(|| {
             Err(StoreError::WriteFailed { folder, why: "the store failed half-way".into() })
         })?;
         report(Written::Committed { writes: writes.len(), elapsed: start.elapsed() });

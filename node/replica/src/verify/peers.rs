@@ -105,8 +105,8 @@ fn is_light(message: &PeerMessage) -> bool {
             | PeerMessage::Checkpoint(_)
             | PeerMessage::Status(_)
             | PeerMessage::FetchBody(_)
-            | PeerMessage::FetchChunk(_)
-            | PeerMessage::NoChunk(_)
             | PeerMessage::AskRecovery(_)
+            | PeerMessage::FetchPart(_)
+            | PeerMessage::NoSnapshot(_)
     )
 }

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         }
     };
     log_to_stderr(&arguments.logging);
-    pbft_node::silence_boot_panics();
+    pbft_node::silence_store_panics();
     match commands::run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
