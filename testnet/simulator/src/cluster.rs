@@ -1,6 +1,7 @@
 //! The cluster: virtual time, and everything that happens in it, one event after the other.
 
 mod effects;
+mod power;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::reads::Reads;
 use crate::settings::{Settings, replica_key};
 use crate::transcript::Transcript;
 
+pub use power::PowerCut;
+
 /// Where the wall clocks start: some day in 2023.
 const EPOCH: u64 = 1_700_000_000_000_000_000;
 
@@ -44,6 +47,7 @@ pub struct Cluster {
     reports: Vec<(Duration, ReplicaId, Report)>,
     transcript: Transcript,
     filter: Option<Filter>,
+    power_cut: Option<PowerCut>,
 }
 
 /// See [`Cluster::set_filter`].
@@ -62,6 +66,8 @@ enum Event {
     Answer { from: ReplicaId, to: usize, frame: Vec<u8> },
     /// Something that belongs to one run of a replica.
     Local { at: ReplicaId, run: u64, what: Local },
+    /// The power is back at a replica that lost it in a run.
+    PowerReturns { at: ReplicaId, run: u64 },
     /// A client looks after its unanswered requests.
     Retry { client: usize },
 }
@@ -96,6 +102,7 @@ impl Cluster {
             reports: Vec::new(),
             transcript: Transcript::default(),
             filter: None,
+            power_cut: None,
             configuration,
         };
         for replica in cluster.configuration.replicas() {
@@ -380,6 +387,7 @@ impl Cluster {
                     self.local(at, what);
                 }
             }
+            Event::PowerReturns { at, run } => self.on_power_returned(at, run),
             Event::Retry { client } => {
                 let everybody: Vec<_> = self.configuration.replicas().collect();
                 for signed in self.clients[client].unanswered() {
@@ -402,12 +410,15 @@ impl Cluster {
             }
             Local::Synced(id) => {
                 if let Some(then) = self.instances[at.index()].disk.sync(id) {
+                    self.step(at);
                     self.carry_out(at, then.into());
+                    self.step(at);
                     self.input(at, Input::Durable(id));
                 }
             }
             Local::Kept(Chunk { sequence, index, content }) => {
                 self.instances[at.index()].disk.archive.keep_chunk(content);
+                self.step(at);
                 self.input(at, Input::ChunkKept { sequence, index });
             }
             Local::Done(input) => self.input(at, *input),

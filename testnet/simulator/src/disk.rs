@@ -50,6 +50,22 @@ impl Disk {
         None
     }
 
+    /// How many writes are not synced.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Writes the oldest of what is not synced, though nobody has heard of it.
+    pub(crate) fn sync_oldest(&mut self, count: usize) {
+        for _ in 0..count {
+            match self.pending.pop_front() {
+                Some(Pending::Note(records) | Pending::Persist { records, .. }) => self.apply(records),
+                Some(Pending::Collect(sequence, keep)) => self.collect(sequence, &keep),
+                None => return,
+            }
+        }
+    }
+
     /// The power goes: what was not synced is lost.
     pub(crate) fn crash(&mut self) {
         self.pending.clear();

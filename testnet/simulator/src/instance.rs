@@ -20,6 +20,8 @@ use crate::settings::replica_key;
 pub(crate) struct Instance {
     pub(crate) id: ReplicaId,
     pub(crate) disk: Disk,
+    /// For each step that it took, how many writes were not synced then.
+    pub(crate) steps: Vec<usize>,
     pub(crate) strategy: Option<Box<dyn Strategy>>,
     /// `None` while it is down.
     pub(crate) running: Option<Running>,
@@ -40,7 +42,7 @@ pub(crate) struct Running {
 impl Instance {
     pub(crate) fn new(id: ReplicaId) -> Self {
         let disk = Disk::new(initial_records());
-        Self { id, disk, strategy: None, running: None, run: 0, malicious: false }
+        Self { id, disk, steps: Vec::new(), strategy: None, running: None, run: 0, malicious: false }
     }
 
     /// Takes its disk away, and gives it one that is made to recover.

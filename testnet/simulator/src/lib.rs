@@ -17,6 +17,6 @@ mod settings;
 mod transcript;
 
 pub use checker::Violation;
-pub use cluster::Cluster;
+pub use cluster::{Cluster, PowerCut};
 pub use network::Faults;
 pub use settings::Settings;

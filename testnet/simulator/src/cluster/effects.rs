@@ -6,7 +6,7 @@ use pbft_messages::{Checkpoint, ReplicaId, ReplicaMessage};
 use pbft_protocol::{Effect, Effects, Input, Instant, Report, Timer};
 use pbft_service::Service as _;
 
-use super::{Cluster, Local};
+use super::{Cluster, Local, power};
 use crate::archive::Archive;
 use crate::disk::Pending;
 
@@ -16,7 +16,15 @@ const SERVICE_LATENCY: Duration = Duration::from_micros(100);
 impl Cluster {
     pub(super) fn carry_out(&mut self, replica: ReplicaId, effects: Effects) {
         for effect in effects {
+            // Its power may have gone within the list.
+            if self.instances[replica.index()].running.is_none() {
+                return;
+            }
+            let is_step = power::is_step(&effect);
             self.carry_out_one(replica, effect);
+            if is_step {
+                self.step(replica);
+            }
         }
     }
 
