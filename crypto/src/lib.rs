@@ -11,11 +11,14 @@ mod digest;
 mod key;
 pub mod key_file;
 mod merkle;
+mod mutant;
 mod seen;
 mod signed;
 
 pub use digest::{Digest, Domain, Hasher};
 pub use key::{NoPublicKey, PublicKey, SecretKey, Signature, Signer, WeakKey};
 pub use merkle::{MerkleProof, MerkleTree};
+#[cfg(pbft_mutants)]
+pub use mutant::mutant_is;
 pub use seen::SeenStatements;
 pub use signed::{Keyring, Kind, Malformed, Rejected, Scope, Signed, Statement, Verified};

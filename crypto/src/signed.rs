@@ -210,7 +210,7 @@ fn preimage<T: Statement>(scope: &Scope, key: &PublicKey, payload: &[u8]) -> Vec
     message.extend_from_slice(TAG);
     message.extend_from_slice(scope.cluster.as_bytes());
     message.extend_from_slice(&scope.epoch.to_le_bytes());
-    message.push(T::KIND);
+    message.push(if crate::mutant!("kind-not-signed") { 0 } else { T::KIND });
     message.extend_from_slice(key.as_bytes());
     message.extend_from_slice(payload);
     message
@@ -356,20 +356,32 @@ mod tests {
         }
     }
 
-    /// Faults 9 and 10, and replay across clusters and epochs.
+    fn refused<const K: u8>(statement: Signed<Even<K>>, keys: &Keys) -> bool {
+        matches!(statement.verify(keys), Err(Rejected::BadSignature(_)))
+    }
+
+    /// Fault 9: whoever is named as the signer, the key that verifies is the only author.
     #[test]
-    fn a_signature_holds_for_its_signer_kind_cluster_and_epoch_only() {
-        let good = signed(4);
-        let rejected =
-            |result: Result<Verified<Even<1>>, Rejected>| matches!(result, Err(Rejected::BadSignature(_)));
-        let renamed = Signed::from_parts(2, good.payload.clone(), good.signature);
-        assert!(rejected(renamed.verify(&keys(b"a", 0))));
-        assert!(rejected(good.clone().verify(&keys(b"b", 0))));
-        assert!(rejected(good.clone().verify(&keys(b"a", 1))));
-        let other_kind: Signed<Even<2>> = Signed::from_parts(1, good.payload.clone(), good.signature);
-        assert!(matches!(other_kind.verify(&keys(b"a", 0)), Err(Rejected::BadSignature(_))));
+    fn fault_09_a_signature_holds_for_its_signer_only() {
+        let (good, keys) = (signed(4), keys(b"a", 0));
+        let renamed: Signed<Even<1>> = Signed::from_parts(2, good.payload.clone(), good.signature);
+        assert!(refused(renamed, &keys));
         let unknown: Signed<Even<1>> = Signed::from_parts(3, good.payload.clone(), good.signature);
-        assert!(matches!(unknown.verify(&keys(b"a", 0)), Err(Rejected::UnknownSigner(_))));
+        assert!(matches!(unknown.verify(&keys), Err(Rejected::UnknownSigner(_))));
+    }
+
+    /// Fault 10: the kind is signed too.
+    #[test]
+    fn fault_10_a_signature_holds_for_its_kind_only() {
+        let good = signed(4);
+        let other_kind: Signed<Even<2>> = Signed::from_parts(1, good.payload.clone(), good.signature);
+        assert!(refused(other_kind, &keys(b"a", 0)));
+    }
+
+    #[test]
+    fn a_signature_holds_for_its_cluster_and_epoch_only() {
+        assert!(refused(signed(4), &keys(b"b", 0)));
+        assert!(refused(signed(4), &keys(b"a", 1)));
     }
 
     #[test]
@@ -380,5 +392,50 @@ mod tests {
         let signature = key.sign(&preimage::<Even<1>>(keys(b"a", 0).scope(), &key.public_key(), &payload));
         let short: Signed<Even<1>> = Signed::from_parts(1, payload, signature);
         assert!(matches!(short.verify(&keys(b"a", 0)), Err(Rejected::Malformed(_))));
+    }
+
+    /// A signature over `4` with components of small order mixed in, as a signer may craft it: it satisfies the equation
+    /// that a batch of signatures is checked by, times the cofactor. `mask` is the torsion in the key, and in `R`.
+    fn crafted(mask: [usize; 2], small_r: bool) -> Option<(PublicKey, Signed<Even<1>>)> {
+        use curve25519_dalek::{EdwardsPoint, Scalar, constants::EIGHT_TORSION};
+        use sha2::{Digest as _, Sha512};
+        let secret = Scalar::from(0x5ec7e7u64);
+        let nonce = if small_r { Scalar::ZERO } else { Scalar::from(0xa0ceu64) };
+        let key = (EdwardsPoint::mul_base(&secret) + EIGHT_TORSION[mask[0]]).compress().to_bytes();
+        let r = (EdwardsPoint::mul_base(&nonce) + EIGHT_TORSION[mask[1]]).compress().to_bytes();
+        let (key, payload) = (PublicKey::from_bytes(&key).ok()?, Bytes::from(4u64.to_le_bytes().to_vec()));
+        let message = preimage::<Even<1>>(keys(b"a", 0).scope(), &key, &payload);
+        let hash =
+            Sha512::new().chain_update(r).chain_update(key.as_bytes()).chain_update(message).finalize();
+        let s = nonce + Scalar::from_bytes_mod_order_wide(&hash.into()) * secret;
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&r);
+        bytes[32..].copy_from_slice(s.as_bytes());
+        Some((key, Signed::from_parts(0, payload, Signature::from_bytes(&bytes))))
+    }
+
+    /// Fault 37: there is one way to verify a signature, [`PublicKey::verifies`], and no batch verification. It is
+    /// strict, so replicas that meet crafted signatures in whatever order and company agree on them.
+    #[test]
+    fn fault_37_crafted_signatures_are_judged_alike_everywhere() {
+        let verdicts = |mask, small_r| {
+            let (key, statement) = crafted(mask, small_r).expect("a key of a large order");
+            let message = preimage::<Even<1>>(keys(b"a", 0).scope(), &key, statement.payload());
+            let alone = key.verifies(&message, statement.signature());
+            let keys = Keys(keys(b"a", 0).0, vec![key], SeenStatements::default());
+            // First unknown, and then beside what was found good before.
+            let statements = [0, 1].map(|_| statement.clone().verify(&keys).is_ok());
+            assert_eq!([alone; 2], statements, "{mask:?}");
+            alone
+        };
+        assert!(verdicts([0, 0], false), "without torsion it is an honest signature");
+        for torsion in 1..8 {
+            assert!(!verdicts([0, torsion], false), "R of mixed order");
+            assert!(!verdicts([0, torsion], true), "R of small order");
+        }
+        // A key of mixed order verifies what happens to cancel its torsion out; what counts is that all agree on it.
+        let mixed = [1, 2, 3, 4, 5, 6, 7].map(|torsion| verdicts([torsion, 0], false));
+        assert!(mixed.contains(&false), "a batch would take them all");
+        assert!(!verdicts([0, 0], true), "R is the neutral element, which the plain equation takes");
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Digest, Signature, Signed, Statement};
+use pbft_crypto::{Digest, Signature, Signed, Statement, mutant};
 
 use crate::statement::{ensure, statement};
 use crate::{Configuration, ReplicaId, Sequence, View};
@@ -55,7 +55,7 @@ statement!(PrePrepare, signer: ReplicaId, kind: 2, validate: |it, signer, config
 });
 statement!(Prepare, signer: ReplicaId, kind: 3, validate: |it, signer, configuration| {
     // The primary's PRE-PREPARE is its vote; a PREPARE of its own would count it twice (fault 8).
-    ensure(configuration.primary(it.view) != signer, || format!("a PREPARE by {signer}, the primary of view {}", it.view))
+    ensure(configuration.primary(it.view) != signer || mutant!("primary-prepares"), || format!("a PREPARE by {signer}, the primary of view {}", it.view))
 });
 statement!(Commit, signer: ReplicaId, kind: 4);
 statement!(Checkpoint, signer: ReplicaId, kind: 5, validate: |it, _, configuration| {

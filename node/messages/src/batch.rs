@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use pbft_crypto::{Digest, Domain, Hasher, Malformed, Rejected, Signed, Statement as _, Verified};
+use pbft_crypto::{Digest, Domain, Hasher, Malformed, Rejected, Signed, Statement as _, Verified, mutant};
 
 use crate::{ClientId, Configuration, RequestId, Submission, Timestamp};
 
@@ -85,7 +85,7 @@ impl Body {
     fn ordered(time: Timestamp, submissions: Vec<OrderedSubmission>) -> Self {
         let mut hasher =
             Hasher::new(Domain::Batch).bytes(b"ordered").number(time.0).number(submissions.len() as u64);
-        for OrderedSubmission { signed, .. } in &submissions {
+        for OrderedSubmission { signed, .. } in submissions.iter().filter(|_| !mutant!("body-not-bound")) {
             let digest = Hasher::new(Domain::Submission)
                 .bytes(&signed.claimed_signer().0)
                 .bytes(&signed.signature().to_bytes())
@@ -157,6 +157,7 @@ impl Body {
         }
         self.submissions()
             .iter()
+            .filter(|_| !mutant!("request-unchecked"))
             .try_for_each(|ordered| ordered.signed.clone().verify(configuration).map(drop))
     }
 
@@ -230,8 +231,9 @@ mod tests {
         }
     }
 
+    /// Fault 11: a digest stands for one body.
     #[test]
-    fn the_digest_binds_time_submissions_and_order() {
+    fn fault_11_the_digest_binds_time_submissions_and_order() {
         let (a, b) = (submission(1), submission(2));
         let digests = [
             Body::null().digest(),
@@ -248,8 +250,10 @@ mod tests {
         assert_eq!(digests.iter().collect::<BTreeSet<_>>().len(), digests.len());
     }
 
+    /// Fault 27: what one replica checks in a request, all check, whoever brings it: a request that is bad for some is
+    /// bad for all.
     #[test]
-    fn a_fresh_body_has_no_request_twice_and_only_good_signatures() {
+    fn fault_27_a_fresh_body_has_no_request_twice_and_only_good_signatures() {
         let configuration = configuration(4);
         let (a, b) = (submission(1), submission(2));
         assert!(Body::new(Timestamp(5), [&a, &b]).check_fresh(&configuration).is_ok());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Rejected, Signature, Signed, Verified};
+use pbft_crypto::{Rejected, Signature, Signed, Verified, mutant};
 
 use crate::configuration::distinct;
 use crate::statement::ensure;
@@ -84,7 +84,8 @@ impl<T: Exclusive + Clone> Endorsed<T> {
     /// votes to spare, so that their size is known.
     fn check_votes(&self, configuration: &Configuration, needed: usize) -> Result<(), Rejected> {
         let votes = self.signatures.len();
-        ensure(distinct(self.signatures.iter().map(|(replica, _)| *replica)) == votes, || {
+        let signers = distinct(self.signatures.iter().map(|(replica, _)| *replica));
+        ensure(signers == votes || mutant!("one-signers-votes"), || {
             "a replica's vote stands twice in a certificate".into()
         })?;
         ensure(votes == needed, || format!("a certificate of {votes} votes, and not {needed}"))?;
@@ -103,6 +104,9 @@ impl Certificate for CommittedCertificate {
 
 impl Certificate for StableCertificate {
     fn check(&self, configuration: &Configuration) -> Result<(), Rejected> {
+        if mutant!("checkpoint-without-proof") {
+            return Ok(());
+        }
         self.check_votes(configuration, configuration.quorum().get())
     }
 }
@@ -218,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{configuration, replica_key};
-    use crate::{Sequence, View};
+    use crate::{PeerMessage, Sequence, View};
 
     fn vote<T: Exclusive>(value: T, replica: u16) -> Verified<T> {
         Verified::sign(value, ReplicaId(replica), &replica_key(ReplicaId(replica)), configuration(4).scope())
@@ -285,9 +289,47 @@ mod tests {
         assert!(forge(&|it| it.statement.view = View(1)), "another view");
     }
 
+    /// The certificate of a state, changed by a liar who hands it over.
+    fn stable(change: impl FnOnce(&mut StableCertificate)) -> Result<(), Rejected> {
+        let configuration = configuration(4);
+        let mut votes = VoteSet::default();
+        for replica in 0..3 {
+            votes.insert(vote(Checkpoint { sequence: Sequence(4), root: digest(b"a") }, replica)).unwrap();
+        }
+        let mut certificate = votes.quorum(configuration.quorum()).unwrap().get().clone();
+        change(&mut certificate);
+        PeerMessage::Stable(certificate).verify(&configuration).map(drop)
+    }
+
+    /// Fault 3: a checkpoint is believed for the votes of a quorum, and for nothing less.
+    #[test]
+    fn fault_03_a_checkpoint_needs_proof() {
+        assert_eq!(stable(|_| {}), Ok(()));
+        assert!(stable(|it| it.signatures.clear()).is_err(), "no votes");
+        assert!(stable(|it| it.signatures.truncate(2)).is_err(), "too few votes");
+        assert!(stable(|it| it.statement.root = digest(b"b")).is_err(), "another state");
+        assert!(stable(|it| it.statement.sequence = Sequence(8)).is_err(), "another sequence");
+    }
+
+    /// Fault 35: all the votes for the state that is to be fetched are one liar's.
+    #[test]
+    fn fault_35_one_replica_cannot_supply_all_votes_of_a_checkpoint() {
+        let own = stable_vote(3);
+        assert!(stable(|it| it.signatures = vec![own; 3]).is_err(), "one vote, counted thrice");
+        let renamed = |it: &mut StableCertificate| {
+            (0..3).zip(&mut it.signatures).for_each(|(name, vote)| *vote = (ReplicaId(name), own.1));
+        };
+        assert!(stable(renamed).is_err(), "one vote under three names");
+    }
+
+    fn stable_vote(replica: u16) -> (ReplicaId, Signature) {
+        let vote = vote(Checkpoint { sequence: Sequence(4), root: digest(b"a") }, replica);
+        (vote.signer(), *vote.signed().signature())
+    }
+
     /// Fault 8: the primary's PRE-PREPARE and two backups suffice, with f silent; the primary's PREPARE is none.
     #[test]
-    fn prepared_is_the_proposal_and_a_quorum_less_one_of_backups() {
+    fn fault_08_prepared_is_the_proposal_and_a_quorum_less_one_of_backups() {
         let configuration = configuration(4);
         let header = vote(PrePrepare { view: View(0), sequence: Sequence(1), digest: digest(b"a") }, 0);
         let mut votes = VoteSet::default();

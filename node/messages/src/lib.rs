@@ -28,7 +28,9 @@ pub use batch::{Body, OrderedSubmission};
 pub use certificate::{
     Certificate, CommittedCertificate, Endorsed, PreparedCertificate, Proven, StableCertificate, VoteSet,
 };
-pub use client::{ClientMessage, Outcome, Read, ReadAnswer, ReadId, ReadOutcome, Refusal, ReplicaMessage, Reply};
+pub use client::{
+    ClientMessage, Outcome, Read, ReadAnswer, ReadId, ReadOutcome, Refusal, ReplicaMessage, Reply,
+};
 pub use cluster_file::{ClientTable, ClusterFile, ParametersTable, ReplicaTable};
 pub use configuration::{Configuration, InvalidConfiguration, Member, Parameters};
 pub use evidence::{Accusation, Conflict, Evidence, EvidenceKind};

@@ -1,5 +1,7 @@
 //! The thresholds, each a type of its own so that they cannot be mixed up, computed here and nowhere else.
 
+use pbft_crypto::mutant;
+
 /// How many votes form a quorum: ⌊(n+f)/2⌋+1. Any two quorums share at least f+1 replicas, so at least one
 /// correct one. It is 2f+1 when n = 3f+1, and more when n is not of that form (fault 12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +20,10 @@ pub const fn faults_tolerated(n: usize) -> usize {
 impl Quorum {
     /// The quorum among `n` replicas.
     #[must_use]
-    pub const fn of(n: usize) -> Self {
+    pub fn of(n: usize) -> Self {
+        if mutant!("quorum-2f-plus-1") {
+            return Self(2 * faults_tolerated(n) + 1);
+        }
         Self((n + faults_tolerated(n)) / 2 + 1)
     }
 
@@ -31,8 +36,8 @@ impl Quorum {
     /// How many PREPAREs of distinct *backups* suffice beside the primary's PRE-PREPARE, which counts for one
     /// (N3, fault 8).
     #[must_use]
-    pub const fn prepares(self) -> usize {
-        self.0 - 1
+    pub fn prepares(self) -> usize {
+        if mutant!("quorum-of-backups") { self.0 } else { self.0 - 1 }
     }
 
     /// The number of votes.
@@ -66,8 +71,9 @@ impl WeakQuorum {
 mod tests {
     use super::*;
 
+    /// Fault 12: 2f+1 is a quorum only where n = 3f+1.
     #[test]
-    fn quorums_intersect_in_a_correct_replica_and_survive_f_silent_ones() {
+    fn fault_12_quorums_intersect_in_a_correct_replica_and_survive_f_silent_ones() {
         for n in 4..=100 {
             let (f, q) = (faults_tolerated(n), Quorum::of(n).get());
             assert!(n > 3 * f && n <= 3 * (f + 1), "f is the largest with n > 3f, at n = {n}");

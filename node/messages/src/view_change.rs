@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Digest, Malformed, Signed};
+use pbft_crypto::{Digest, Malformed, Signed, mutant};
 
 use crate::certificate::Certificate as _;
 use crate::configuration::distinct;
@@ -52,7 +52,8 @@ impl ViewChange {
             ensure(proposal.view < self.view, || {
                 format!("a certificate of view {}, not below the asked", proposal.view)
             })?;
-            certificate.check(configuration).map_err(nested)?;
+            let good = certificate.check(configuration).map_err(nested);
+            good.or_else(|error| if mutant!("bad-proof-skipped") { Ok(()) } else { Err(error) })?;
             last = proposal.sequence;
         }
         Ok(())
@@ -81,10 +82,13 @@ impl NewView {
             format!("{signer} is not the primary of view {view}")
         })?;
         let signers = self.view_changes.iter().map(Signed::claimed_signer);
-        ensure(distinct(signers) == self.view_changes.len(), || "two VIEW-CHANGEs of one replica".into())?;
-        ensure(self.view_changes.len() == configuration.quorum().get(), || {
-            "a NEW-VIEW without a quorum".into()
+        ensure(distinct(signers) == self.view_changes.len() || mutant!("senders-not-distinct"), || {
+            "two VIEW-CHANGEs of one replica".into()
         })?;
+        ensure(
+            self.view_changes.len() == configuration.quorum().get() || mutant!("quorum-unchecked"),
+            || "a NEW-VIEW without a quorum".into(),
+        )?;
         let mut view_changes = Vec::with_capacity(self.view_changes.len());
         for signed in &self.view_changes {
             let bad = |error| Malformed(format!("a NEW-VIEW's VIEW-CHANGE is bad: {error}"));
@@ -100,7 +104,7 @@ impl NewView {
         for (signed, expected) in self.pre_prepares.iter().zip(carried.pre_prepares(view)) {
             let bad = |error| Malformed(format!("a PRE-PREPARE of O is bad: {error}"));
             let header = signed.clone().verify(configuration).map_err(bad)?;
-            ensure(*header.value() == expected, || {
+            ensure(*header.value() == expected || mutant!("o-not-recomputed"), || {
                 format!("O at {} does not follow from V", expected.sequence)
             })?;
         }
@@ -161,7 +165,7 @@ impl CarriedOver {
             for certificate in &view_change.prepared {
                 let proposal = certificate.proposal();
                 let entry = highest.entry(proposal.sequence).or_insert((proposal.view, proposal.digest));
-                if proposal.view > entry.0 {
+                if proposal.view > entry.0 && !mutant!("first-proof") {
                     *entry = (proposal.view, proposal.digest);
                 } else if proposal.view == entry.0 && proposal.digest != entry.1 {
                     return Err(ConflictingCertificates { view: proposal.view, sequence: proposal.sequence });
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_change_is_good_in_every_part_or_not_at_all() {
+    fn fault_04_a_view_change_is_good_in_every_part_or_not_at_all() {
         let good = || vec![prepared(0, 5, "a"), prepared(4, 6, "b")];
         assert_eq!(verify(view_change(Some(stable(4)), good())), Ok(()));
         assert_eq!(verify(view_change(None, good())), Ok(()));
@@ -293,7 +297,7 @@ mod tests {
 
     /// Fault 1: the highest view's certificate wins, whatever the order; gaps are null.
     #[test]
-    fn the_highest_views_certificate_is_carried_over() {
+    fn fault_01_the_highest_views_certificate_is_carried_over() {
         let low = view_change(None, vec![prepared(0, 2, "old"), prepared(0, 4, "d")]);
         let high = view_change(None, vec![prepared(3, 2, "new")]);
         let expected = vec![Body::null_digest(), digest("new"), Body::null_digest(), digest("d")];
@@ -344,33 +348,43 @@ mod tests {
         signed(value, primary).signed().clone().verify(&configuration).map(drop)
     }
 
-    /// Faults 2 and 5: a quorum of distinct replicas, and O recomputed.
-    #[test]
-    fn a_new_view_follows_from_its_view_changes() {
+    /// A change to a NEW-VIEW that makes it wrong, and why.
+    type Wrong<'a> = (&'a str, &'a dyn Fn(&mut NewView));
+
+    #[track_caller]
+    fn all_refused(wrong: &[Wrong<'_>]) {
         assert_eq!(new_view(|_| {}), Ok(()));
+        for (why, change) in wrong {
+            assert!(matches!(new_view(change), Err(Rejected::Malformed(_))), "{why}");
+        }
+    }
+
+    /// Fault 2: VIEW-CHANGEs are counted by sender, and there is a quorum of them.
+    #[test]
+    fn fault_02_a_new_view_shows_a_quorum_of_distinct_replicas() {
+        let other_view = signed(ViewChange { view: View(9), ..view_change(None, vec![]) }, ReplicaId(2));
+        all_refused(&[
+            ("too few", &|it| drop(it.view_changes.remove(2))),
+            ("one replica twice", &|it| it.view_changes[2] = it.view_changes[1].clone()),
+            ("a VIEW-CHANGE to another view", &|it| it.view_changes[2] = other_view.signed().clone()),
+            ("not the view's primary", &|it| it.view = View(6)),
+        ]);
+    }
+
+    /// Fault 5: O is recomputed from V.
+    #[test]
+    fn fault_05_o_follows_from_v() {
         let primary = configuration(4).primary(VIEW);
         let propose = |sequence, name: &str| {
             let value = PrePrepare { view: VIEW, sequence: Sequence(sequence), digest: digest(name) };
             signed(value, primary).signed().clone()
         };
-        let other_view = signed(ViewChange { view: View(9), ..view_change(None, vec![]) }, ReplicaId(2));
-        type Change<'a> = &'a dyn Fn(&mut NewView);
-        let bad: [(&str, Change<'_>); 7] = [
-            ("too few", &|it| it.view_changes.truncate(2)),
-            ("one replica twice", &|it| it.view_changes[2] = it.view_changes[1].clone()),
-            ("a VIEW-CHANGE to another view", &|it| it.view_changes[2] = other_view.signed().clone()),
+        all_refused(&[
             ("another batch", &|it| it.pre_prepares[1] = propose(2, "other")),
             ("an entry left out", &|it| drop(it.pre_prepares.pop())),
             ("an entry too many", &|it| it.pre_prepares.push(propose(3, "c"))),
             ("another order", &|it| it.pre_prepares.swap(0, 1)),
-        ];
-        for (why, change) in bad {
-            assert!(matches!(new_view(change), Err(Rejected::Malformed(_))), "{why}");
-        }
-        assert!(
-            matches!(new_view(|it| it.view = View(6)), Err(Rejected::Malformed(_))),
-            "not the view's primary"
-        );
+        ]);
     }
 
     /// A wrong NEW-VIEW under its primary's signature is evidence; a right one is none (VC5).

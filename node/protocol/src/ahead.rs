@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use pbft_crypto::mutant;
 use pbft_messages::{Message, ReplicaId, View};
 
 /// How many messages of each sender are kept.
@@ -24,7 +25,7 @@ impl Ahead {
             *kept = view;
             messages.clear();
         }
-        if messages.len() == LIMIT {
+        if messages.len() == LIMIT && !mutant!("unbounded-ahead") {
             messages.pop_front();
         }
         messages.push_back(message);
@@ -40,5 +41,33 @@ impl Ahead {
             *kept > view
         });
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_crypto::{Digest, Domain, Scope, SecretKey, Verified};
+    use pbft_messages::{Commit, Sequence};
+
+    use super::*;
+
+    /// Fault 33: one liar speaks in ever higher views, another without end in one.
+    #[test]
+    fn fault_33_little_is_kept_of_future_views() {
+        let scope = Scope { cluster: Digest::of(Domain::Cluster, b"test"), epoch: 0 };
+        let digest = Digest::of(Domain::Batch, b"any");
+        let commit = |from, view, sequence| {
+            let value = Commit { view, sequence: Sequence(sequence), digest };
+            Message::Commit(Verified::sign(value, from, &SecretKey::from_seed(&[1; 32]), &scope))
+        };
+        let mut ahead = Ahead::default();
+        for number in 1..=200 {
+            let (climber, talker) = (ReplicaId(1), ReplicaId(2));
+            ahead.keep(climber, View(number), commit(climber, View(number), 1));
+            ahead.keep(talker, View(1), commit(talker, View(1), number));
+        }
+        let kept: Vec<_> = ahead.0.values().map(|(_, messages)| messages.len()).collect();
+        assert_eq!(kept, [1, LIMIT]);
+        assert_eq!(ahead.take(View(1)).len(), LIMIT);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use pbft_crypto::{Digest, Malformed, Rejected, Signer};
+use pbft_crypto::{Digest, Malformed, Rejected, Signer, mutant};
 use pbft_messages::{
     Certificate, Checkpoint, Configuration, PeerMessage, Proven, RecoveryNonce, ReplicaId, Sequence,
     SlotProgress, Timestamp, View,
@@ -211,7 +211,7 @@ impl Replica {
         if let Some(own) = self.view.own_view_change.take() {
             let own = own.verify(&self.configuration)?;
             let asked = own.value().view;
-            if asked > view {
+            if asked > view && !mutant!("pending-view-lost") {
                 self.view.pending = Some(asked);
                 self.view.own_view_change = Some(own.signed().clone());
                 self.view.view_changes.insert(self.me, own);

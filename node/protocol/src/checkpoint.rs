@@ -1,6 +1,6 @@
 //! Checkpoints and the collection of the log (OSDI'99 §4.3; C1, D5).
 
-use pbft_crypto::{Digest, Verified};
+use pbft_crypto::{Digest, Verified, mutant};
 use pbft_messages::{Checkpoint, PeerMessage, Proven, ReplicaId, Sequence, StableCertificate};
 
 use crate::durability::Awaited;
@@ -118,7 +118,9 @@ impl Replica {
         effects.report(Report::Stable { sequence, root });
         self.collect(now, effects);
         self.revisit_slots(now, effects);
-        self.try_new_view(now, effects);
+        if !mutant!("view-entry-not-retried") {
+            self.try_new_view(now, effects);
+        }
     }
 
     /// Goes on with every slot of the window as far as its state allows: the window, or the view, has moved.

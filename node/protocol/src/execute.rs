@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use pbft_crypto::Digest;
+use pbft_crypto::{Digest, mutant};
 use pbft_messages::{ClientId, Outcome, Reply, RequestId, Sequence, SessionId, Timestamp};
 
 use crate::ledger::Judgement;
@@ -111,12 +111,17 @@ impl Replica {
             self.waiting.executed(id);
         }
         self.last_executed = sequence;
+        if mutant!("any-execution-calms") {
+            self.patience.restart(now.instant);
+        }
         self.set_deadline(next_deadline, now);
         self.watch_window(now);
         if sequence > self.view.max_s {
             // Real progress: the next view change starts with the plain timeout again (VC7, fault 26).
             self.view.progressed = true;
-            self.view.timeout = self.parameters().view_timeout;
+            if !mutant!("backoff-never-reset") {
+                self.view.timeout = self.parameters().view_timeout;
+            }
         }
         effects.report(Report::Executed { sequence, digest: done.digest, requests });
         if sequence.0.is_multiple_of(self.parameters().checkpoint_interval) {

@@ -13,7 +13,7 @@ use std::collections::btree_map::Entry;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::Digest;
+use pbft_crypto::{Digest, mutant};
 use pbft_messages::{
     ClientId, Outcome, Parameters, Refusal, RequestId, RequestNumber, Sequence, SessionId, Timestamp,
 };
@@ -106,6 +106,7 @@ impl Ledger {
         let Some(session) = self.session_mut(id) else { return refuse(Refusal::SessionExpired) };
         if let Some(stored) = session.replies.get(&id.number) {
             return match &stored.result {
+                _ if mutant!("executed-twice") => Judgement::Execute,
                 _ if stored.digest != digest => refuse(Refusal::DifferentRequest),
                 StoredResult::Kept(result) => {
                     Judgement::Answer(stored.sequence, Outcome::Executed(result.clone()))
@@ -114,10 +115,10 @@ impl Ledger {
                 StoredResult::Pending => Judgement::Repeated,
             };
         }
-        if id.number < session.next {
+        if id.number < session.next && !mutant!("old-number-executed") {
             return refuse(Refusal::TooOld);
         }
-        if id.number.0 - session.next.0 >= limits.session_window {
+        if id.number.0 - session.next.0 >= limits.session_window && !mutant!("huge-number-executed") {
             return refuse(Refusal::BeyondWindow);
         }
         let reply = StoredReply { digest, sequence, result: StoredResult::Pending };
@@ -299,7 +300,7 @@ mod tests {
 
     /// Fault 29: the same request again, from wherever, is answered and not executed.
     #[test]
-    fn a_request_is_executed_once() {
+    fn fault_29_a_request_is_executed_once() {
         let mut ledger = Ledger::default();
         assert_eq!(run(&mut ledger, id(1, 0), b"", 1), opened(1));
         assert_eq!(run(&mut ledger, id(1, 1), b"a", 2), Judgement::Execute);
@@ -311,7 +312,7 @@ mod tests {
 
     /// Fault 30: a huge number executes nothing and blocks nothing.
     #[test]
-    fn numbers_beyond_the_window_are_refused_and_block_nothing() {
+    fn fault_30_numbers_beyond_the_window_are_refused_and_block_nothing() {
         let mut ledger = Ledger::default();
         run(&mut ledger, id(1, 0), b"", 1);
         assert_eq!(run(&mut ledger, id(1, u64::MAX), b"a", 2), refused(2, Refusal::BeyondWindow));
@@ -324,7 +325,7 @@ mod tests {
     /// Fault 31: whatever order requests come in, a reply is kept as long as its client may ask for it, and a
     /// request whose reply is gone is refused rather than executed again.
     #[test]
-    fn evicted_replies_are_never_executed_again() {
+    fn fault_31_evicted_replies_are_never_executed_again() {
         let mut ledger = Ledger::default();
         run(&mut ledger, id(1, 0), b"", 1);
         for number in 1..=100 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pbft_crypto::{Digest, Signed, Verified};
+use pbft_crypto::{Digest, Signed, Verified, mutant};
 use pbft_messages::{
     Body, CarriedOver, Checkpoint, Conflict, ConflictingCertificates, NewView, PeerMessage, PrePrepare,
     Proven, ReplicaId, Sequence, StableCertificate, View, ViewChange,
@@ -83,7 +83,7 @@ impl Replica {
             return;
         }
         // A replayed quorum never moves the view back (fault 6).
-        if view < self.highest_view() {
+        if view < self.highest_view() && !mutant!("view-moves-back") {
             return self.reject(from, Rejection::OldView, effects);
         }
         // What has been verified can be read.
@@ -108,6 +108,9 @@ impl Replica {
             && !self.agrees_with(sequence, root, effects)
         {
             return;
+        }
+        if mutant!("executed-again") {
+            self.last_executed = carried.min_s();
         }
         let max_s = carried.max_s();
         self.log.leave_view(&carried.digests.iter().copied().collect());
@@ -157,7 +160,11 @@ impl Replica {
             return;
         }
         let slot = self.log.slot(sequence);
-        slot.accepted = Some(header);
+        if mutant!("carried-batch-judged-afresh") {
+            slot.sighted = Some(header.signed().clone());
+        } else {
+            slot.accepted = Some(header);
+        }
         if slot.body(&digest).is_none() {
             self.wanted.insert((digest, sequence));
         }

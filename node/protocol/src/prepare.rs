@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pbft_crypto::{Signature, Verified};
+use pbft_crypto::{Signature, Verified, mutant};
 use pbft_messages::{
     Body, Commit, Message, PeerMessage, PrePrepare, Prepare, PreparedCertificate, Proven, ReplicaId, Sequence,
 };
@@ -68,7 +68,8 @@ impl Replica {
             let certificate = slot.and_then(|slot| slot.prepared_in(self.view.active));
             certificate.is_some_and(|certificate| certificate.get().holds_prepare_of(self.me))
         };
-        sequence > self.view.max_s && sequence <= self.view.abstains_through && !own_vote_is_known()
+        let restarted = sequence <= self.view.abstains_through && !mutant!("votes-forgotten");
+        restarted && sequence > self.view.max_s && !own_vote_is_known()
     }
 
     /// Forms the prepared certificate once the votes and the body are there.
@@ -83,7 +84,7 @@ impl Replica {
         let Some(header) = slot.accepted.clone().or_else(|| self.sighted(sequence)) else { return };
         let Some(certificate) = Proven::prepared(&header, &slot.prepares, quorum) else { return };
         let digest = header.value().digest;
-        if slot.body(&digest).is_some() {
+        if slot.body(&digest).is_some() || mutant!("commit-without-body") {
             self.take_prepared(certificate, now, effects);
         } else {
             // No COMMIT without the body: a certificate whose body nobody kept helps nobody (fault 32).
@@ -135,7 +136,13 @@ impl Replica {
         slot.prepared_at = slot.committed.is_none().then_some(self.patience.at(now.instant));
         effects.report(Report::Prepared { view, sequence, digest });
         let commit = self.sign(Commit { view, sequence, digest });
-        let then = vec![Effect::Broadcast(PeerMessage::Commit(commit.signed().clone()))];
+        let mut then = vec![Effect::Broadcast(PeerMessage::Commit(commit.signed().clone()))];
+        if mutant!("commit-before-durable") {
+            then.drain(..).for_each(|commit| effects.push(commit));
+        }
+        if mutant!("body-written-apart") {
+            self.persist(records.drain(..1).collect(), std::mem::take(&mut then), None, effects);
+        }
         self.persist(records, then, [Awaited::Prepared(commit)], effects);
     }
 }

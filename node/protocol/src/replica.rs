@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Digest, Signed, Signer, Verified};
+use pbft_crypto::{Digest, Signed, Signer, Verified, mutant};
 use pbft_messages::{
     Accusation, Checkpoint, Configuration, Evidence, Message, NewView, Parameters, Proven, ReplicaId,
     Sequence, StableCertificate, View, ViewChange, VoteSet,
@@ -265,7 +265,9 @@ impl Replica {
     pub(crate) fn out_of_log(&self, sequence: Sequence) -> Option<Rejection> {
         if sequence <= self.stable_sequence().min(self.last_executed) {
             Some(Rejection::OldSequence)
-        } else if sequence > self.high().plus(self.parameters().window) {
+        } else if sequence
+            > self.high().plus(if mutant!("dropped-beyond-h") { 0 } else { self.parameters().window })
+        {
             Some(Rejection::BeyondWindow)
         } else {
             None

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pbft_crypto::mutant;
 use pbft_messages::{PeerMessage, ReplicaId, Sequence, SlotProgress, Status};
 
 use crate::log::Slot;
@@ -50,7 +51,7 @@ impl StatusRound {
 impl Replica {
     pub(crate) fn on_status_timer(&mut self, now: Now, effects: &mut Effects) {
         self.pace.end_round();
-        let stalled = self.status.last_executed == self.last_executed;
+        let stalled = self.status.last_executed == self.last_executed && !mutant!("idle-asks-nobody");
         let number = self.status.number;
         self.status = StatusRound {
             number: number + 1,
@@ -71,7 +72,9 @@ impl Replica {
         if number.is_multiple_of(RESEND_EVERY) {
             match (&self.view.own_view_change, self.view.pending) {
                 // The same bytes, until the view moves (VC7, fault 21).
-                (Some(own), Some(_)) => effects.broadcast(PeerMessage::ViewChange(own.clone())),
+                (Some(own), Some(_)) if !mutant!("view-change-sent-once") => {
+                    effects.broadcast(PeerMessage::ViewChange(own.clone()))
+                }
                 _ if stalled => self.forward_waiting(FORWARDED, effects),
                 _ => {}
             }

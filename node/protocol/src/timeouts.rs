@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pbft_crypto::mutant;
 use pbft_messages::Timestamp;
 
 use crate::replica::Replica;
@@ -118,7 +119,7 @@ impl Replica {
             let end = since.max(self.patience.from).plus(self.view.timeout);
             (self.patience.when(end), ViewChangeReason::RequestTimeout)
         });
-        let overdue = self.deadline.map(|deadline| {
+        let overdue = self.deadline.filter(|_| !mutant!("idle-primary-kept")).map(|deadline| {
             let since = deadline.expected.max(self.patience.when(self.patience.from));
             (since.plus(self.parameters().clock_bound), ViewChangeReason::DeadlineOverdue)
         });
@@ -131,5 +132,54 @@ impl Replica {
         if let Some((_, reason)) = due {
             self.start_view_change(self.view.active.next(), reason, now, effects);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pbft_crypto::{SecretKey, Signer as _};
+    use pbft_messages::{Configuration, Member, Parameters, ReplicaId};
+
+    use super::*;
+    use crate::{Effect, Input, LeftBehind, Report, initial_records};
+
+    fn key(replica: u16) -> SecretKey {
+        SecretKey::from_seed(&[replica as u8 + 1; 32])
+    }
+
+    fn configuration() -> Configuration {
+        let members = (0..4).map(|replica| Member {
+            key: key(replica).public_key(),
+            peer_address: ([127, 0, 0, 1], 1000 + replica).into(),
+            client_address: ([127, 0, 0, 1], 2000 + replica).into(),
+        });
+        Configuration::new("test".into(), members.collect(), [], Parameters::default()).unwrap()
+    }
+
+    /// Fault 24: no request waits, and the primary does not tell the service the time that it asked for.
+    #[test]
+    fn fault_24_a_silent_idle_primary_is_replaced() {
+        let (configuration, mut effects) = (Arc::new(configuration()), Effects::new());
+        let bound = configuration.parameters().clock_bound;
+        let deadline = Duration::from_secs(60);
+        let left = LeftBehind {
+            records: initial_records(),
+            next_deadline: Some(Timestamp(deadline.as_nanos() as u64)),
+            ..LeftBehind::default()
+        };
+        let (me, signer) = (ReplicaId(1), Arc::new(key(1)));
+        let started = Replica::start(configuration, me, signer, left, Now::default(), &mut effects);
+        let mut backup = started.unwrap();
+        let overdue = Instant::after_start(deadline + bound);
+        let timer = Effect::SetTimer { timer: Timer::Request, at: Some(overdue) };
+        assert!(Vec::from(effects).contains(&timer));
+        let now = Now { instant: overdue, wall: Timestamp((deadline + bound).as_nanos() as u64) };
+        let mut effects = Effects::new();
+        backup.handle(now, Input::Timer(Timer::Request), &mut effects);
+        let reason = ViewChangeReason::DeadlineOverdue;
+        let leaves = Report::ViewChange { view: backup.view.active.next(), reason };
+        assert!(Vec::from(effects).contains(&Effect::Report(leaves)));
     }
 }

@@ -1,6 +1,8 @@
 //! VIEW-CHANGE (OSDI'99 §4.4; VC1 to VC3, VC7): leaving a view, and joining others that leave.
 
-use pbft_crypto::Verified;
+use std::time::Duration;
+
+use pbft_crypto::{Verified, mutant};
 use pbft_messages::{Conflict, PeerMessage, View, ViewChange};
 
 use crate::durability::Awaited;
@@ -40,7 +42,9 @@ impl Replica {
         effects: &mut Effects,
     ) -> Verified<ViewChange> {
         if !std::mem::take(&mut self.view.progressed) {
-            self.view.timeout = (self.view.timeout * 2).min(self.parameters().view_timeout_cap);
+            let cap = self.parameters().view_timeout_cap;
+            self.view.timeout =
+                (self.view.timeout * 2).min(if mutant!("backoff-uncapped") { Duration::MAX } else { cap });
         }
         self.view.pending = Some(target);
         self.view.deadline = None;
@@ -52,7 +56,7 @@ impl Replica {
         let view_change = ViewChange {
             view: target,
             stable: self.stable.as_ref().map(|certificate| certificate.get().clone()),
-            prepared: prepared.collect(),
+            prepared: prepared.filter(|_| !mutant!("nothing-shown")).collect(),
         };
         self.view.own_view_change = None;
         effects.report(Report::ViewChange { view: target, reason });

@@ -240,7 +240,7 @@ mod tests {
 
     /// Fault 28: execution clears by name, whatever was executed under it.
     #[test]
-    fn execution_clears_by_name() {
+    fn fault_28_execution_clears_by_name() {
         let mut waiting = Waiting::default();
         let both = submission(1, 1, 2);
         waiting.insert(&both, MANY, Instant::default());

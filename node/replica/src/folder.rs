@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use pbft_crypto::mutant;
+
 /// Where one replica keeps everything that is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataFolder(PathBuf);
@@ -79,6 +81,11 @@ pub(crate) fn unfinished(path: &Path) -> PathBuf {
 
 /// Waits until the names in a folder are on disk. Without it a crash can undo a rename (fault 14).
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    if mutant!("rename-not-synced") {
+        return Ok(());
+    }
+    #[cfg(test)]
+    tests::note_sync(folder);
     File::open(folder)?.sync_all()
 }
 
@@ -90,4 +97,31 @@ pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     sync_folder(path.parent().unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::ffi::OsString;
+
+    use super::*;
+
+    thread_local! {
+        /// What stood in the folder that was synced last on this thread, when it was.
+        static SYNCED: RefCell<BTreeSet<OsString>> = RefCell::default();
+    }
+
+    pub(super) fn note_sync(folder: &Path) {
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        SYNCED.set(names.collect());
+    }
+
+    /// Fault 14: the folder is synced once the file has its name.
+    #[test]
+    fn fault_14_a_rename_is_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        write_durably(&folder.path().join("a"), b"content").unwrap();
+        assert_eq!(SYNCED.take(), BTreeSet::from(["a".into()]));
+    }
 }

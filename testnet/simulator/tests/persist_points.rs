@@ -134,8 +134,9 @@ fn cut_everywhere(scenario: &Scenario, replicas: &[ReplicaId], at_least: usize) 
     assert!(points >= at_least, "{}: {points} points only", scenario.name);
 }
 
+/// Fault 17: a certificate and its body, or a state and its certificate, are never apart on a disk.
 #[test]
-fn power_goes_at_every_point_of_the_normal_case() {
+fn fault_17_power_goes_at_every_point_of_the_normal_case() {
     cut_everywhere(&NORMAL_CASE, &[ALL[0], ALL[3]], 0);
 }
 

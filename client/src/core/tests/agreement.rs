@@ -140,7 +140,7 @@ fn a_refused_opening_is_told_once() {
 
 /// Fault 39: one replica's claim moves nothing; f+1 claims move the view to what they all have reached.
 #[test]
-fn the_view_follows_f_plus_one_replicas() {
+fn fault_39_the_view_follows_f_plus_one_replicas() {
     let mut bench = Bench::open(4);
     let in_view = |view| Reply { view: View(view), ..executed(1, b"op", 5, b"yes") };
     bench.reply(3, in_view(u64::MAX));

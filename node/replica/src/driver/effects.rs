@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pbft_messages::{
-    ClientId, Evidence, Outcome, PeerMessage, ReadAnswer, ReplicaMessage, Reply, RequestNumber, SessionId, codec,
+    ClientId, Evidence, Outcome, PeerMessage, ReadAnswer, ReplicaMessage, Reply, RequestNumber, SessionId,
+    codec,
 };
 use pbft_protocol::{Effect, Input, Record, WriteId};
 use pbft_transport::{ClientListener, Lane, PeerNetwork};

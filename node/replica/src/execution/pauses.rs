@@ -93,7 +93,10 @@ impl Run {
         let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
         println!(
             "{what}: {batches} batches in {elapsed:.1?}: median {:.2?}, p99 {:.2?}, p99.9 {:.2?}, longest {:.2?}",
-            at(0.5), at(0.99), at(0.999), at(1.0),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(1.0),
         );
         for (sequence, taken) in &self.taken {
             if let Some(asked) = asked.get(sequence) {

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use pbft_crypto::{Digest, MerkleTree};
-use pbft_messages::{
-    Chunk, ClientId, Part, PartId, PeerMessage, ReplicaId, Sequence, SessionId, Timestamp,
-};
+use pbft_messages::{Chunk, ClientId, Part, PartId, PeerMessage, ReplicaId, Sequence, SessionId, Timestamp};
 use pbft_protocol::{Effect, Execution, Input, Operation};
 use pbft_service::{
     Context, NullResult, NullService, Output, RestoreError, Service, Snapshot, WholeSnapshot,

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase as _, StorageBackend, TableDefinition, WriteTransaction,
-    backends::FileBackend,
+    Builder, Database, ReadTransaction, ReadableDatabase as _, StorageBackend, TableDefinition,
+    WriteTransaction, backends::FileBackend,
 };
 
 use super::SnapshotError;
@@ -39,7 +39,9 @@ impl ChunkFile {
         }
         let database = judge(path, guard(|| sound(path, sync)))?;
         let file = Self { path: path.into(), database };
-        match file.read(|transaction| Ok(transaction.open_table(META)?.get("format")?.map(|it| it.value())))? {
+        match file
+            .read(|transaction| Ok(transaction.open_table(META)?.get("format")?.map(|it| it.value())))?
+        {
             Some(FORMAT) => Ok(file),
             Some(found) => Err(SnapshotError::Format { path: path.into(), found, supported: FORMAT }),
             None => Err(file.damaged("it has no format")),

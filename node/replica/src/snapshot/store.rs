@@ -67,7 +67,8 @@ impl ChunkStore {
             }
             tracing::warn!("an earlier snapshot is not served: {why}");
         }
-        let gathering = gatherings.pop().map(|(sequence, leaves)| Gathering { sequence, leaves: leaves.into() });
+        let gathering =
+            gatherings.pop().map(|(sequence, leaves)| Gathering { sequence, leaves: leaves.into() });
         let needed = needed(&kept, gathering.as_ref());
         let orphans = file.read(|transaction| Held::open(transaction)?.unnamed(&needed))?;
         if !unnamed.is_empty() || !orphans.is_empty() {
@@ -186,7 +187,10 @@ impl ChunkStore {
 }
 
 /// All chunks that snapshots and a gathering name.
-pub(super) fn needed(snapshots: &BTreeMap<Sequence, Arc<Stored>>, gathering: Option<&Gathering>) -> HashSet<Digest> {
+pub(super) fn needed(
+    snapshots: &BTreeMap<Sequence, Arc<Stored>>,
+    gathering: Option<&Gathering>,
+) -> HashSet<Digest> {
     let gathered = gathering.into_iter().flat_map(|gathering| gathering.leaves.iter());
     snapshots.values().flat_map(|stored| stored.leaves()).chain(gathered).copied().collect()
 }

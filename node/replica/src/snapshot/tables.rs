@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use redb::{
-    ReadTransaction, ReadableTable as _, ReadOnlyTable, Table, TableDefinition, WriteTransaction,
-};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable as _, Table, TableDefinition, WriteTransaction};
 
 use pbft_crypto::Digest;
 use pbft_messages::Sequence;

@@ -8,8 +8,8 @@ use redb::{Builder, Database, DatabaseError, StorageError};
 use pbft_protocol::Record;
 
 use super::file::{self, BINDING, CACHE_BYTES, COUNT, StoreFile, TABLE};
-use super::{Binding, StoreError, position, record_bytes};
 use super::guard::guard;
+use super::{Binding, StoreError, position, record_bytes};
 use crate::folder::{DataFolder, sync_folder, unfinished, write_durably};
 
 /// A store that is sound, and all that it holds.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use pbft_crypto::{Malformed, Rejected};
+use pbft_crypto::{Malformed, Rejected, mutant};
 use pbft_messages::{
     ClientId, ClientMessage, Configuration, Message, PeerMessage, ReplicaId, SessionId, codec,
 };
@@ -31,18 +31,8 @@ pub(super) enum Frame {
 
 /// What checking found.
 pub(super) enum Checked {
-    Peer {
-        from: ReplicaId,
-        class: Class,
-        result: Result<Message, Bad>,
-        room: Room,
-    },
-    Client {
-        connection: ConnectionId,
-        client: ClientId,
-        result: Result<Input, Bad>,
-        room: Room,
-    },
+    Peer { from: ReplicaId, class: Class, result: Result<Message, Bad>, room: Room },
+    Client { connection: ConnectionId, client: ClientId, result: Result<Input, Bad>, room: Room },
 }
 
 /// Why a frame is not believed.
@@ -154,8 +144,23 @@ impl From<Rejected> for Bad {
 
 /// No input panics (R4); should one do so all the same, it costs its sender and not this thread (fault 34).
 fn contained<T>(check: impl FnOnce() -> Result<T, Bad>) -> Result<T, Bad> {
+    if mutant!("panic-uncontained") {
+        return check();
+    }
     catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
         tracing::error!("checking a message panicked: this is an error of pbft-node");
         Err(Bad { why: "checking it panicked".into(), offence: true })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fault 34: the task that checks goes on, whatever it was fed.
+    #[test]
+    fn fault_34_a_check_that_panics_costs_its_sender_alone() {
+        let result = contained::<()>(|| panic!("as if a decoder had an error"));
+        assert!(matches!(result, Err(Bad { offence: true, .. })));
+    }
 }

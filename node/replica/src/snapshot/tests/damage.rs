@@ -10,10 +10,8 @@ fn filled() -> (Folder, Vec<(Sequence, Digest)>, Vec<Bytes>) {
     let folder = Folder::new();
     let store = folder.open(&[]).unwrap();
     let latest = contents(2..=9);
-    let named = vec![
-        (Sequence(4), put(&store, Sequence(4), &contents(1..=8)).0),
-        (AT, put(&store, AT, &latest).0),
-    ];
+    let named =
+        vec![(Sequence(4), put(&store, Sequence(4), &contents(1..=8)).0), (AT, put(&store, AT, &latest).0)];
     store.gather(Sequence(12), leaves(&contents(9..=12)).into()).unwrap();
     (folder, named, latest)
 }
@@ -46,8 +44,7 @@ fn single_byte_damage_is_noticed_or_harmless() {
         let mut bytes = sound.clone();
         bytes[at] ^= bits;
         fs::write(&path, bytes).unwrap();
-        noticed +=
-            usize::from(check(&folder, &named, &latest, &format!("byte {at} changed by {bits:#x}")));
+        noticed += usize::from(check(&folder, &named, &latest, &format!("byte {at} changed by {bits:#x}")));
     }
     assert!(noticed > 5, "only {noticed} of 200 were noticed");
     fs::write(&path, &sound).unwrap();

@@ -145,7 +145,7 @@ fn one_commit_covers_what_queued_up_and_nothing_leaves_before_it() {
 
 /// D7, and fault 16: after a failed write nothing is released any more.
 #[test]
-fn a_failed_write_releases_nothing() {
+fn fault_16_a_failed_write_releases_nothing() {
     let Gated { writer, begun, allow, reports } = gated();
     writer.persist(WriteId(1), vec![reservation(1)], vec![mark(1)]);
     begun.recv().unwrap();
