@@ -193,6 +193,12 @@ pub(crate) enum Command {
     },
     /// Stop every replica; leaves no process
     Down(Dir),
+    /// Put each fault that others shipped back into the code, and show that its test fails
+    Mutants {
+        /// Only these
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
     /// Print a script that completes this command in a shell
     Completions {
         /// The shell

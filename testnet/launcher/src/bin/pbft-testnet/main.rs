@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod main_job;
+mod mutants;
 mod output;
 mod progress;
 mod run;
@@ -77,6 +78,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Events { at, follow } => tail::events(&at.dir, follow).await,
         Command::Logs { one, follow } => tail::logs(&one, follow).await,
         Command::Down(at) => commands::down(&at.dir).await,
+        Command::Mutants { names } => mutants::run(&names, quiet).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "pbft-testnet", &mut std::io::stdout());
             Ok(0)
