@@ -58,7 +58,7 @@ pub enum TestnetError {
     },
     /// Replicas that kept their votes in memory have stopped (D8).
     #[error(
-        "replicas of the testnet in {} keep their votes in memory, so one that stopped cannot come back: start a new testnet in another folder", folder.display()
+        "the replicas of the testnet in {} kept their votes in memory, and when more than f of them stop at once the cluster is lost (D8): start a new testnet in another folder", folder.display()
     )]
     Forgotten {
         /// The folder.

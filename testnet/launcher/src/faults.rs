@@ -1,8 +1,12 @@
 //! Doing harm to a running testnet, and undoing it.
 
 use std::fs;
+    }
+
+use std::sync::Arc;
 
 use pbft_byzantine::{STRATEGIES, UnknownStrategy};
+use pbft_crypto::key_file;
 use pbft_messages::ReplicaId;
 use pbft_node::Identity;
 
@@ -66,12 +70,12 @@ impl Testnet {
         let _lock = Lock::take(self.folder()).await?;
         self.known(replica)?;
         let mut state = self.state()?;
-        // Said before a replica is killed that could not come back.
-        if state.durability == Durability::Memory {
-            return Err(TestnetError::Forgotten { folder: self.folder().path().to_owned() });
-        }
         if let Some((process, _)) = state.living(replica) {
             self.end(replica, process).await?;
+        }
+        // What kept its votes in memory has forgotten them, and recovers.
+        if state.durability == Durability::Memory {
+            self.recover(replica)?;
         }
         let started = self.start(replica, &mut state)?;
         self.serves(&started).await
@@ -101,9 +105,19 @@ impl Testnet {
             self.end(replica, process).await?;
         }
         wipe(self.folder(), replica)?;
-        rejoin(self.folder(), replica)?;
+        self.recover(replica)?;
         let started = self.start(replica, &mut state)?;
         self.serves(&started).await
+    }
+
+    /// Makes the store of a replica that has lost its votes: started, it recovers (D8).
+    fn recover(&self, replica: ReplicaId) -> Result<(), TestnetError> {
+        let key = Arc::new(key_file::read(&self.folder().replica_key(replica))?);
+        // The testnet made the key for this replica; another one would be refused as it starts.
+        if let Some(identity) = Identity::new(Arc::new(self.configuration().clone()), key) {
+            pbft_node::recover(&identity, &self.folder().data(replica), false)?;
+        }
+        Ok(())
     }
 
     /// Makes a running replica misbehave, from its next effects on.
@@ -182,10 +196,4 @@ fn wipe(folder: &Folder, replica: ReplicaId) -> Result<(), TestnetError> {
         removed.map_err(failed)?;
     }
     Ok(())
-}
-
-/// Makes an empty disk that of a replica that has run before.
-fn rejoin(folder: &Folder, replica: ReplicaId) -> Result<(), TestnetError> {
-    let identity = Identity::load(&folder.cluster_file(), &folder.replica_key(replica))?;
-    Ok(pbft_node::init(&identity, &folder.data(replica))?)
 }

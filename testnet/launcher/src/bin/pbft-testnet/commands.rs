@@ -34,7 +34,9 @@ pub(crate) async fn up(dir: &Path, n: Option<usize>, durability: Option<Durabili
     banner += &format!("  pbft-testnet status --dir {dir}\n  pbft-testnet down --dir {dir}");
     result(&banner)?;
     if testnet.durability()? == Durability::Memory {
-        note("warning: with durability memory, a replica that stops cannot come back, and counts as faulty");
+        note(
+            "warning: with durability memory, a replica that stops has forgotten its votes: restarted, it recovers; more than f at once lose the cluster",
+        );
     }
     Ok(0)
 }
