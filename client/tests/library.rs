@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use cluster::{Cluster, Manner, client_key};
-use pbft_client::{Client, ClientError, ClientSettings, Connector, KvClient, LinkState};
+use pbft_client::{Client, ClientError, ClientSettings, Connector, KvClient, LinkState, ReadPath};
 use pbft_crypto::SecretKey;
 use pbft_messages::View;
-use pbft_service::kv::{Keys, Operation, Range, Reply};
+use pbft_service::kv::{Answer, Keys, Operation, Range, Reply};
 
 const CORRECT: [Manner; 4] = [Manner::Correct; 4];
 
@@ -110,6 +110,76 @@ async fn an_unanswered_request_has_an_unknown_outcome() {
     assert!(!error.may_have_taken_effect());
     assert!(cluster.received(3).contains(&1), "all were asked in the end");
     assert!(!cluster.received(0).contains(&65), "the window held it back");
+}
+
+/// An operation that reads `a`, its answer, and the way that it went.
+async fn read_a(client: &Client) -> (String, ReadPath) {
+    let answered = client.read(Operation::get("a").encode(), ReadPath::Unordered).await.unwrap();
+    let reply = Reply::decode(&answered.result).unwrap().unwrap();
+    let Answer::Range(range) = reply.answer else { panic!("{reply:?}") };
+    (String::from_utf8(range.entries[0].value.to_vec()).unwrap(), answered.path)
+}
+
+#[tokio::test]
+async fn an_unordered_read_is_answered_by_a_quorum_and_orders_nothing() {
+    let cluster = Cluster::start(&CORRECT);
+    let client = connect(&cluster).await;
+    client.links_tried().await;
+    let store = KvClient::new(client.clone()).with_reads(ReadPath::Unordered);
+    let put = store.put("a", "1").await.unwrap();
+    assert_eq!(read_a(&client).await, ("1".into(), ReadPath::Unordered));
+    let got = store.get("a").await.unwrap();
+    assert_eq!((got.sequence, got.revision), (put.sequence, put.revision));
+    assert_eq!(store.get("b").await.unwrap().answer, None);
+    // The first page is ordered, since it fixes the revision; the second is not.
+    store.put("b", "2").await.unwrap();
+    let (mut pages, reads) =
+        (store.pages(Range { limit: 1, ..Range::new(Keys::prefix("")) }), cluster.reads());
+    assert!(pages.next().await.unwrap().unwrap().answer.more);
+    assert_eq!(cluster.reads(), reads);
+    assert!(!pages.next().await.unwrap().unwrap().answer.more);
+    assert!(cluster.reads() > reads);
+}
+
+/// Fault 36: one replica that is dead, silent, busy or lies changes nothing; two that lie apart from each other, or say
+/// that they cannot answer, send the read the ordered way.
+#[tokio::test]
+async fn fault_36_an_unordered_read_bears_a_fault_and_falls_back() {
+    use Manner::{Busy, Correct, Liar, Silent};
+    for (manners, path) in [
+        ([Correct, Correct, Correct, Silent], ReadPath::Unordered),
+        ([Correct, Busy, Correct, Correct], ReadPath::Unordered),
+        ([Liar, Correct, Correct, Correct], ReadPath::Unordered),
+        ([Correct, Correct, Busy, Busy], ReadPath::Ordered),
+        ([Correct, Correct, Busy, Liar], ReadPath::Ordered),
+        ([Correct, Correct, Silent, Silent], ReadPath::Ordered),
+    ] {
+        let cluster = Cluster::start(&manners);
+        let client = connect(&cluster).await;
+        client.links_tried().await;
+        KvClient::new(client.clone()).put("a", "1").await.unwrap();
+        assert_eq!(read_a(&client).await, ("1".into(), path), "{manners:?}");
+    }
+    let cluster = Cluster::start(&CORRECT);
+    let client = connect(&cluster).await;
+    client.links_tried().await;
+    KvClient::new(client.clone()).put("a", "1").await.unwrap();
+    cluster.stop(3).await;
+    assert_eq!(read_a(&client).await, ("1".into(), ReadPath::Unordered));
+    cluster.stop(2).await;
+    // The stand-in orders with two; a real cluster would not, and the time would be up.
+    assert_eq!(read_a(&client).await, ("1".into(), ReadPath::Ordered));
+}
+
+#[tokio::test]
+async fn an_unanswered_read_has_no_effect() {
+    let cluster = Cluster::start(&[Manner::OpensOnly; 4]);
+    let client = Client::connect(&cluster.configuration, client_key(), impatient()).await.unwrap();
+    let error = client.read(Operation::get("a").encode(), ReadPath::Unordered).await.unwrap_err();
+    assert!(!error.may_have_taken_effect());
+    let text = error.to_string();
+    assert!(text.starts_with("the read is unanswered after 700ms; "), "{text}");
+    assert!(text.ends_with("of 4 replicas reachable, 3 matching replies needed"), "{text}");
 }
 
 #[tokio::test]

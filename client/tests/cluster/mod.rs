@@ -11,9 +11,9 @@ use bytes::Bytes;
 
 use pbft_crypto::{SecretKey, Signer as _, Verified};
 use pbft_messages::{
-    ClientMessage, ClusterFile, Configuration, Member, Outcome, Parameters, Refusal, ReplicaId,
-    ReplicaMessage, ReplicaTable, Reply, RequestId, RequestNumber, Sequence, SessionId, Submission,
-    Timestamp, View, codec,
+    ClientMessage, ClusterFile, Configuration, Member, Outcome, Parameters, Read, ReadAnswer, ReadOutcome,
+    Refusal, ReplicaId, ReplicaMessage, ReplicaTable, Reply, RequestId, RequestNumber, Sequence, SessionId,
+    Submission, Timestamp, View, codec,
 };
 use pbft_service::kv::KeyValueStore;
 use pbft_service::{Context, Service as _};
@@ -45,6 +45,8 @@ struct Order {
     replicas: Vec<Replica>,
     /// What each replica was sent, with repetitions: the numbers of the first requests.
     received: Vec<(ReplicaId, RequestNumber)>,
+    /// How many unordered reads all replicas were sent.
+    reads: usize,
 }
 
 pub(crate) struct Cluster {
@@ -97,6 +99,11 @@ impl Cluster {
         let order = self.order.lock().unwrap();
         let of = order.received.iter().filter(|(who, _)| *who == ReplicaId(replica));
         of.map(|(_, first)| first.0).collect()
+    }
+
+    /// How many unordered reads all replicas were sent.
+    pub(crate) fn reads(&self) -> usize {
+        self.order.lock().unwrap().reads
     }
 
     /// Forgets a session, as if newer ones had taken its place.
@@ -160,10 +167,12 @@ fn replica(
                     order.replicas[index].connections.insert(session, connection);
                 }
                 ClientEvent::Disconnected { .. } => {}
-                ClientEvent::Frame { frame, .. } => {
-                    let ClientMessage::Submit(signed) = codec::decode(&frame).unwrap();
-                    order.on_submission(index, &signed.verify(&configuration).unwrap());
-                }
+                ClientEvent::Frame { frame, session, .. } => match codec::decode(&frame).unwrap() {
+                    ClientMessage::Submit(signed) => {
+                        order.on_submission(index, &signed.verify(&configuration).unwrap());
+                    }
+                    ClientMessage::Read(read) => order.on_read(index, session, &read),
+                },
             }
         }
     });
@@ -215,6 +224,24 @@ impl Order {
                 self.replicas.iter().for_each(|replica| replica.answer(session, replies.clone()));
             }
         }
+    }
+
+    /// Any replica's own answer, from the state that all share.
+    fn on_read(&mut self, index: usize, session: SessionId, read: &Read) {
+        self.reads += 1;
+        let outcome = match self.replicas[index].manner {
+            Manner::Silent | Manner::OpensOnly => return,
+            Manner::Busy => ReadOutcome::Refused,
+            Manner::Liar => {
+                ReadOutcome::Result { sequence: Sequence(u64::MAX), result: Bytes::from_static(b"lie") }
+            }
+            Manner::Correct => {
+                let result = self.store.reader().query(&read.operation);
+                ReadOutcome::Result { sequence: Sequence(self.sequence), result }
+            }
+        };
+        let answer = ReadAnswer { id: read.id, outcome };
+        self.replicas[index].send(session, &ReplicaMessage::Read(answer));
     }
 
     fn replies(&mut self, client: pbft_messages::ClientId, submission: &Submission) -> Vec<Reply> {

@@ -1,8 +1,6 @@
 //! Doing harm to a running testnet, and undoing it.
 
 use std::fs;
-    }
-
 use std::sync::Arc;
 
 use pbft_byzantine::{STRATEGIES, UnknownStrategy};

@@ -1,13 +1,18 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use pbft_crypto::{Digest, MerkleTree};
-use pbft_messages::{Chunk, ClientId, Part, PartId, PeerMessage, ReplicaId, Sequence, SessionId, Timestamp};
-use pbft_protocol::{Effect, Execution, Input, Operation};
+use pbft_messages::{
+    Chunk, ClientId, Part, PartId, PeerMessage, Read, ReadAnswer, ReadId, ReadOutcome, ReplicaId, Sequence,
+    SessionId, Timestamp,
+};
+use pbft_protocol::{Effect, Execution, Input, Operation, Query};
 use pbft_service::{
-    Context, NullResult, NullService, Output, RestoreError, Service, Snapshot, WholeSnapshot,
+    Context, NullResult, NullService, Output, Reader, RestoreError, Service, Snapshot, WholeSnapshot,
 };
 
 use super::*;
@@ -95,8 +100,8 @@ impl Service for Broken {
         assert!(operation != b"panic", "the operation was too much");
         Output::default()
     }
-    fn query(&self, _: &[u8]) -> Bytes {
-        Bytes::new()
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(Self)
     }
     fn snapshot(&mut self) -> Box<dyn Snapshot> {
         struct Wrong;
@@ -113,6 +118,109 @@ impl Service for Broken {
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
         WholeSnapshot::collect(chunks, 0).map(drop)
     }
+}
+
+impl Reader for Broken {
+    fn query(&self, _: &[u8]) -> Bytes {
+        panic!("the query was too much")
+    }
+}
+
+fn query(id: u64) -> Query {
+    let read = Read { id: ReadId(id), operation: Bytes::from_static(b"read") };
+    Query { client: ClientId([1; 32]), session: SessionId(1), sequence: Sequence(1), read }
+}
+
+/// A service whose readers wait until they are let go, and tell how many operations they know of.
+struct Slow {
+    executed: u8,
+    gate: Arc<Mutex<Receiver<()>>>,
+}
+
+struct SlowReader(u8, Arc<Mutex<Receiver<()>>>);
+
+impl Reader for SlowReader {
+    fn query(&self, _: &[u8]) -> Bytes {
+        // An error means that the gate is open for good.
+        let _ = self.1.lock().unwrap().recv();
+        vec![self.0].into()
+    }
+}
+
+impl Service for Slow {
+    fn execute(&mut self, _: &Context, _: &[u8]) -> Output {
+        self.executed += 1;
+        Output::default()
+    }
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(SlowReader(self.executed, self.gate.clone()))
+    }
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        Box::new(WholeSnapshot::new(vec![self.executed]))
+    }
+    fn restore(&mut self, _: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+/// The reads' thread stands still, thousands of reads wait, and batches are executed as ever. What had no place is
+/// refused; what had one is answered from the state that it was given.
+#[test]
+fn fault_36_reads_hold_no_execution_up() {
+    const READS: u64 = 5000;
+    let (open, gate) = channel();
+    let bench = bench(Slow { executed: 0, gate: Arc::new(Mutex::new(gate)) });
+    let (mut executed, mut refused) = (Vec::new(), 0);
+    let mut note = |event| match event {
+        Event::Input(Input::Executed { sequence, .. }) => executed.push(sequence.0),
+        Event::Effect(Effect::AnswerRead { answer, .. }) => {
+            assert_eq!(answer.outcome, ReadOutcome::Refused);
+            refused += 1;
+        }
+        _ => panic!(),
+    };
+    let mut events = Vec::new();
+    for sequence in 1..=3 {
+        bench.executor.execute(batch(sequence, &[b"write"]));
+        (0..READS).for_each(|id| bench.executor.query(query(id)));
+    }
+    bench.executor.execute(batch(4, &[b"write"]));
+    let fourth = |event: &Event| matches!(event, Event::Input(Input::Executed { sequence: Sequence(4), .. }));
+    while !events.iter().any(fourth) {
+        bench.archive.inbound.take(None, &mut events);
+    }
+    events.into_iter().for_each(&mut note);
+    assert_eq!(executed, [1, 2, 3, 4]);
+    assert!(refused > 0);
+    drop(open);
+    let (mut answered, mut events) = (Vec::new(), Vec::new());
+    while answered.len() + refused < 3 * READS as usize {
+        bench.archive.inbound.take(None, &mut events);
+        for event in events.drain(..) {
+            let Event::Effect(Effect::AnswerRead { answer, .. }) = event else { panic!() };
+            match answer.outcome {
+                ReadOutcome::Refused => refused += 1,
+                ReadOutcome::Result { sequence, result } => {
+                    assert_eq!(sequence, Sequence(1));
+                    answered.push(result[0]);
+                }
+            }
+        }
+    }
+    assert!(answered.is_sorted() && (1..=3).contains(&answered[0]), "{:?}", answered.first());
+    bench.executor.stop();
+}
+
+/// The same bytes panic at every replica, and must not stop them all.
+#[test]
+fn a_panic_of_a_reader_costs_its_read_alone() {
+    let bench = bench(Broken);
+    bench.executor.query(query(7));
+    let Event::Effect(Effect::AnswerRead { answer, .. }) = bench.next() else { panic!() };
+    assert_eq!(answer, ReadAnswer { id: ReadId(7), outcome: ReadOutcome::Refused });
+    bench.executor.execute(batch(1, &[b"fine"]));
+    assert!(matches!(bench.next(), Event::Input(Input::Executed { .. })));
+    bench.executor.stop();
 }
 
 #[test]

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use pbft_crypto::{Signer as _, Verified};
 use pbft_messages::{
-    ClientMessage, Configuration, Outcome, ReplicaMessage, RequestNumber, Sequence, SessionId, Submission,
-    codec,
+    ClientMessage, Configuration, Outcome, Read, ReadId, ReadOutcome, ReplicaMessage, RequestNumber,
+    Sequence, SessionId, Submission, codec,
 };
 use pbft_transport::{ClientEndpoint, LinkEvent, LinkLimits, LinkSender};
 
@@ -23,6 +23,7 @@ pub(crate) struct Client {
     frames: mpsc::Receiver<(usize, Bytes)>,
     session: SessionId,
     last: u64,
+    last_read: u64,
 }
 
 impl Client {
@@ -55,7 +56,8 @@ impl Client {
             links.push(link);
         }
         let configuration = configuration.clone();
-        let mut client = Self { configuration, _endpoint: endpoint, links, frames, session, last: 0 };
+        let mut client =
+            Self { configuration, _endpoint: endpoint, links, frames, session, last: 0, last_read: 0 };
         let opened = client.submit(Submission::Open { session }, 0).await;
         assert_eq!(opened.1, Outcome::Opened);
         client
@@ -71,6 +73,44 @@ impl Client {
             (sequence, Outcome::Executed(result)) => (sequence, result),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Asks all replicas without ordering it; the result that a quorum gave.
+    pub(crate) async fn read(&mut self, operation: &str) -> Bytes {
+        let operation = Bytes::copy_from_slice(operation.as_bytes());
+        let mut answers: BTreeMap<usize, Bytes> = BTreeMap::new();
+        let answered = async {
+            let mut again = tokio::time::interval(std::time::Duration::from_millis(500));
+            let mut id = ReadId(0);
+            loop {
+                tokio::select! {
+                    _ = again.tick() => {
+                        // Replicas may have refused the one before.
+                        self.last_read += 1;
+                        id = ReadId(self.last_read);
+                        answers.clear();
+                        let read = Read { id, operation: operation.clone() };
+                        let frame = Bytes::from(codec::encode(&ClientMessage::Read(read)));
+                        for link in &self.links {
+                            let _ = link.send(frame.clone());
+                        }
+                    }
+                    frame = self.frames.recv() => {
+                        let (from, frame) = frame.expect("the links last");
+                        let ReplicaMessage::Read(answer) = codec::decode(&frame).unwrap() else { continue };
+                        let ReadOutcome::Result { result, .. } = answer.outcome else { continue };
+                        if answer.id == id {
+                            answers.insert(from, result.clone());
+                        }
+                        let equal = answers.values().filter(|other| **other == result).count();
+                        if self.configuration.quorum().reached(equal) {
+                            return result;
+                        }
+                    }
+                }
+            }
+        };
+        timeout(PATIENCE, answered).await.expect("the read is answered in time")
     }
 
     /// Sends a submission and waits for f+1 equal answers to its request `number`; sends it again meanwhile, for

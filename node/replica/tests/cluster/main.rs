@@ -8,4 +8,5 @@ mod client;
 mod cluster;
 mod control;
 mod offences;
+mod reads;
 mod restart;
