@@ -94,6 +94,10 @@ fn keys() {
     bench.prints(&["put", "a/2", "-two"], "OK\n");
     bench.prints(&["get", "a/2"], "-two\n");
     bench.prints(&["range", "a/"], "a/1\tone\na/2\t-two\n");
+    assert_eq!(bench.cluster.reads(), 0, "reads are ordered unless it is asked otherwise");
+    bench.prints(&["get", "a/2", "--read-path", "unordered"], "-two\n");
+    assert!(bench.cluster.reads() >= 3, "a quorum was asked");
+    bench.prints(&["range", "a/", "--read-path", "unordered"], "a/1\tone\na/2\t-two\n");
     bench.prints(&["range", "--limit", "1"], "a/1\tone\n");
     bench.prints(&["range", "--keys-only", "a"], "a/1\na/2\n");
     bench.prints(&["range", "--revision", "2"], "a/1\tone\n");

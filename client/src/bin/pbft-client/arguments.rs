@@ -113,7 +113,7 @@ pub(crate) struct Get {
     /// Read at this revision instead of the newest
     #[arg(long, env = "PBFT_REVISION")]
     pub(crate) revision: Option<u64>,
-    /// How the read goes
+    /// How the read goes; a revision that is printed with an unordered one is that of the newest change that it shows
     #[arg(long, env = "PBFT_READ_PATH", default_value = "ordered", value_name = "PATH")]
     pub(crate) read_path: ReadPath,
 }
