@@ -33,6 +33,7 @@ fn name(error: &ClientError) -> &'static str {
         ClientError::NotSent { .. } => "not_sent",
         ClientError::Unreachable { .. } => "unreachable",
         ClientError::Unanswered { .. } => "opening_unanswered",
+        ClientError::ReadUnanswered { .. } => "read_unanswered",
         ClientError::Refused { .. } => "refused",
         ClientError::TooLarge(_) => "too_large",
         ClientError::SessionExpired { .. } => "session_expired",

@@ -169,7 +169,7 @@ async fn ask(
             is_primary: Some(status.is_primary),
             last_executed: Some(status.last_executed.0),
             stable: Some(status.stable.0),
-            catching_up_to: status.transferring.map(|sequence| sequence.0),
+            catching_up_to: status.transferring.map(|it| it.sequence.0),
             state_root: status.state_root.map(|root| hex::encode(root.as_bytes())),
             state_root_at: status.state_root_at.map(|sequence| sequence.0),
             strategy: status.strategy,

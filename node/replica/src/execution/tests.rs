@@ -155,7 +155,7 @@ impl Service for Slow {
     fn reader(&self) -> Arc<dyn Reader> {
         Arc::new(SlowReader(self.executed, self.gate.clone()))
     }
-    fn snapshot(&self) -> Box<dyn Snapshot> {
+    fn snapshot(&mut self) -> Box<dyn Snapshot> {
         Box::new(WholeSnapshot::new(vec![self.executed]))
     }
     fn restore(&mut self, _: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
