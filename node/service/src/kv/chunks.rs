@@ -4,10 +4,22 @@
 //! revision. Where a run ends depends on nothing but its own records and on at most those of the next 256 KiB: there
 //! is no state that could differ between two replicas, and what is far from a change keeps its chunks (C2).
 //!
-//! A record ends its chunk if a checksum of its key and revision says so, with a probability in proportion to its
-//! size, so that a chunk has 64 KiB on average whether it holds thousands of small records or a single large one.
-//! A run of 256 KiB without such a record is cut after the one with the least checksum in its second half, which
-//! is likely to be found again when the run is cut from another start.
+//! From 32 KiB on, a record ends its chunk if a checksum of its key and revision says so, with a probability in
+//! proportion to its size, so that a chunk has 64 KiB on average whether it holds hundreds of small records or one
+//! large one. A run of 256 KiB without such a record is cut after the one with the least checksum in its second
+//! half, which is likely to be found again when the run is cut from another start.
+//!
+//! Taking a snapshot and asking for its leaves takes, of processor time on a machine of 2 cores, with keys of 20 bytes,
+//! values of 100, and up to 10,000 old versions besides:
+//!
+//! | keys      | 1 changed | 100 changed all over | from nothing |
+//! |----------:|----------:|---------------------:|-------------:|
+//! |     1,000 |   0.15 ms |               2.2 ms |       2.3 ms |
+//! |    10,000 |   0.11 ms |               4.2 ms |       4.2 ms |
+//! |   100,000 |   0.15 ms |                15 ms |        31 ms |
+//! | 1,000,000 |   0.36 ms |                14 ms |       252 ms |
+//!
+//! Changes that are next to each other cost like one. What grows in the first column is the copy of the digests.
 //!
 //! Clients choose keys, and the checksum is a fixed standard (CRC-32 as in ISO-HDLC). One who searches for keys that
 //! never end a chunk gets chunks of 128 to 256 KiB; one who also lets their checksums rise with the keys makes
@@ -25,8 +37,8 @@ use super::state::State;
 /// The format of the header and of the records. Another one gets another number.
 pub(super) const FORMAT: u32 = 1;
 
-/// The average size of a chunk.
-const AVERAGE_CHUNK: u32 = 64 << 10;
+/// A chunk that is smaller does not end, unless it is the last; one that is not ends, on average, after as much again.
+const MIN_CHUNK: usize = 32 << 10;
 
 /// The most bytes of a chunk, unless it holds a single record, which may be larger: the largest key and value.
 const MAX_CHUNK: usize = 256 << 10;
@@ -73,7 +85,7 @@ pub(super) struct RecordedLife {
 }
 
 impl Record {
-    fn new(key: &Bytes, mod_revision: u64, life: Option<&Life>) -> Self {
+    pub(super) fn new(key: &Bytes, mod_revision: u64, life: Option<&Life>) -> Self {
         let life = life.map(|life| RecordedLife {
             create_revision: life.create_revision,
             version: life.version,
@@ -91,11 +103,12 @@ impl Record {
         17 + self.key.len() + self.life.as_ref().map_or(0, |life| 24 + life.value.len())
     }
 
-    fn checksum(&self) -> u32 {
+    /// Multiplied, as the plain checksums of numbered keys come in clusters.
+    pub(super) fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.key);
         hasher.update(&self.mod_revision.to_le_bytes());
-        hasher.finalize()
+        hasher.finalize().wrapping_mul(0x9E37_79B1)
     }
 }
 
@@ -127,7 +140,8 @@ impl Cut {
             }
             size += record.size();
             let checksum = record.checksum();
-            let is_end = u64::from(checksum) * u64::from(AVERAGE_CHUNK) < (record.size() as u64) << 32;
+            let is_end =
+                size >= MIN_CHUNK && u64::from(checksum) * (MIN_CHUNK as u64) < (record.size() as u64) << 32;
             records.push(record);
             if is_end {
                 break;

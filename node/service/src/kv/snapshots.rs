@@ -31,7 +31,7 @@ struct Index {
 }
 
 /// Where a chunk is found, and its digest.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Chunk {
     start: Position,
     /// See [`Cut::seen`].
@@ -146,10 +146,45 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::*;
+    use crate::kv::chunks::Record;
+    use crate::kv::history::{Life, Version};
     use crate::kv::{Operation, transaction};
 
     fn put(state: &mut State, index: usize, value: Vec<u8>) {
         transaction::run(state, &Operation::put(format!("{index:020}"), value)).unwrap();
+    }
+
+    /// Records of 10 kB under all keys but one.
+    fn history(without: Option<&Bytes>, keys: &[Bytes]) -> History {
+        let mut history = History::new();
+        let value = Bytes::from(vec![7; 10_000]);
+        for key in keys.iter().filter(|key| Some(*key) != without) {
+            let life = Some(Life::put(None, 2, value.clone()));
+            history.push(key, Version { mod_revision: 2, life });
+        }
+        history
+    }
+
+    /// Two runs of records that end no chunk, and between them records of which every third does.
+    #[test]
+    fn each_single_change_is_seen_by_all_chunks_that_depend_on_it() {
+        let is_unending = |key: &Bytes| Record::new(key, 2, None).checksum() >> 31 == 1;
+        let numbered = |first: usize| (first..).map(|number| Bytes::from(format!("{number:04}")));
+        let keys: Vec<_> = numbered(0)
+            .filter(is_unending)
+            .take(60)
+            .chain(numbered(1_000).take(20))
+            .chain(numbered(2_000).filter(is_unending).take(60))
+            .collect();
+        let all = history(None, &keys);
+        let all_chunks = cut(&all, &[], &[]);
+        for key in &keys {
+            let rest = history(Some(key), &keys);
+            let rest_chunks = cut(&rest, &[], &[]);
+            let touched = (key.clone(), 2);
+            assert_eq!(cut(&rest, &all_chunks, &[&touched]), rest_chunks, "without {key:?}");
+            assert_eq!(cut(&all, &rest_chunks, &[&touched]), all_chunks, "with {key:?}");
+        }
     }
 
     /// Digests that no chunk has show which ones were taken over.
