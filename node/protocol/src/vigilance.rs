@@ -9,9 +9,11 @@
 //!
 //! **The floor.** A span is slow if a request waited for a proposal
 //! - for more than T/2: an honest primary proposes in the order of arrival, and N8 sheds what would wait for longer; or
-//! - for more than T/4, while the pace was under a quarter of the best span of this view or of the last n views:
-//!   then it is not the load that made it wait. Before T/4 is over, an honest primary so slow would have failed
-//!   the timer of N8, which covers three more steps of the same length.
+//! - for more than T/4 while the primary's pipeline had room, and the pace was under a quarter of the best span of this
+//!   view or of the last n views: then neither the load nor slow agreement made it wait. (The pace guards against
+//!   moments in which the pipeline only seems to have room from here; the room, against costlier requests.) A cluster
+//!   so slow that passing a request on and proposing it honestly takes T/4 fails the timer of N8, which covers three
+//!   more steps of that length.
 //!
 //! A slow span weighs two, a good one takes one back, and six depose: three slow spans in a row, or two of three for
 //! longer. A span without requests says nothing. So what a primary can do unnoticed is to delay by T/4, or for a third
@@ -27,13 +29,14 @@ use std::time::Duration;
 
 use pbft_messages::Parameters;
 
+use crate::log::Slot;
 use crate::replica::{Replica, requests_in_log};
 use crate::{Effects, Instant, Now, ViewChangeReason};
 
 /// No proposal may take longer, whatever the pace: a part of the view timeout.
 const LONGEST_WAIT: u32 = 2;
 
-/// No proposal may take longer while the pace is low: a part of the view timeout.
+/// No proposal may take longer while the pipeline has room and the pace is low: a part of the view timeout.
 const LONG_WAIT: u32 = 4;
 
 /// The floor of the pace: a part of the best of the last n views.
@@ -75,6 +78,8 @@ type Pace = u64;
 struct Round {
     /// For how long the oldest request that stands in no proposal has waited.
     unproposed: Duration,
+    /// Whether the primary's pipeline had room at its end.
+    room: bool,
     /// Whether some request waited all the time.
     busy: bool,
 }
@@ -85,6 +90,8 @@ struct Span {
     /// Those through which some request waited.
     busy: Rounds,
     longest_wait: Duration,
+    /// The longest wait beside a pipeline with room.
+    needless_wait: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -107,7 +114,7 @@ impl Rounds {
 impl Span {
     fn is_slow(&self, best: Pace, timeout: Duration) -> bool {
         let below_floor = self.busy.pace() < best / FLOOR;
-        self.longest_wait > timeout / LONGEST_WAIT || self.longest_wait > timeout / LONG_WAIT && below_floor
+        self.longest_wait > timeout / LONGEST_WAIT || self.needless_wait > timeout / LONG_WAIT && below_floor
     }
 }
 
@@ -163,6 +170,9 @@ impl Vigilance {
             self.span.busy.add(executed);
         }
         self.span.longest_wait = self.span.longest_wait.max(round.unproposed);
+        if round.room {
+            self.span.needless_wait = self.span.needless_wait.max(round.unproposed);
+        }
         if self.span.all.count < rounds(parameters.view_timeout, parameters) {
             return false;
         }
@@ -215,7 +225,9 @@ impl Replica {
             self.waiting.restart_proposals(&requests_in_log(&self.log, self.last_executed));
         }
         let unproposed = self.waiting.oldest_unproposed().map_or(Duration::ZERO, waited);
-        Some(Round { unproposed, busy: longest >= interval })
+        let undecided = |(_, slot): &(_, &Slot)| slot.accepted.is_some() && slot.committed.is_none();
+        let in_flight = self.log.above(self.last_executed).filter(undecided).count() as u64;
+        Some(Round { unproposed, room: in_flight < self.parameters().pipeline, busy: longest >= interval })
     }
 }
 
@@ -237,7 +249,7 @@ mod tests {
         executed: usize,
         wait: u64,
     ) -> Option<usize> {
-        let round = Round { unproposed: Duration::from_millis(wait), busy: wait >= 100 };
+        let round = Round { unproposed: Duration::from_millis(wait), room: true, busy: wait >= 100 };
         (0..count).find(|_| {
             // All ten, whatever comes of the first ones.
             let deposed = (0..10).filter(|_| {
@@ -263,6 +275,21 @@ mod tests {
             assert_eq!(spans(&mut vigilance, 5, 100, 0), None);
             assert_eq!(spans(&mut vigilance, 99, executed, 251), deposed, "{executed}");
             assert_eq!(spans(&mut vigilance, 99, 1, 250), None, "low load");
+        }
+    }
+
+    /// Agreement that is slow for everybody keeps the pipeline full.
+    #[test]
+    fn shorter_waits_for_room_in_the_pipeline_are_nobodys_fault() {
+        for (room, deposed) in [(true, true), (false, false)] {
+            let (mut vigilance, parameters) = vigilance();
+            let rounds = (0..200).map(|round| if round < 100 { (100, 0) } else { (1, 400) });
+            let voted_out = rounds.filter(|(executed, wait)| {
+                let round = Round { unproposed: Duration::from_millis(*wait), room, busy: *wait > 0 };
+                vigilance.executed(*executed);
+                vigilance.end_round(Some(round), &parameters)
+            });
+            assert_eq!(voted_out.count() > 0, deposed);
         }
     }
 
@@ -310,7 +337,7 @@ mod tests {
     #[test]
     fn nothing_is_judged_by_who_cannot_judge() {
         let (mut vigilance, parameters) = vigilance();
-        let slow = Round { unproposed: Duration::from_millis(900), busy: true };
+        let slow = Round { unproposed: Duration::from_millis(900), room: true, busy: true };
         let mut rounds = (0..999).map(|round| (round % 10 != 0).then_some(slow));
         assert!(!rounds.any(|round| vigilance.end_round(round, &parameters)));
     }

@@ -39,7 +39,7 @@ pub const STRATEGIES: &[Description] = &[
     Description {
         name: Slow::NAME,
         parameters: "[:MILLISECONDS]",
-        text: "As primary, sits on every request for a while (by default nine tenths of the view timeout, so that no \
+        text: "As primary, sits on every request for a while (by default three quarters of the view timeout, so that no \
                timer ends) before it proposes it. Defeated by VC9: backups see requests wait while other primaries did \
                better. Expect answers as slow as the delay for about six view timeouts, then a view change for the \
                reason slow-primary; slowness leaves no evidence.",

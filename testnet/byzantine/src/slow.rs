@@ -8,7 +8,7 @@ use crate::{Identity, Strategy};
 
 /// `slow`: a primary that sits on every request for some time before it proposes it, and is quick with all else.
 ///
-/// By default the time is nine tenths of the view timeout, so that no timer ends. While its replica is a backup it only
+/// By default the time is three quarters of the view timeout: agreement takes time too, and no timer is to end. While its replica is a backup it only
 /// passes on late what reaches the primary anyway.
 ///
 /// See [`crate::STRATEGIES`] for the rule that defeats it.
@@ -23,7 +23,7 @@ impl Slow {
     /// The strategy for one replica; the delay has a default.
     #[must_use]
     pub fn new(identity: &Identity, delay: Option<Duration>) -> Self {
-        let just_under = identity.configuration.parameters().view_timeout * 9 / 10;
+        let just_under = identity.configuration.parameters().view_timeout * 3 / 4;
         Self { requests: Holding::new(delay.unwrap_or(just_under)) }
     }
 }
@@ -68,9 +68,9 @@ mod tests {
         };
         assert_eq!(at(0, direct.clone()), []);
         assert_eq!(at(100, forwarded.clone()), []);
-        assert_eq!(at(899, tick()), [tick()]);
-        assert_eq!(at(900, tick()), [direct, tick()]);
-        assert_eq!(at(1000, tick()), [forwarded, tick()]);
-        assert_eq!(at(1001, tick()), [tick()]);
+        assert_eq!(at(749, tick()), [tick()]);
+        assert_eq!(at(750, tick()), [direct, tick()]);
+        assert_eq!(at(850, tick()), [forwarded, tick()]);
+        assert_eq!(at(851, tick()), [tick()]);
     }
 }

@@ -1,11 +1,12 @@
 //! Invariants, checked as executions happen, by code that shares nothing with the replicas' decisions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use pbft_crypto::Digest;
-use pbft_messages::{ClientId, ReplicaId, Sequence};
+use pbft_messages::{ClientId, ReplicaId, Sequence, Timestamp};
 
 /// A guarantee that was broken, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Violation(pub String);
 pub(crate) struct Checker {
     /// The one batch at each sequence (I1).
     executed: BTreeMap<Sequence, Digest>,
+    /// The one time of each timed batch, and when it was first executed (I1, N6).
+    times: BTreeMap<Sequence, (Duration, Timestamp)>,
     /// The one state after each checkpoint (I1).
     roots: BTreeMap<Sequence, Digest>,
     /// Every operation that a client signed, and where it was executed, if it was (I2, I3). Clients never sign the
@@ -67,6 +70,23 @@ impl Checker {
                 "I1: {replica} executed {digest:?} at {sequence}, another replica {first:?}"
             ));
         }
+    }
+
+    /// A correct replica's service is told the time of a batch: the same everywhere, and it rises strictly.
+    pub(crate) fn time(&mut self, replica: ReplicaId, sequence: Sequence, now: Duration, time: Timestamp) {
+        let first = self.times.entry(sequence).or_insert((now, time)).1;
+        let before = self.times.range(..sequence).next_back().map(|(_, (_, time))| *time);
+        let after = self.times.range(sequence.next()..).next().map(|(_, (_, time))| *time);
+        if first != time || before.is_some_and(|it| it >= time) || after.is_some_and(|it| it <= time) {
+            self.violated(format!(
+                "N6: {replica} was told {time:?} at {sequence}, another replica {first:?}, between {before:?} and {after:?}"
+            ));
+        }
+    }
+
+    /// When each timed batch was first executed, and its time.
+    pub(crate) fn times(&self) -> impl Iterator<Item = (Duration, Timestamp)> + '_ {
+        self.times.values().copied()
     }
 
     /// A correct replica has taken a checkpoint.

@@ -19,6 +19,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::checker::{Checker, Violation};
 use crate::client::{Client, RETRY, SESSION};
+use crate::clock::WallClock;
 use crate::instance::Instance;
 use crate::network::{Faults, Network};
 use crate::reads::Reads;
@@ -26,9 +27,6 @@ use crate::settings::{Settings, replica_key};
 use crate::transcript::Transcript;
 
 pub use power::PowerCut;
-
-/// Where the wall clocks start: some day in 2023.
-const EPOCH: u64 = 1_700_000_000_000_000_000;
 
 /// A simulated cluster.
 pub struct Cluster {
@@ -95,7 +93,10 @@ impl Cluster {
             random: ChaCha8Rng::seed_from_u64(settings.seed),
             network: Network::new(settings.faults),
             write_latency: settings.write_latency,
-            instances: configuration.replicas().map(Instance::new).collect(),
+            instances: configuration
+                .replicas()
+                .map(|replica| Instance::new(replica, settings.service))
+                .collect(),
             clients,
             reads: Reads::default(),
             checker: Checker::default(),
@@ -113,7 +114,7 @@ impl Cluster {
 
     /// Starts a replica that is down, from its disk.
     pub fn start(&mut self, replica: ReplicaId) {
-        let now = self.clocks();
+        let now = self.clocks(replica);
         self.transcript.line(self.now, &format!("{replica} starts"));
         let effects = self.instances[replica.index()].start(&self.configuration, now);
         self.carry_out(replica, effects);
@@ -190,10 +191,27 @@ impl Cluster {
         self.plan(Duration::ZERO, Event::Arrival { from, to, frame: message.encode().to_vec() });
     }
 
-    /// The wall clock of every replica.
+    /// What a right wall clock shows.
     #[must_use]
     pub fn wall_clock(&self) -> Timestamp {
-        self.clocks().wall
+        WallClock::default().at(self.now)
+    }
+
+    /// Sets a replica's wall clock, from now on; it survives crashes.
+    pub fn set_wall_clock(&mut self, replica: ReplicaId, clock: WallClock) {
+        self.instances[replica.index()].clock = WallClock { since: self.now, ..clock };
+    }
+
+    /// What the correct replicas' services were told the time is: for each timed batch when it was first executed
+    /// anywhere, by a right clock, and its agreed time.
+    pub fn agreed_times(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> + '_ {
+        let times = self.checker.times();
+        times.map(|(executed, agreed)| (WallClock::default().at(executed), agreed))
+    }
+
+    /// Changes how long a durable write takes, at every replica.
+    pub fn set_write_latency(&mut self, latency: Duration) {
+        self.write_latency = latency;
     }
 
     /// Changes the network's faults.
@@ -204,10 +222,15 @@ impl Cluster {
     /// Lets every client issue so many requests more, `depth` at a time.
     pub fn load(&mut self, requests: u64, depth: usize) {
         for client in 0..self.clients.len() {
-            self.clients[client].issue(requests, depth);
-            self.pump(client);
-            self.plan(RETRY, Event::Retry { client });
+            self.load_from(client, requests, depth);
         }
+    }
+
+    /// Lets one client issue so many requests more, `depth` at a time.
+    pub fn load_from(&mut self, client: usize, requests: u64, depth: usize) {
+        self.clients[client].issue(requests, depth);
+        self.pump(client);
+        self.plan(RETRY, Event::Retry { client });
     }
 
     /// Lets a client begin an unordered read after each interval, so many times: of how many requests are done.
@@ -265,7 +288,7 @@ impl Cluster {
         self.run_until(limit, |cluster| {
             let highest = cluster.checker.highest();
             let standings = cluster.correct().filter_map(|replica| cluster.standing(replica));
-            cluster.clients.iter().all(Client::is_done)
+            cluster.is_answered()
                 && standings.map(|standing| standing.last_executed).all(|executed| executed == highest)
         })
     }
@@ -299,6 +322,18 @@ impl Cluster {
         self.clients.iter().map(|client| client.answered.len()).sum()
     }
 
+    /// Whether every client has all its answers.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.clients.iter().all(Client::is_done)
+    }
+
+    /// How many requests one client has answers to.
+    #[must_use]
+    pub fn answered_to(&self, client: usize) -> usize {
+        self.clients[client].answered.len()
+    }
+
     /// The state roots of the running correct replicas, each with the sequence it is of.
     #[must_use]
     pub fn state_roots(&mut self) -> Vec<(Sequence, Digest)> {
@@ -327,9 +362,9 @@ impl Cluster {
         self.now
     }
 
-    fn clocks(&self) -> Now {
-        let nanoseconds = u64::try_from(self.now.as_nanos()).expect("simulations last less than centuries");
-        Now { instant: Instant::after_start(self.now), wall: Timestamp(EPOCH + nanoseconds) }
+    fn clocks(&self, replica: ReplicaId) -> Now {
+        let wall = self.instances[replica.index()].clock.at(self.now);
+        Now { instant: Instant::after_start(self.now), wall }
     }
 
     fn plan(&mut self, delay: Duration, event: Event) {
@@ -426,7 +461,7 @@ impl Cluster {
     }
 
     fn input(&mut self, replica: ReplicaId, input: Input) {
-        let now = self.clocks();
+        let now = self.clocks(replica);
         let effects = self.instances[replica.index()].handle(now, input);
         self.carry_out(replica, effects);
     }

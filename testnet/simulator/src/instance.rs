@@ -12,8 +12,9 @@ use pbft_protocol::{
     Effects, Execution, Input, Instant, LeftBehind, Now, Replica, Timer, initial_records, latest_snapshot,
     ledger_chunks, recovery_records,
 };
-use pbft_service::{Context, Service, kv::KeyValueStore};
+use pbft_service::{Context, Service};
 
+use crate::clock::WallClock;
 use crate::disk::Disk;
 use crate::settings::replica_key;
 
@@ -23,6 +24,8 @@ pub(crate) struct Instance {
     /// For each step that it took, how many writes were not synced then.
     pub(crate) steps: Vec<usize>,
     pub(crate) strategy: Option<Box<dyn Strategy>>,
+    pub(crate) clock: WallClock,
+    new_service: fn() -> Box<dyn Service>,
     /// `None` while it is down.
     pub(crate) running: Option<Running>,
     /// Grows with each start, so that what belongs to an earlier run is recognized.
@@ -33,16 +36,26 @@ pub(crate) struct Instance {
 
 pub(crate) struct Running {
     pub(crate) core: Replica,
-    pub(crate) service: KeyValueStore,
+    pub(crate) service: Box<dyn Service>,
     pub(crate) timers: BTreeMap<Timer, Instant>,
     /// The roots that were asked for.
     pub(crate) audits: VecDeque<(Sequence, Digest)>,
 }
 
 impl Instance {
-    pub(crate) fn new(id: ReplicaId) -> Self {
+    pub(crate) fn new(id: ReplicaId, new_service: fn() -> Box<dyn Service>) -> Self {
         let disk = Disk::new(initial_records());
-        Self { id, disk, steps: Vec::new(), strategy: None, running: None, run: 0, malicious: false }
+        Self {
+            id,
+            disk,
+            steps: Vec::new(),
+            strategy: None,
+            clock: WallClock::default(),
+            new_service,
+            running: None,
+            run: 0,
+            malicious: false,
+        }
     }
 
     /// Takes its disk away, and gives it one that is made to recover.
@@ -53,12 +66,12 @@ impl Instance {
 
     /// Starts it from its disk.
     pub(crate) fn start(&mut self, configuration: &Arc<Configuration>, now: Now) -> Effects {
-        let mut service = KeyValueStore::default();
+        let mut service = (self.new_service)();
         let records = self.disk.records();
         let mut ledger = Vec::new();
         if let Some((sequence, root)) = latest_snapshot(&records) {
             let chunks = self.disk.archive.load(sequence, root).expect("a recorded snapshot is on disk");
-            ledger = restore(&mut service, chunks);
+            ledger = restore(&mut *service, chunks);
         }
         let mut effects = Effects::new();
         let signer = Arc::new(replica_key(self.id));
@@ -109,7 +122,7 @@ impl Running {
 
     /// Installs a fetched snapshot.
     pub(crate) fn install(&mut self, sequence: Sequence, chunks: Vec<Bytes>) -> Input {
-        let ledger = restore(&mut self.service, chunks);
+        let ledger = restore(&mut *self.service, chunks);
         Input::Installed { sequence, ledger, next_deadline: self.service.next_deadline() }
     }
 
@@ -120,7 +133,7 @@ impl Running {
 }
 
 /// Lets the service restore from its part of a snapshot; gives the replica's own part.
-fn restore(service: &mut KeyValueStore, mut chunks: Vec<Bytes>) -> Vec<Bytes> {
+fn restore(service: &mut dyn Service, mut chunks: Vec<Bytes>) -> Vec<Bytes> {
     let count = ledger_chunks(&chunks[0]).expect("a proven snapshot is readable");
     service.restore(&mut chunks.drain(count..)).expect("a proven snapshot is readable");
     chunks

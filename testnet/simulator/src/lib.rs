@@ -8,6 +8,7 @@
 mod archive;
 mod checker;
 mod client;
+mod clock;
 mod cluster;
 mod disk;
 mod instance;
@@ -17,6 +18,7 @@ mod settings;
 mod transcript;
 
 pub use checker::Violation;
+pub use clock::WallClock;
 pub use cluster::{Cluster, PowerCut};
 pub use network::Faults;
 pub use settings::Settings;

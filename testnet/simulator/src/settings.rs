@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pbft_crypto::{PublicKey, SecretKey, Signer as _};
 use pbft_messages::{ClientId, Configuration, Member, Parameters, ReplicaId};
+use pbft_service::{Service, kv::KeyValueStore};
 
 use crate::network::Faults;
 
@@ -23,6 +24,8 @@ pub struct Settings {
     pub faults: Faults,
     /// How long a durable write takes.
     pub write_latency: Duration,
+    /// Makes the service that is replicated. Clients put keys into what should be a key-value store.
+    pub service: fn() -> Box<dyn Service>,
 }
 
 impl Settings {
@@ -43,6 +46,7 @@ impl Settings {
             parameters,
             faults: Faults::none(),
             write_latency: Duration::from_millis(1),
+            service: || Box::new(KeyValueStore::default()),
         }
     }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use pbft_messages::{Checkpoint, ReplicaId, ReplicaMessage};
 use pbft_protocol::{Effect, Effects, Input, Instant, Report, Timer};
-use pbft_service::Service as _;
 
 use super::{Cluster, Local, power};
 use crate::archive::Archive;
@@ -46,6 +45,9 @@ impl Cluster {
             Effect::SetTimer { timer, at } => self.set_timer(me, timer, at),
             Effect::Execute(execution) => {
                 let malicious = self.instances[me.index()].malicious;
+                if let Some(time) = execution.time.filter(|_| !malicious) {
+                    self.checker.time(me, execution.sequence, self.now, time);
+                }
                 for it in execution.operations.iter().filter(|_| !malicious) {
                     self.checker.operation(me, it.client, &it.operation, execution.sequence);
                 }
@@ -89,7 +91,7 @@ impl Cluster {
                 }
             }
             Effect::Query(query) => {
-                let (now, instance) = (self.clocks(), &mut self.instances[me.index()]);
+                let (now, instance) = (self.clocks(me), &mut self.instances[me.index()]);
                 if let Some(running) = &instance.running {
                     let result = running.service.reader().query(&query.read.operation);
                     let effects = instance.outgoing(now, vec![query.answered(result)].into());
@@ -116,7 +118,7 @@ impl Cluster {
     }
 
     fn set_timer(&mut self, me: ReplicaId, timer: Timer, at: Option<Instant>) {
-        let now = self.clocks().instant;
+        let now = Instant::after_start(self.now);
         let Some(running) = &mut self.instances[me.index()].running else { return };
         match at {
             Some(at) => {
