@@ -165,8 +165,8 @@ impl Worker<'_> {
                 Arc::clone(self.reader.insert(service(doing, || self.service.reader())?))
             }
         };
-        if let Err(refusal) = self.reads.answer(query, state) {
-            self.archive.inbound.event(Event::Effect(refusal));
+        if let Err(query) = self.reads.answer(query, state) {
+            self.archive.inbound.event(Event::Effect(query.refused()));
         }
         Ok(())
     }

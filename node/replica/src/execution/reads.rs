@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use pbft_protocol::{Effect, Query};
+use pbft_protocol::Query;
 use pbft_service::Reader;
 
 use super::contained;
@@ -34,11 +34,11 @@ impl Reads {
         Ok(Self { jobs, thread })
     }
 
-    /// Has a read answered. Does not wait; gives what to do instead if too many wait.
-    pub(super) fn answer(&self, query: Query, state: Arc<dyn Reader>) -> Result<(), Effect> {
+    /// Has a read answered. Does not wait; gives it back if too many wait.
+    pub(super) fn answer(&self, query: Query, state: Arc<dyn Reader>) -> Result<(), Query> {
         self.jobs.try_send((query, state)).map_err(|error| {
             let (TrySendError::Full((query, _)) | TrySendError::Disconnected((query, _))) = error;
-            query.refused()
+            query
         })
     }
 
