@@ -287,3 +287,42 @@ fn recover_makes_a_store_where_none_can_be_read() {
         assert!(printed.ends_with(&format!("r0/store.damaged-{number}")), "{printed}");
     }
 }
+
+#[test]
+fn a_stopped_replicas_store_can_be_read() {
+    let bench = Bench::new();
+    bench.assert_fails(&["inspect", "log"], 3, &["no store in r0"]);
+    bench.prints(&["recover", "--key", "r0.key"]);
+    assert_eq!(bench.prints(&["inspect", "log"]), "view - 0 - - - good\nrecovery - - - - under way good");
+    assert!(
+        bench
+            .prints(&["inspect", "log", "-w", "table"])
+            .ends_with("2 records of r0 after 1 transactions; 2 hold")
+    );
+    let document: serde_json::Value =
+        serde_json::from_str(&bench.prints(&["inspect", "log", "-w", "json"])).unwrap();
+    assert_eq!(document["records"][1]["detail"], "under way");
+    assert_eq!(bench.prints(&["inspect", "evidence"]), "");
+    assert_eq!(bench.prints(&["inspect", "snapshot"]), "");
+    bench.edit_cluster(|file| file.name = "other".into());
+    bench.assert_fails(&["inspect", "log"], 3, &["the cluster with id"]);
+    bench.edit_cluster(|file| file.name = "test".into());
+
+    // Whatever byte of the records is damaged, it is named or harmless, and nothing panics.
+    let store = bench.path().join("r0/store.redb");
+    let whole = std::fs::read(&store).unwrap();
+    let written: Vec<_> = (0..whole.len()).filter(|at| whole[*at] != 0).collect();
+    for at in written.iter().copied().step_by(written.len() / 40) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x55;
+        std::fs::write(&store, damaged).unwrap();
+        let output = bench.output(&["inspect", "log"]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        match output.status.code() {
+            Some(0) => {}
+            Some(1) => assert!(text.starts_with("error: ") && text.contains("pbft-node recover"), "{text}"),
+            code => panic!("{code:?}: {text}"),
+        }
+        assert!(text.lines().count() <= 1, "{text}");
+    }
+}

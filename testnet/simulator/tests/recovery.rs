@@ -83,10 +83,11 @@ fn a_wiped_replica_rejoins_an_idle_cluster() {
 
 #[test]
 fn a_wiped_replica_rejoins_under_load_and_is_then_needed() {
-    for (n, wiped, killed) in [(4, 3, 1), (4, 0, 3), (4, 2, 0), (4, 1, 2), (7, 0, 1)] {
+    const REQUESTS: u64 = 1200;
+    for (n, wiped, killed) in [(4, 3, 1), (4, 0, 3), (7, 0, 1)] {
         let what = format!("n = {n}, r{wiped} wiped, r{killed} killed");
         let mut cluster = Cluster::new(Settings::new(n, 2));
-        cluster.load(2000, 4);
+        cluster.load(REQUESTS, 2);
         assert!(cluster.run_until(SECOND * 10, |cluster| cluster.answered() >= 100));
         cluster.wipe(r(wiped));
         let votes = tap(&mut cluster, r(wiped));
@@ -107,9 +108,9 @@ fn a_wiped_replica_rejoins_under_load_and_is_then_needed() {
             cluster.crash(r((killed + next) % n));
         }
         let before = cluster.answered();
-        assert!(before < 2000, "{what}: nothing is left to do");
+        assert!(before < REQUESTS as usize, "{what}: nothing is left to do");
         conclude(&mut cluster, SECOND * 60, &what);
-        assert_eq!(cluster.answered(), 2000);
+        assert_eq!(cluster.answered(), REQUESTS as usize);
         let commits = |vote: &PeerMessage| matches!(vote, PeerMessage::Commit(_));
         assert!(votes.borrow().iter().any(commits), "{what}: it takes part in agreement again");
     }
@@ -135,5 +136,25 @@ fn a_recovery_goes_on_after_a_restart_in_the_middle() {
         cluster.load(30, 2);
         conclude(&mut cluster, SECOND * 60, &format!("crashed every {crash_after} ms"));
         assert!(cluster.standing(r(2)).unwrap().stable >= Sequence(8));
+    }
+}
+
+/// One replica after another is wiped, each when the one before has recovered, and nobody asks for anything: those that
+/// still vote are fewer than a quorum, and come to the view of the one that waits.
+#[test]
+fn replicas_recover_one_after_another_in_an_idle_cluster() {
+    for n in [4, 7] {
+        let mut cluster = Cluster::new(Settings::new(n, 4));
+        cluster.load(30, 2);
+        assert!(cluster.settle(SECOND * 5));
+        for wiped in 0..n {
+            cluster.wipe(r(wiped));
+            cluster.start(r(wiped));
+            let recovered = cluster.run_until(SECOND * 120, |cluster| has_recovered(cluster, r(wiped)));
+            let standings: Vec<_> = cluster.correct().map(|it| cluster.standing(it)).collect();
+            assert!(recovered, "n = {n}, r{wiped}: {standings:#?}");
+        }
+        cluster.load(10, 2);
+        conclude(&mut cluster, SECOND * 60, &format!("n = {n}"));
     }
 }

@@ -42,15 +42,24 @@ impl Binding {
         bytes
     }
 
-    /// Compares with what is stored.
-    pub(super) fn check(&self, stored: &[u8], folder: &Path) -> Result<(), StoreError> {
+    /// The key of the replica that a store was made for.
+    pub(super) fn key_in(stored: &[u8], folder: &Path) -> Result<[u8; 32], StoreError> {
+        Ok(Self::decode(stored, folder)?.key)
+    }
+
+    fn decode(stored: &[u8], folder: &Path) -> Result<Self, StoreError> {
         let unreadable = |why: &str| StoreError::Unreadable { folder: folder.into(), why: why.into() };
         let (format, rest) = stored.split_first_chunk().ok_or_else(|| unreadable("it has no format"))?;
         let found = u32::from_le_bytes(*format);
         if found != FORMAT {
             return Err(StoreError::Format { folder: folder.into(), found, supported: FORMAT });
         }
-        let stored: Self = codec::decode(rest).map_err(|_| unreadable("whose store it is cannot be read"))?;
+        codec::decode(rest).map_err(|_| unreadable("whose store it is cannot be read"))
+    }
+
+    /// Compares with what is stored.
+    pub(super) fn check(&self, stored: &[u8], folder: &Path) -> Result<(), StoreError> {
+        let stored = Self::decode(stored, folder)?;
         // What a person can tell apart comes before the cluster's digest, which covers it all.
         let differences = [
             ("a replica with key", hex::encode(stored.key), hex::encode(self.key)),

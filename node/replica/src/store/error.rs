@@ -46,6 +46,16 @@ pub enum StoreError {
         /// As the configuration has it.
         configured: String,
     },
+    /// The store is of no replica of the cluster.
+    #[error(
+        "the store in {} belongs to key {key}, which is no replica's in the cluster file: use the cluster.toml that belongs to it", folder.display()
+    )]
+    Stranger {
+        /// The data folder.
+        folder: PathBuf,
+        /// The key that the store was made for.
+        key: String,
+    },
     /// The store has another format.
     #[error(
         "the store in {} has format {found}, and this program reads format {supported}: use the version of pbft-node that wrote it", folder.display()

@@ -15,9 +15,9 @@ mod batch;
 mod binding;
 mod boot;
 mod error;
-mod evidence;
 mod file;
 mod guard;
+mod inspect;
 mod position;
 mod record_bytes;
 mod recover;
@@ -27,8 +27,8 @@ mod writer;
 
 pub(crate) use binding::Binding;
 pub use error::StoreError;
-pub use evidence::read_evidence;
 pub use guard::silence_store_panics;
+pub use inspect::{Inspection, inspect, read_evidence};
 
 pub(crate) use boot::{Opened, create, is_about_the_file, mark_memory_mode, open};
 pub(crate) use file::StoreFile;

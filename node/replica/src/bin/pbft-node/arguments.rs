@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use pbft_node::Durability;
 
@@ -14,6 +14,7 @@ Examples:
   pbft-node start --key r0.key --data r0
   pbft-node start --key r0.key --data r0 --listen-peers 0.0.0.0:4000
   pbft-node recover --key r0.key --data r0      its disk was lost; then start it
+  pbft-node inspect log --data r0 -w table      while it is stopped
   pbft-node show-id --key r0.key
 
 Exit codes:
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Recover(Recover),
     /// Run the replica until Ctrl-C or SIGTERM
     Start(Start),
+    /// Show what the store of a stopped replica holds, each record checked from public keys alone
+    Inspect(Inspect),
     /// Print a script for a shell's completions
     Completions {
         /// The shell
@@ -96,6 +99,42 @@ pub(crate) struct Recover {
     /// Discard a store that can be read: its votes are not this replica's latest
     #[arg(long)]
     pub(crate) unsafe_discard_store: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// What to show
+    #[arg(value_enum)]
+    pub(crate) subject: Subject,
+    /// The file that describes the cluster
+    #[arg(long, env = "PBFT_CLUSTER", default_value = "cluster.toml", value_name = "FILE")]
+    pub(crate) cluster: PathBuf,
+    /// The replica's data folder
+    #[arg(long, env = "PBFT_DATA", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// How to print it
+    #[arg(short, long, env = "PBFT_WRITE_OUT", default_value = "simple", value_name = "FORMAT")]
+    pub(crate) write_out: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subject {
+    /// Views, votes' reservation, certificates, bodies, and how the last run ended
+    Log,
+    /// The snapshots of the state, and the last stable checkpoint
+    Snapshot,
+    /// Proof that replicas lied
+    Evidence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line for each record, its fields separated by spaces, for scripts
+    Simple,
+    /// A table for people
+    Table,
+    /// One JSON document
+    Json,
 }
 
 #[derive(Debug, Args)]

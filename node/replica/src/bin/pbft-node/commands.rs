@@ -13,6 +13,7 @@ use pbft_service::kv::KeyValueStore;
 
 use crate::arguments::{Arguments, Command, Place, Recover, ShowId, Start};
 use crate::failure::Outcome;
+use crate::inspect;
 
 /// The exit code of a replica that was interrupted again while it stopped.
 const INTERRUPTED: i32 = 5;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: Command) -> Outcome {
             ))
         }
         Command::Start(arguments) => start(arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "pbft-node", &mut script);
@@ -96,7 +98,7 @@ async fn stop_on_signal(mut interrupt: Signal, mut terminate: Signal, stop: Canc
     std::process::exit(INTERRUPTED);
 }
 
-fn print(text: &str) -> Outcome {
+pub(crate) fn print(text: &str) -> Outcome {
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

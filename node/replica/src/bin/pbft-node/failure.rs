@@ -27,6 +27,11 @@ impl Failure {
         Self { code, text: error.to_string() }
     }
 
+    /// A failure that is none of the person's who started this.
+    pub(crate) fn error(text: String) -> Self {
+        Self { code: ERROR, text }
+    }
+
     /// The message, on one line.
     pub(crate) fn line(&self) -> String {
         self.text.replace('\n', " ")
@@ -88,6 +93,7 @@ fn store_code(error: &StoreError) -> u8 {
         | StoreError::Readable { .. }
         | StoreError::InUse { .. }
         | StoreError::Mismatch { .. }
+        | StoreError::Stranger { .. }
         | StoreError::Format { .. }
         | StoreError::Forgotten { .. } => BAD_INPUT,
         StoreError::Unreadable { .. } | StoreError::Io { .. } | StoreError::WriteFailed { .. } => ERROR,

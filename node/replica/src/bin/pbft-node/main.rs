@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod failure;
+mod inspect;
 
 use std::io;
 use std::process::ExitCode;
