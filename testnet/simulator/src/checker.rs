@@ -21,9 +21,8 @@ pub(crate) struct Checker {
     times: BTreeMap<Sequence, (Duration, Timestamp)>,
     /// The one state after each checkpoint (I1).
     roots: BTreeMap<Sequence, Digest>,
-    /// Every operation that a client signed, and where it was executed, if it was (I2, I3). Clients never sign the
-    /// same operation twice.
-    operations: BTreeMap<(ClientId, Bytes), Option<Sequence>>,
+    /// Every operation that a client signed. Clients never sign the same operation twice.
+    operations: BTreeMap<(ClientId, Bytes), Issued>,
     /// How many operations were executed at each sequence that has some.
     counts: BTreeMap<Sequence, u64>,
     /// The highest sequence that a client knows of, by an acknowledgement or by a read.
@@ -31,10 +30,19 @@ pub(crate) struct Checker {
     violations: Vec<Violation>,
 }
 
+/// An operation that a client signed.
+struct Issued {
+    /// The highest sequence that a client knew of before: it is executed above (I4).
+    after: Sequence,
+    /// Where it was executed, if it was (I2, I3).
+    executed: Option<Sequence>,
+}
+
 impl Checker {
     /// A client signs an operation.
     pub(crate) fn issued(&mut self, client: ClientId, operation: Bytes) {
-        self.operations.entry((client, operation)).or_insert(None);
+        let issued = Issued { after: self.known, executed: None };
+        self.operations.entry((client, operation)).or_insert(issued);
     }
 
     /// A correct replica's service executes an operation.
@@ -48,12 +56,16 @@ impl Checker {
         match self.operations.get_mut(&(client, operation.clone())) {
             None => self
                 .violated(format!("I2: {replica} executed an operation that client {client} never signed")),
-            Some(None) => {
-                self.operations.insert((client, operation.clone()), Some(sequence));
+            Some(Issued { after, executed: executed @ None }) => {
+                *executed = Some(sequence);
                 *self.counts.entry(sequence).or_default() += 1;
+                let after = *after;
+                if sequence <= after {
+                    self.violated(format!("I4: executed at {sequence}, issued when {after} was answered"));
+                }
             }
-            Some(Some(first)) if *first == sequence => {}
-            Some(Some(first)) => {
+            Some(Issued { executed: Some(first), .. }) if *first == sequence => {}
+            Some(Issued { executed: Some(first), .. }) => {
                 let first = *first;
                 self.violated(format!(
                     "I3: {replica} executed an operation at {sequence} that was executed at {first}"
@@ -101,7 +113,7 @@ impl Checker {
 
     /// A client believes that its operation was executed at a sequence (I5).
     pub(crate) fn acknowledged(&mut self, client: ClientId, operation: &Bytes, sequence: Sequence) {
-        let executed = self.operations.get(&(client, operation.clone())).copied().flatten();
+        let executed = self.operations.get(&(client, operation.clone())).and_then(|it| it.executed);
         if executed != Some(sequence) {
             self.violated(format!(
                 "I5: client {client} was told of an execution at {sequence}; it was at {executed:?}"
