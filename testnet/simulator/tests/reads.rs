@@ -156,3 +156,20 @@ fn fault_36_reads_do_not_block_ordered_requests() {
     assert!(with < without.mul_f64(1.2), "{with:?} with reads, {without:?} without");
     assert!(answered > 1000, "{answered}");
 }
+
+/// D8: a replica that has lost its disk does not know what it sent COMMIT for, and answers nothing until it has recovered.
+#[test]
+fn fault_36_a_recovering_replica_refuses() {
+    let mut cluster = Cluster::new(Settings::new(4, 4));
+    cluster.load(3, 1);
+    assert!(cluster.settle(SECOND));
+    cluster.crash(r(3));
+    cluster.wipe(r(3));
+    cluster.start(r(3));
+    cluster.read(0, 5, MS);
+    cluster.run_for(MS * 20);
+    assert!(cluster.standing(r(3)).expect("it runs").recovering.is_some(), "recovering takes longer");
+    let refused = |(_, at, report): &&(_, _, Report)| *at == r(3) && *report == Report::ReadRefused;
+    assert_eq!(cluster.reports().iter().filter(refused).count(), 5);
+    assert_eq!((cluster.violations(), cluster.reads()), (&[][..], (5, 0)));
+}
