@@ -278,7 +278,7 @@ impl Replica {
             effects.broadcast(PeerMessage::Commit(commit.signed().clone()));
             let slot = self.log.slot(sequence);
             slot.accepted = slot.accepted.take().or(header);
-            slot.prepared_at = slot.committed.is_none().then_some(self.patience.at(now.instant));
+            slot.due_since = slot.committed.is_none().then_some(self.patience.at(now.instant));
             // This replica's only vote at this place.
             let _ = slot.commits.insert(commit);
         }

@@ -90,7 +90,7 @@ impl Replica {
         }
         effects.push(Effect::Note(vec![Record::Committed(certificate.get().clone())]));
         slot.committed = Some(certificate);
-        slot.prepared_at = None;
+        slot.due_since = None;
         effects.report(Report::Committed { view, sequence, digest });
         if slot.body(&digest).is_none() {
             self.wanted.insert((digest, sequence));

@@ -27,8 +27,9 @@ pub(crate) struct Slot {
     pub(crate) commits: VoteSet<Commit>,
     /// The prepared certificate of the highest view; its write was issued when it was put here (D1).
     pub(crate) prepared: Option<Proven<PreparedCertificate>>,
-    /// Since when, on the clock of patience, it has been prepared in the active view and not committed.
-    pub(crate) prepared_at: Option<Instant>,
+    /// Since when, on the clock of patience, it has been due: prepared in the active view, or an empty batch proposed in
+    /// it, and not committed.
+    pub(crate) due_since: Option<Instant>,
     /// The committed certificate, of whatever view.
     pub(crate) committed: Option<Proven<CommittedCertificate>>,
     /// Bodies held, by digest, and whether their write was issued.
@@ -85,7 +86,7 @@ impl Slot {
         self.bodies.retain(|digest, _| {
             Some(*digest) == prepared || Some(*digest) == committed || carried.contains(digest)
         });
-        (self.accepted, self.sighted, self.prepared_at) = (None, None, None);
+        (self.accepted, self.sighted, self.due_since) = (None, None, None);
         (self.prepares, self.commits) = (VoteSet::default(), VoteSet::default());
     }
 

@@ -133,7 +133,7 @@ impl Replica {
             slot.accepted = certificate.get().header.clone().verify(&self.configuration).ok();
         }
         slot.prepared = Some(certificate);
-        slot.prepared_at = slot.committed.is_none().then_some(self.patience.at(now.instant));
+        slot.due_since = slot.committed.is_none().then_some(self.patience.at(now.instant));
         effects.report(Report::Prepared { view, sequence, digest });
         let commit = self.sign(Commit { view, sequence, digest });
         let mut then = vec![Effect::Broadcast(PeerMessage::Commit(commit.signed().clone()))];

@@ -25,10 +25,14 @@
 //! most two time-outs. It counts as one replica in VC1, so alone it moves nobody. If the others have come to
 //! v+2 or more meanwhile, it has followed their NEW-VIEWs and votes at once, in a view that it never signed for.
 //!
+//! Where nobody asks for anything, the next replica to recover is the one who waits: for empty batches. One that is
+//! proposed and not decided makes backups leave the view as a waiting request does (VC1). No backup can abuse that, for
+//! only a proposal of the primary itself runs this timer.
+//!
 //! The primary of the active view cannot ask for another view while it recovers. Those that hear from itself that it
 //! recovers leave its view, as they do when it asks for another (VC1): an idle cluster would wait for ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pbft_crypto::Verified;
 use pbft_messages::{
@@ -43,6 +47,9 @@ use crate::{Effect, Effects, Now, Record, Rejection, Report, ViewChangeReason};
 /// How many windows of empty batches one recovering replica may cause at once; after that, one batch a status. A
 /// recovery needs fewer than three.
 const WINDOWS: u64 = 4;
+
+/// For how many statuses a replica that was answered is not answered again: an answer may be large.
+const ANSWERED_FOR: u64 = 10;
 
 /// How far the view that a recovered replica asks for is above the highest that others know: it may have asked for
 /// the next one.
@@ -77,8 +84,8 @@ pub(crate) struct Goal {
 /// What recovering replicas are given, each so much at a time (R3).
 #[derive(Debug, Default)]
 pub(crate) struct Courtesy {
-    /// Who was answered since the last status.
-    answered: BTreeSet<ReplicaId>,
+    /// Who was answered, and for how many statuses more it is not answered again.
+    answered: BTreeMap<ReplicaId, u64>,
     /// Which stable checkpoint each waits for.
     wanted: BTreeMap<ReplicaId, Sequence>,
     /// How many empty batches were proposed for each, less one for each status since.
@@ -88,11 +95,12 @@ pub(crate) struct Courtesy {
 impl Courtesy {
     /// Another status interval begins.
     pub(crate) fn end_round(&mut self) {
-        self.answered.clear();
-        self.proposed.retain(|_, proposed| {
-            *proposed -= 1;
-            *proposed > 0
-        });
+        for counters in [&mut self.answered, &mut self.proposed] {
+            counters.retain(|_, count| {
+                *count -= 1;
+                *count > 0
+            });
+        }
     }
 
     fn note(&mut self, from: ReplicaId, recovering: Option<Sequence>) {
@@ -145,10 +153,11 @@ impl Replica {
     /// Another replica recovers, and asks.
     pub(crate) fn on_ask_recovery(&mut self, from: ReplicaId, nonce: RecoveryNonce, effects: &mut Effects) {
         // Who recovers does not know what it knew.
-        if self.recovery.is_some() || !self.courtesy.answered.insert(from) {
+        if self.recovery.is_some() || self.courtesy.answered.contains_key(&from) {
             return;
         }
         if let Some(answer) = self.recovery_answer(from, nonce) {
+            self.courtesy.answered.insert(from, ANSWERED_FOR);
             effects.send(from, PeerMessage::RecoveryAnswer(self.sign(answer).signed().clone()));
         }
     }

@@ -111,9 +111,9 @@ impl Replica {
         if self.view.pending.is_some() || self.recovery.is_some() || self.last_executed >= self.high() {
             return None;
         }
-        // An uncommitted certificate counts as a waiting request.
+        // An uncommitted certificate counts as a waiting request, and so does an empty batch.
         let uncommitted =
-            self.log.above(self.last_executed).take(SLOTS).find_map(|(_, slot)| slot.prepared_at);
+            self.log.above(self.last_executed).take(SLOTS).find_map(|(_, slot)| slot.due_since);
         let oldest = [self.waiting.oldest(), uncommitted].into_iter().flatten().min();
         let request = oldest.map(|since| {
             let end = since.max(self.patience.from).plus(self.view.timeout);
