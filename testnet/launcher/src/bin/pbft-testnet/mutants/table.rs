@@ -129,3 +129,40 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant("commit-before-durable", "D1", PERSIST_POINTS, "fault_17_power_goes_at_every_point_of_the_normal_case",
         "COMMIT leaves before its certificate is durable"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The names in every `mutant!` below a folder.
+    fn placed(folder: &Path, names: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+                placed(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = fs::read_to_string(&path).unwrap();
+                let calls = source.split("mutant!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+                names.extend(calls.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn every_mutant_has_its_place_and_every_place_its_mutant() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut found = Vec::new();
+        for folder in ["crypto/src", "node", "client"] {
+            placed(&root.join(folder), &mut found);
+        }
+        // The macro's own documentation is not a place.
+        found.retain(|name| name != "name");
+        let distinct: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+        assert_eq!(distinct.len(), found.len(), "a name stands in one place");
+        assert_eq!(distinct, MUTANTS.iter().map(|it| it.name).collect());
+    }
+}
