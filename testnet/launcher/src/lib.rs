@@ -11,6 +11,7 @@
 //!   replicas' program too, see [`Program`].
 
 pub mod check;
+pub mod damage;
 pub mod job;
 pub mod manifest;
 pub mod process;

@@ -1,5 +1,6 @@
 //! What must hold, beside what always must.
 
+use std::cmp::Ordering::Equal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Expect {
     pub(super) fn checks(&self, measured: &Measured<'_>) -> Vec<Check> {
         let mut checks = Vec::new();
         if let Some(limit) = self.caught_up_within {
-            checks.extend(measured.steps.iter().flat_map(|step| caught_up(step, limit)));
+            checks.push(caught_up(measured.steps, limit));
         }
         if let Some(limit) = self.pause_at_most {
             let detail = format!("{:.2} s, wanted at most {limit:?}", measured.longest_pause.as_secs_f64());
@@ -91,13 +92,26 @@ impl Expect {
     }
 }
 
-fn caught_up(step: &StepReport, limit: Duration) -> impl Iterator<Item = Check> {
-    step.caught_up_seconds.iter().map(move |(replica, took)| {
-        let name = format!("{replica} caught up after {} at {:.1} s", step.action, step.began_seconds);
-        let text = took.map_or("not within all patience".to_owned(), |took| format!("{took:.2} s"));
-        let passed = took.is_some_and(|took| took <= limit.as_secs_f64());
-        Check::new(name, passed, format!("{text}, wanted at most {limit:?}"))
-    })
+/// One line for all returns: the slowest, or those that were too slow.
+fn caught_up(steps: &[StepReport], limit: Duration) -> Check {
+    let returns = steps.iter().flat_map(|step| step.caught_up_seconds.iter().map(move |it| (step, it)));
+    let returns: Vec<_> = returns.map(|(step, (replica, took))| (step, replica, *took)).collect();
+    let in_time = |took: Option<f64>| took.is_some_and(|took| took <= limit.as_secs_f64());
+    let told = |(step, replica, took): &(&StepReport, &ReplicaId, Option<f64>)| {
+        let took = took.map_or("did not".to_owned(), |took| format!("took {took:.2} s"));
+        format!("{replica} {took} after {} at {:.1} s", step.action, step.began_seconds)
+    };
+    let late: Vec<_> = returns.iter().filter(|(.., took)| !in_time(*took)).map(told).collect();
+    let detail = if late.is_empty() {
+        let slowest = returns.iter().max_by(|(.., one), (.., other)| one.partial_cmp(other).unwrap_or(Equal));
+        slowest.map_or("no replica returned".to_owned(), |it| {
+            format!("{} returns, the slowest: {}", returns.len(), told(it))
+        })
+    } else {
+        late.join(", ")
+    };
+    let passed = late.is_empty() && !returns.is_empty();
+    Check::new("who returns catches up under load", passed, format!("{detail}; wanted at most {limit:?}"))
 }
 
 impl Growth {
@@ -111,5 +125,43 @@ impl Growth {
                 Check::new(name, passed, format!("{text}, wanted at most {limit:+} %"))
             },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(caught_up: &[Option<f64>]) -> StepReport {
+        StepReport {
+            due_seconds: 2.0,
+            began_seconds: 2.0,
+            action: "restart".into(),
+            replicas: vec![ReplicaId(1)],
+            took_seconds: 0.1,
+            pause_seconds: 0.1,
+            caught_up_seconds: caught_up.iter().map(|took| (ReplicaId(1), *took)).collect(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn every_return_counts_and_there_must_be_one() {
+        let check = |steps: &[StepReport]| caught_up(steps, Duration::from_secs(3));
+        let good = check(&[step(&[Some(1.0)]), step(&[Some(2.5)]), step(&[])]);
+        assert!(good.passed && good.detail.starts_with("2 returns, the slowest: r1 took 2.50 s"), "{good:?}");
+        let slow = check(&[step(&[Some(1.0)]), step(&[Some(3.5)]), step(&[None])]);
+        assert!(!slow.passed && slow.detail.contains("took 3.50 s") && slow.detail.contains("r1 did not"));
+        assert!(!check(&[step(&[])]).passed);
+    }
+
+    #[test]
+    fn growth_is_limited_from_above_and_needs_samples() {
+        let growth = Growth { warm_up: Duration::ZERO, memory_percent: 10.0, disk_percent: 10.0 };
+        let series = |first, last| super::super::Series { first, last, ..Default::default() };
+        let usage = Usage { replica: ReplicaId(0), memory: series(100, 60), disk: series(100, 111) };
+        assert_eq!(growth.checks(&usage).map(|check| check.passed), [true, false]);
+        let unseen = Usage { memory: series(0, 0), ..usage };
+        assert!(!growth.checks(&unseen)[0].passed);
     }
 }

@@ -297,6 +297,22 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
     }
 
     #[test]
+    fn the_manifests_of_this_project_can_be_run() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
+        let mut count = 0;
+        for folder in [folder.clone(), folder.join("long")] {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    Manifest::read(&path).unwrap();
+                    count += 1;
+                }
+            }
+        }
+        assert_eq!(count, 7);
+    }
+
+    #[test]
     fn a_mistake_is_told_with_its_line_and_what_is_allowed() {
         for (right, wrong, complaint) in [
             ("nodes = 4", "nodes = 4\ncolour = 1", "line 4: unknown field `colour`, expected one of `name`"),

@@ -33,7 +33,9 @@ pub fn table(report: &Report) -> String {
 pub fn lines(report: &Report) -> String {
     let steps = report.steps.iter().map(|step| {
         let [at, what, took, paused, caught_up] = cells(step);
-        format!("{at} {what}: took {took}, service paused {paused}, caught up after {caught_up}")
+        let caught_up =
+            if caught_up.is_empty() { caught_up } else { format!(", caught up after {caught_up}") };
+        format!("{at} {what}: took {took}, service paused {paused}{caught_up}")
     });
     let usage = report.usage.iter().flat_map(|Usage { replica, memory, disk }| {
         [("memory", memory), ("disk", disk)].map(|(what, it)| {

@@ -7,5 +7,6 @@ mod commands;
 mod crashes;
 mod import;
 mod main_job;
+mod manifests;
 mod production_node;
 mod support;

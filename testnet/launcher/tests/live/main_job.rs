@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::support::{PATIENCE, TURN, processes_of, program, text};
+use super::support::{PATIENCE, TURN, leaves_nothing, processes_of, program, text};
 
 /// The job with little load, all of whose files are below `temporary`.
 fn job(n: usize, temporary: &Path) -> Command {
@@ -24,11 +24,6 @@ fn job(n: usize, temporary: &Path) -> Command {
     ]);
     command.args(["-n", &n.to_string()]);
     command
-}
-
-fn leaves_nothing(temporary: &Path) {
-    assert_eq!(processes_of(temporary), [0; 0]);
-    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
 }
 
 fn passes(n: usize) {

@@ -120,3 +120,9 @@ pub(crate) fn processes_of(path: &Path) -> Vec<u32> {
     };
     pids.filter(speaks).collect()
 }
+
+/// Neither a process nor a file is left of what was run with its files below `temporary`.
+pub(crate) fn leaves_nothing(temporary: &Path) {
+    assert_eq!(processes_of(temporary), [0; 0]);
+    assert_eq!(fs::read_dir(temporary).unwrap().count(), 0);
+}

@@ -95,6 +95,20 @@ pub(crate) struct JobArguments {
     pub(crate) patience: u32,
 }
 
+/// How to damage a disk.
+#[derive(Debug, Args)]
+pub(crate) struct DamageArguments {
+    /// How many times
+    #[arg(long, default_value_t = 200, env = "PBFT_TESTNET_TRIES")]
+    pub(crate) tries: usize,
+    /// The seed that chooses files and bytes; random if left out
+    #[arg(long, env = "PBFT_TESTNET_SEED")]
+    pub(crate) seed: Option<u64>,
+    /// How to print
+    #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
+    pub(crate) write: Format,
+}
+
 /// Which testnet.
 #[derive(Debug, Args)]
 pub(crate) struct Dir {
@@ -147,6 +161,9 @@ pub(crate) enum Command {
         #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
         write: Format,
     },
+    /// Change one byte of a stopped replica's disk and start it, again and again: it must refuse and name the remedy,
+    /// or come to the others' state
+    Damage(DamageArguments),
     /// Start a testnet; returns when every replica serves, and they go on running
     Up {
         #[command(flatten)]

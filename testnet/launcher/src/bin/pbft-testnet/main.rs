@@ -2,6 +2,7 @@
 
 mod arguments;
 mod commands;
+mod damage;
 mod main_job;
 mod mutants;
 mod output;
@@ -62,6 +63,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<u8> {
     let Some(command) = command else { return main_job::run(job, quiet).await };
     match command {
         Command::Run { manifests, write } => run::run(&manifests, write, quiet).await,
+        Command::Damage(arguments) => damage::run(arguments, quiet).await,
         Command::Up { at, n, durability } => commands::up(&at.dir, n, durability).await,
         Command::Status(shown) => commands::status(&shown).await,
         Command::Kill(one) => commands::kill(&one).await,
