@@ -112,8 +112,7 @@ impl Replica {
             return None;
         }
         // An uncommitted certificate counts as a waiting request, and so does an empty batch.
-        let uncommitted =
-            self.log.above(self.last_executed).take(SLOTS).find_map(|(_, slot)| slot.due_since);
+        let uncommitted = self.log.above(self.last_executed).take(SLOTS).find_map(|(_, slot)| slot.due_since);
         let oldest = [self.waiting.oldest(), uncommitted].into_iter().flatten().min();
         let request = oldest.map(|since| {
             let end = since.max(self.patience.from).plus(self.view.timeout);

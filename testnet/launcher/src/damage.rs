@@ -24,7 +24,7 @@ use crate::{Folder, Lifetime, Options, Roots, TestnetError};
 const VICTIM: ReplicaId = ReplicaId(3);
 
 /// What every error of a replica that refuses its files contains: the command that helps.
-const REMEDY: &str = "pbft-node";
+const REMEDY: &str = "pbft-node recover";
 
 /// What to try.
 #[derive(Clone, Debug)]

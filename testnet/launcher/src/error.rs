@@ -56,9 +56,9 @@ pub enum TestnetError {
         /// What was asked for.
         asked: String,
     },
-    /// Replicas that kept their votes in memory have stopped (D8).
+    /// All replicas kept their votes in memory, and have stopped (D8).
     #[error(
-        "the replicas of the testnet in {} kept their votes in memory, and when more than f of them stop at once the cluster is lost (D8): start a new testnet in another folder", folder.display()
+        "the replicas of the testnet in {} kept their votes in memory, and all have stopped, so nobody is left who remembers: start a new testnet in another folder", folder.display()
     )]
     Forgotten {
         /// The folder.

@@ -1,12 +1,10 @@
 //! Doing harm to a running testnet, and undoing it.
 
 use std::fs;
-use std::sync::Arc;
 
 use pbft_byzantine::{STRATEGIES, UnknownStrategy};
-use pbft_crypto::key_file;
 use pbft_messages::ReplicaId;
-use pbft_node::Identity;
+use pbft_node::{Identity, StoreError};
 
 use crate::process::{Condition, ProcessId, Signal};
 use crate::state::Lock;
@@ -60,7 +58,8 @@ impl Testnet {
     }
 
     /// Starts a replica from its disk, after killing it if it runs; returns when it listens, without waiting for a
-    /// quorum. It starts honest: a strategy lives in the process that was told it.
+    /// quorum. It starts honest: a strategy lives in the process that was told it. One that kept its votes in memory
+    /// has lost them, and rejoins by recovery (D8).
     ///
     /// # Errors
     /// [`TestnetError`]
@@ -71,9 +70,12 @@ impl Testnet {
         if let Some((process, _)) = state.living(replica) {
             self.end(replica, process).await?;
         }
-        // What kept its votes in memory has forgotten them, and recovers.
         if state.durability == Durability::Memory {
-            self.recover(replica)?;
+            match recover(self.folder(), replica) {
+                // It never ran: there is nothing that it could have forgotten.
+                Err(TestnetError::Store(StoreError::Readable { .. })) => {}
+                recovered => recovered?,
+            }
         }
         let started = self.start(replica, &mut state)?;
         self.serves(&started).await
@@ -91,7 +93,7 @@ impl Testnet {
     }
 
     /// Loses a replica's disk: kills it if it runs, removes everything that it stored but its key, and lets it
-    /// rejoin with that key; returns when it listens.
+    /// rejoin with that key by recovery (D8); returns when it listens.
     ///
     /// # Errors
     /// [`TestnetError`]
@@ -103,19 +105,9 @@ impl Testnet {
             self.end(replica, process).await?;
         }
         wipe(self.folder(), replica)?;
-        self.recover(replica)?;
+        recover(self.folder(), replica)?;
         let started = self.start(replica, &mut state)?;
         self.serves(&started).await
-    }
-
-    /// Makes the store of a replica that has lost its votes: started, it recovers (D8).
-    fn recover(&self, replica: ReplicaId) -> Result<(), TestnetError> {
-        let key = Arc::new(key_file::read(&self.folder().replica_key(replica))?);
-        // The testnet made the key for this replica; another one would be refused as it starts.
-        if let Some(identity) = Identity::new(Arc::new(self.configuration().clone()), key) {
-            pbft_node::recover(&identity, &self.folder().data(replica), false)?;
-        }
-        Ok(())
     }
 
     /// Makes a running replica misbehave, from its next effects on.
@@ -129,11 +121,7 @@ impl Testnet {
         allow_exceed_f: bool,
     ) -> Result<(), TestnetError> {
         let _lock = Lock::take(self.folder()).await?;
-        // The replica itself looks at what follows the name.
-        let name = strategy.split(':').next();
-        if !STRATEGIES.iter().any(|known| Some(known.name) == name) {
-            return Err(UnknownStrategy(strategy.to_owned()).into());
-        }
+        check_strategy(strategy)?;
         self.answering(replica)?;
         let status = self.status(Roots::Spared).await?;
         let counts_already = status.of(replica).is_some_and(|status| status.is_faulty());
@@ -194,4 +182,17 @@ fn wipe(folder: &Folder, replica: ReplicaId) -> Result<(), TestnetError> {
         removed.map_err(failed)?;
     }
     Ok(())
+}
+
+/// Does what `pbft-node recover` does: makes the store of a replica that has run before and lost its votes.
+fn recover(folder: &Folder, replica: ReplicaId) -> Result<(), TestnetError> {
+    let identity = Identity::load(&folder.cluster_file(), &folder.replica_key(replica))?;
+    Ok(pbft_node::recover(&identity, &folder.data(replica), false).map(drop)?)
+}
+
+/// Whether there is a strategy of that name. The replica itself looks at what follows the name.
+pub(crate) fn check_strategy(strategy: &str) -> Result<(), UnknownStrategy> {
+    let name = strategy.split(':').next();
+    let known = STRATEGIES.iter().any(|known| Some(known.name) == name);
+    if known { Ok(()) } else { Err(UnknownStrategy(strategy.to_owned())) }
 }

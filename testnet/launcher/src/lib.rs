@@ -38,6 +38,6 @@ pub use evidence::EvidenceReport;
 pub use folder::Folder;
 pub use launch::{Durability, Lifetime, Program};
 pub use replica::{ReplicaArguments, replica_main};
-pub use status::{ClusterStatus, ReplicaStatus, Roots};
+pub use status::{ClusterStatus, Lag, ReplicaStatus, Roots};
 pub use testnet::{Options, Testnet};
 pub use trial::{Check, Progress, Verdict};

@@ -1,5 +1,6 @@
 //! Where every replica of a testnet stands.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,14 +41,68 @@ pub struct ReplicaStatus {
     pub last_executed: Option<u64>,
     /// Its last stable checkpoint.
     pub stable: Option<u64>,
-    /// The sequence that it is on its way to, if it is too far behind to take part until it is there.
-    pub catching_up_to: Option<u64>,
+    /// Why it is no help to service yet, if it is none.
+    pub lag: Option<Lag>,
     /// The Merkle root of its executed state, in hexadecimal digits.
     pub state_root: Option<String>,
     /// After which sequence the state has that root.
     pub state_root_at: Option<u64>,
     /// The malicious strategy that it was told to follow.
     pub strategy: Option<String>,
+}
+
+/// Why a replica that answers and behaves is no help to service yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lag {
+    /// It fetches the state of a checkpoint from others.
+    Fetching {
+        /// The checkpoint's sequence.
+        to: u64,
+        /// How many chunks of its state are there.
+        held: u64,
+        /// How many there will be, once that is known.
+        chunks: Option<u64>,
+    },
+    /// It has lost its votes, and votes nothing before a checkpoint is stable (D8).
+    Recovering {
+        /// The checkpoint's sequence, once it is known.
+        to: Option<u64>,
+    },
+    /// It has not executed what a stable checkpoint covers, by a checkpoint interval or more.
+    Behind {
+        /// The checkpoint's sequence.
+        to: u64,
+    },
+}
+
+impl Lag {
+    fn of(status: &pbft_node::Status) -> Option<Self> {
+        let fetching = status.transferring.map(|it| Self::Fetching {
+            to: it.sequence.0,
+            held: it.held,
+            chunks: it.chunks,
+        });
+        let recovering =
+            || status.recovering.map(|to| Self::Recovering { to: Some(to.0).filter(|to| *to > 0) });
+        fetching.or_else(recovering)
+    }
+}
+
+impl fmt::Display for Lag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fetching { to, held, chunks: Some(chunks) } => {
+                write!(formatter, "fetching the state at {to}: {held} of {chunks} chunks")
+            }
+            Self::Fetching { to, chunks: None, .. } => write!(formatter, "fetching the state at {to}"),
+            Self::Recovering { to: Some(to) } => write!(formatter, "recovering, votes again from {to} on"),
+            Self::Recovering { to: None } => {
+                formatter.write_str("recovering, asks the others where they are")
+            }
+            Self::Behind { to } => write!(formatter, "catching up to {to}"),
+        }
+    }
 }
 
 /// Whether replicas compute the roots of their states, which takes a moment for a large one.
@@ -68,7 +123,7 @@ impl ReplicaStatus {
             is_primary: None,
             last_executed: None,
             stable: None,
-            catching_up_to: None,
+            lag: None,
             state_root: None,
             state_root_at: None,
             strategy: None,
@@ -84,7 +139,7 @@ impl ReplicaStatus {
     /// Whether service can count on the replica now.
     #[must_use]
     pub fn works(&self) -> bool {
-        !self.is_faulty() && self.catching_up_to.is_none()
+        !self.is_faulty() && self.lag.is_none()
     }
 }
 
@@ -95,7 +150,7 @@ impl ClusterStatus {
         for it in &mut replicas {
             // A replica under load may be a few batches behind the fastest at any time.
             let far = stable.filter(|stable| it.last_executed.is_some_and(|at| at + interval <= *stable));
-            it.catching_up_to = it.catching_up_to.max(far);
+            it.lag = it.lag.or(far.map(|to| Lag::Behind { to }));
         }
         Self {
             faults_tolerated: configuration.f(),
@@ -169,7 +224,7 @@ async fn ask(
             is_primary: Some(status.is_primary),
             last_executed: Some(status.last_executed.0),
             stable: Some(status.stable.0),
-            catching_up_to: status.transferring.map(|it| it.sequence.0),
+            lag: Lag::of(&status),
             state_root: status.state_root.map(|root| hex::encode(root.as_bytes())),
             state_root_at: status.state_root_at.map(|sequence| sequence.0),
             strategy: status.strategy,
@@ -266,7 +321,7 @@ mod tests {
         let level = standing([Some(at), Some(at), Some(at - 4), Some(at)]);
         assert_eq!((level.working, level.reserve().failures()), (4, Some(1)));
         let behind = standing([Some(at), Some(at), Some(interval), Some(at)]);
-        assert_eq!(behind.replicas[2].catching_up_to, Some(5 * interval));
+        assert_eq!(behind.replicas[2].lag, Some(Lag::Behind { to: 5 * interval }));
         assert_eq!((behind.working, behind.faults_in_use, behind.reserve().failures()), (3, 0, Some(0)));
         assert_eq!(standing([Some(at), None, Some(interval), Some(at)]).reserve().failures(), None);
     }
@@ -297,7 +352,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"replica\":\"r2\",\"alive\":false,\"view\":null,\"is_primary\":null,\"last_executed\":null,\
-             \"stable\":null,\"catching_up_to\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
+             \"stable\":null,\"lag\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
         );
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use pbft_byzantine::STRATEGIES;
 use pbft_messages::{ParametersTable, ReplicaId};
 
 use super::schedule::Time;
 use super::{Action, Expect, Manifest, Step, Target};
 use crate::Durability;
 use crate::create::check_size;
+use crate::faults::check_strategy;
 use crate::traffic::{Plan, Preload};
 
 /// How many steps a manifest may come to once all repetitions are counted.
@@ -157,7 +157,7 @@ impl File {
                 known(replica, place.clone())?;
             }
             let (count, every) = step.repetitions().map_err(at)?;
-            let action = step.action(self.durability).map_err(at)?;
+            let action = step.action().map_err(at)?;
             if steps.len() + count > MAX_STEPS {
                 return Err(at(format!("more than {MAX_STEPS} steps, repetitions counted")));
             }
@@ -211,7 +211,7 @@ impl StepTable {
         }
     }
 
-    fn action(&self, durability: Durability) -> Result<Action, String> {
+    fn action(&self) -> Result<Action, String> {
         let action = match self.action {
             Word::Kill => Action::Kill,
             Word::Pause => Action::Pause,
@@ -225,19 +225,18 @@ impl StepTable {
             (Action::Fault(_), _) | (_, None) => {}
             (_, Some(_)) => return Err(format!("fault = … belongs to action = \"fault\", not \"{action}\"")),
         }
-        if durability == Durability::Memory && matches!(action, Action::Restart | Action::Start) {
-            return Err(format!("\"{action}\" needs durability = \"sync\": in memory mode, votes are gone"));
-        }
         Ok(action)
     }
 
     /// The strategy to follow; `None` is honest.
     fn strategy(&self) -> Result<Option<String>, String> {
-        let names = || STRATEGIES.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
         match self.fault.as_deref() {
             Some("clear") => Ok(None),
-            Some(name) if STRATEGIES.iter().any(|it| it.name == name) => Ok(Some(name.to_owned())),
-            other => Err(format!("fault is {}; allowed are {}, clear", other.unwrap_or("missing"), names())),
+            Some(name) => {
+                check_strategy(name).map_err(|error| format!("{error}; clear ends it"))?;
+                Ok(Some(name.to_owned()))
+            }
+            None => Err("action = \"fault\" needs fault = …, a strategy or \"clear\"".into()),
         }
     }
 }
@@ -328,11 +327,15 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
             ("\"r1\"\nevery", "\"both\"\nevery", "line 20: target \"both\" is none of r0"),
             ("repeat = 3", "", "line 17: every and repeat come together"),
             ("repeat = 3", "repeat = 3\nfault = \"silent\"", "line 17: fault = … belongs to"),
-            ("fault = \"silent\"", "fault = \"loud\"", "line 24: fault is loud; allowed are silent"),
-            ("fault = \"silent\"", "", "line 24: fault is missing"),
+            (
+                "fault = \"silent\"",
+                "fault = \"loud\"",
+                "line 24: no strategy is called \"loud\": there are silent",
+            ),
+            ("fault = \"silent\"", "", "line 24: action = \"fault\" needs fault"),
             ("all_equal", "all_equals", "unknown field `all_equals_within`, expected one of"),
             ("accused = [\"r1\"]", "accused = [\"r7\"]", "there is no r7"),
-            ("nodes = 4", "nodes = 4\ndurability = \"memory\"", "line 18: \"restart\" needs durability"),
+            ("nodes = 4", "nodes = 4\ndurability = \"tape\"", "line 4: unknown variant `tape`"),
         ] {
             assert!(GOOD.contains(right), "{right}");
             let error = parse(&GOOD.replacen(right, wrong, 1)).unwrap_err();

@@ -23,7 +23,8 @@ pub struct Usage {
     pub replica: ReplicaId,
     /// Resident memory in bytes, while it ran.
     pub memory: Series,
-    /// The data folder's size on disk in bytes, without the log.
+    /// The data folder's size on disk in bytes, without what is written for people: the log, and the typed events,
+    /// which have a limit of their own.
     pub disk: Series,
 }
 
@@ -127,8 +128,11 @@ fn resident(pid: u32) -> Option<u64> {
 }
 
 fn stored(folder: &Folder, replica: ReplicaId) -> u64 {
-    let log = fs::metadata(folder.log(replica)).map_or(0, |log| log.blocks() * 512);
-    size(&folder.replica(replica)).saturating_sub(log)
+    let [older, newer] = folder.events(replica);
+    let for_people = [folder.log(replica), older, newer];
+    let for_people = for_people.iter().filter_map(|path| fs::metadata(path).ok());
+    let for_people: u64 = for_people.map(|file| file.blocks() * 512).sum();
+    size(&folder.replica(replica)).saturating_sub(for_people)
 }
 
 /// What a folder takes on disk. A file that vanishes meanwhile takes nothing.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use pbft_messages::ReplicaId;
 
 use crate::traffic::Traffic;
-use crate::{ClusterStatus, Roots, Testnet, TestnetError};
+use crate::{ClusterStatus, ReplicaStatus, Roots, Testnet, TestnetError};
 
 /// Who leads, and in which view, once the replicas agree on it; `None` if they don't within `patience`.
 pub(crate) async fn primary(
@@ -27,11 +27,12 @@ pub(crate) async fn primary(
 pub(crate) struct CatchUp {
     /// How far the others had executed when it began.
     pub(crate) behind_until: u64,
-    /// From `started` until the replica had executed as much; `None` if it did not within the patience.
+    /// From `started` until the replica had executed as much and took part; `None` if it did not within the patience.
     pub(crate) took: Option<Duration>,
 }
 
-/// Waits until a replica that was started at `started` has executed all that the others have executed now.
+/// Waits until a replica that was started at `started` has executed all that the others have executed now, and takes
+/// part again.
 pub(crate) async fn catches_up(
     testnet: &Testnet,
     replica: ReplicaId,
@@ -42,7 +43,8 @@ pub(crate) async fn catches_up(
     let others = status.correct().filter(|status| status.replica != replica);
     let behind_until = others.filter_map(|status| status.last_executed).max().unwrap_or(0);
     let level = |status: &ClusterStatus| {
-        status.of(replica).is_some_and(|status| status.last_executed >= Some(behind_until))
+        let level = |it: &ReplicaStatus| it.last_executed >= Some(behind_until) && it.lag.is_none();
+        status.of(replica).is_some_and(level)
     };
     let level = testnet.status_when(patience, Roots::Spared, level).await?;
     Ok(CatchUp { behind_until, took: level.is_ok().then(|| started.elapsed()) })

@@ -32,7 +32,7 @@ pub(crate) struct Case<'a> {
 pub(crate) enum Settled {
     /// When at most f are faulty and all others are equal; the patience is the trial's.
     Correct,
-    /// When all of them are up and equal, which they must be within this time.
+    /// When all of them take part and are equal, which they must be within this time.
     All(Duration),
 }
 
@@ -109,13 +109,12 @@ async fn equal_roots(trial: &Trial, settled: Settled) -> Result<(Check, ClusterS
         Settled::Correct => ("all correct replicas hold the same state", trial.patience),
         Settled::All(within) => ("all replicas hold the same state", within),
     };
-    let tolerated = |status: &ClusterStatus| match settled {
-        Settled::Correct => status.faults_tolerated,
-        Settled::All(_) => 0,
+    let enough = |status: &ClusterStatus| match settled {
+        Settled::Correct => status.faults_in_use <= status.faults_tolerated,
+        Settled::All(_) => status.working == status.replicas.len(),
     };
     let began = Instant::now();
-    let holds =
-        |status: &ClusterStatus| status.common_root().is_some() && status.faults_in_use <= tolerated(status);
+    let holds = |status: &ClusterStatus| status.common_root().is_some() && enough(status);
     let outcome = trial.testnet.status_when(patience, Roots::Asked, holds).await?;
     let wanted = match settled {
         Settled::Correct => String::new(),
@@ -134,8 +133,12 @@ async fn equal_roots(trial: &Trial, settled: Settled) -> Result<(Check, ClusterS
         Err(status) => {
             let stand = status.replicas.iter().map(|it| match (it.last_executed, &it.state_root) {
                 (None, _) => format!("{} gives no answer", it.replica),
-                (Some(executed), None) => format!("{} executed {executed}", it.replica),
-                (Some(_), Some(root)) => {
+                (Some(executed), _) if it.lag.is_some() || it.state_root.is_none() => {
+                    let lag = it.lag.map_or(String::new(), |lag| format!(", {lag}"));
+                    format!("{} executed {executed}{lag}", it.replica)
+                }
+                (Some(_), root) => {
+                    let root = root.as_deref().unwrap_or_default();
                     let at = it.state_root_at.unwrap_or_default();
                     format!("{} {}… after {at}", it.replica, &root[..root.len().min(8)])
                 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::support::{Net, TURN, run, text};
+use pbft_testnet::{ClusterStatus, Roots};
+
+use super::support::{Net, PATIENCE, TURN, run, text};
 
 #[test]
 fn what_makes_no_testnet_is_refused() {
@@ -51,12 +53,14 @@ fn the_main_job_announces_nothing_that_cannot_be() {
 }
 
 #[tokio::test]
-async fn votes_kept_in_memory_do_not_outlive_the_cluster() {
+async fn votes_kept_in_memory_do_not_outlive_a_process() {
     let _turn = TURN.lock().await;
     let net = Net::new();
     let (code, _, warning) = net.run("up --durability memory");
-    assert_eq!((code, warning.contains("it recovers")), (0, true), "{warning}");
+    assert_eq!((code, warning.contains("by recovery only")), (0, true), "{warning}");
     net.ok("restart r1");
+    let back = |status: &ClusterStatus| status.working == 4;
+    net.open().status_when(PATIENCE, Roots::Spared, back).await.unwrap().expect("r1 votes again");
     net.ok("down");
     assert!(net.fails("up", 3).contains("another folder"));
 }

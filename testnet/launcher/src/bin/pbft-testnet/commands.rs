@@ -35,7 +35,7 @@ pub(crate) async fn up(dir: &Path, n: Option<usize>, durability: Option<Durabili
     result(&banner)?;
     if testnet.durability()? == Durability::Memory {
         note(
-            "warning: with durability memory, a replica that stops has forgotten its votes: restarted, it recovers; more than f at once lose the cluster",
+            "warning: with durability memory, a replica that stops comes back by recovery only; more than f at once lose the cluster",
         );
     }
     Ok(0)
@@ -162,10 +162,10 @@ fn print_simple(status: &ClusterStatus) -> std::io::Result<()> {
 
 fn cells(it: &ReplicaStatus) -> [String; 7] {
     let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
-    let state = match (it.alive, it.is_primary, it.catching_up_to) {
+    let state = match (it.alive, it.is_primary, it.lag) {
         (false, ..) => "dead".to_owned(),
         (true, None, _) => "no answer".to_owned(),
-        (true, Some(_), Some(to)) => format!("catching up to {to}"),
+        (true, Some(_), Some(lag)) => lag.to_string(),
         (true, Some(true), None) => "primary".to_owned(),
         (true, Some(false), None) => "backup".to_owned(),
     };
