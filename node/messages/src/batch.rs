@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -66,7 +67,9 @@ impl Body {
     /// The null batch's digest.
     #[must_use]
     pub fn null_digest() -> Digest {
-        Digest::of(Domain::Batch, b"null")
+        // Asked for with every look into the log.
+        static NULL: LazyLock<Digest> = LazyLock::new(|| Digest::of(Domain::Batch, b"null"));
+        *NULL
     }
 
     /// A batch of verified submissions, as a primary proposes it.
@@ -139,6 +142,17 @@ impl Body {
     #[must_use]
     pub fn operation_bytes(&self) -> usize {
         self.submissions().iter().map(|ordered| ordered.submission.operation_bytes()).sum()
+    }
+
+    /// About how many bytes of memory the body takes: each submission as it was received, and as it was read (R1).
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let of_submission = |ordered: &OrderedSubmission| {
+            let requests = ordered.submission.requests().len() * size_of::<Bytes>();
+            let read = ordered.submission.operation_bytes() + requests;
+            ordered.signed.payload().len() + read + size_of::<OrderedSubmission>()
+        };
+        self.submissions().iter().map(of_submission).sum()
     }
 
     /// Checks what a *fresh* proposal's body must hold besides its time (N2): every submission's signature is an

@@ -9,6 +9,9 @@ use pbft_messages::{Message, ReplicaId, View};
 /// How many messages of each sender are kept.
 const LIMIT: usize = 32;
 
+/// How many bytes of proposals of each sender are kept: a full pipeline of full batches. A single one always is.
+const PROPOSAL_BYTES: usize = 16 << 20;
+
 /// The kept messages: for each sender, those of the highest view that it has spoken in.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead(BTreeMap<ReplicaId, (View, VecDeque<Message>)>);
@@ -29,6 +32,10 @@ impl Ahead {
             messages.pop_front();
         }
         messages.push_back(message);
+        let mut bytes: usize = messages.iter().map(memory_bytes).sum();
+        while bytes > PROPOSAL_BYTES && messages.len() > 1 {
+            bytes -= messages.pop_front().as_ref().map_or(0, memory_bytes);
+        }
     }
 
     /// Takes the messages of `view`, and forgets those of lower views.
@@ -41,6 +48,14 @@ impl Ahead {
             *kept > view
         });
         taken
+    }
+}
+
+/// What a message takes besides a few hundred bytes.
+fn memory_bytes(message: &Message) -> usize {
+    match message {
+        Message::Proposal(_, body) => body.memory_bytes(),
+        _ => 0,
     }
 }
 

@@ -10,6 +10,9 @@ use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report};
 /// How many windows of the log below h a replica keeps that is behind: what it hears while it fetches state.
 const KEPT_WINDOWS: u64 = 4;
 
+/// How many bytes of bodies it keeps of them at most.
+const KEPT_BYTES: usize = 256 << 20;
+
 impl Replica {
     /// A snapshot of this replica is durable. Its root is written before it is told to anybody.
     pub(crate) fn on_snapshot_taken(&mut self, sequence: Sequence, root: Digest, effects: &mut Effects) {
@@ -51,6 +54,10 @@ impl Replica {
         let sequence = vote.value().sequence;
         if sequence <= self.stable_sequence() {
             return;
+        }
+        // Nobody takes a snapshot elsewhere.
+        if !sequence.0.is_multiple_of(self.parameters().checkpoint_interval) {
+            return self.reject(from, Rejection::Unasked, effects);
         }
         // Votes are kept for two windows; a replica that is further behind is handed the certificate (C4).
         if sequence > self.high().plus(self.parameters().window) {
@@ -159,7 +166,9 @@ impl Replica {
     /// log stays bounded while the others go on (R1).
     fn collect_unreachable(&mut self) {
         let kept = KEPT_WINDOWS * self.parameters().window;
-        let floor = Sequence(self.stable_sequence().0.saturating_sub(kept));
+        let stable = self.stable_sequence();
+        let floor = Sequence(stable.0.saturating_sub(kept));
+        let floor = floor.max(self.log.overflows_at(stable, KEPT_BYTES).unwrap_or_default());
         if self.last_executed < floor {
             self.log.collect(floor);
             self.wanted.retain(|(_, sequence)| *sequence > floor);

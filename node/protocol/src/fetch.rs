@@ -51,9 +51,12 @@ impl Replica {
         }
     }
 
-    pub(crate) fn on_fetch_body(&self, from: ReplicaId, digest: Digest, effects: &mut Effects) {
-        let held = self.log.above(pbft_messages::Sequence(0)).find_map(|(_, slot)| slot.body(&digest));
-        if let Some(body) = held {
+    pub(crate) fn on_fetch_body(&mut self, from: ReplicaId, digest: Digest, effects: &mut Effects) {
+        if !self.status.may_ask(from) {
+            return;
+        }
+        if let Some(body) = self.log.body(&digest) {
+            self.status.gave(from, body.operation_bytes());
             effects.send(from, PeerMessage::Body(body));
         }
     }

@@ -2,6 +2,8 @@
 
 mod ahead;
 mod boot;
+#[cfg(test)]
+mod bounds;
 mod checkpoint;
 mod commit;
 mod durability;

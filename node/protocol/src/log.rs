@@ -68,6 +68,11 @@ impl Slot {
         Some(Arc::clone(body))
     }
 
+    /// About how many bytes its bodies take.
+    fn body_bytes(&self) -> usize {
+        self.bodies.values().map(|(body, _)| body.memory_bytes()).sum()
+    }
+
     /// The prepared certificate, if it is of `view`.
     pub(crate) fn prepared_in(&self, view: View) -> Option<&Proven<PreparedCertificate>> {
         self.prepared.as_ref().filter(|certificate| certificate.get().proposal().view == view)
@@ -135,6 +140,27 @@ impl Log {
     pub(crate) fn highest_prepared(&self) -> Sequence {
         let mut latest_first = self.0.iter().rev();
         latest_first.find(|(_, slot)| slot.prepared.is_some()).map_or(Sequence(0), |(sequence, _)| *sequence)
+    }
+
+    /// The body with this digest, if a slot holds it.
+    pub(crate) fn body(&self, digest: &Digest) -> Option<Arc<Body>> {
+        self.0.values().find_map(|slot| slot.body(digest))
+    }
+
+    /// About how many bytes of bodies are held above a sequence.
+    pub(crate) fn body_bytes_above(&self, sequence: Sequence) -> usize {
+        self.above(sequence).map(|(_, slot)| slot.body_bytes()).sum()
+    }
+
+    /// The highest slot from which up to `top` there are more than so many bytes of bodies, if there are so many.
+    pub(crate) fn overflows_at(&self, top: Sequence, bytes: usize) -> Option<Sequence> {
+        let mut held = 0;
+        let mut slots = self.0.range(..=top).rev();
+        let overflow = slots.find(|(_, slot)| {
+            held += slot.body_bytes();
+            held > bytes
+        });
+        overflow.map(|(sequence, _)| *sequence)
     }
 
     /// Forgets the slots up to and including a sequence (C1).

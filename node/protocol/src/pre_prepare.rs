@@ -53,7 +53,13 @@ impl Replica {
             (None, Some(_)) if sighted_other => return,
             (None, _) => slot.sighted = Some(header.signed().clone()),
         }
-        slot.keep(body);
+        // Above H there is room for so many bytes only; a stalled replica fetches what it could not keep (R1).
+        let accepted = slot.accepted.is_some();
+        let (high, room) = (self.high(), self.parameters().waiting_bytes);
+        if !accepted && sequence > high && self.log.body_bytes_above(high) + body.memory_bytes() > room {
+            return;
+        }
+        self.log.slot(sequence).keep(body);
         self.try_prepare(sequence, effects);
         self.try_prepared(sequence, now, effects);
     }

@@ -26,6 +26,10 @@ use crate::{Effect, Effects, Instant, Now, Query, Report};
 /// Reads that wait here at a time. Of them, and of their bytes, one client may hold a quarter (R1, R2).
 const WAITING: usize = 1024;
 
+/// The largest operation that is read unordered, in bytes. Reads are also bounded in number only where they wait for
+/// the service; a larger one is ordered.
+const OPERATION_BYTES: usize = 64 << 10;
+
 /// Reads that wait for their point.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
@@ -97,7 +101,8 @@ impl Replica {
         let query = Query { client, session, sequence: self.read_point(), read };
         // Whoever fetches the state is far behind, and cannot say for how long; and one that has lost its votes does not
         // know what it sent COMMIT for (D8).
-        if self.transfer.is_some() || self.recovery.is_some() {
+        let too_large = query.read.operation.len() > OPERATION_BYTES;
+        if too_large || self.transfer.is_some() || self.recovery.is_some() {
             return refuse(query, effects);
         }
         // Its client asks in order by then.

@@ -22,6 +22,11 @@ const RESEND_EVERY: u64 = 5;
 /// How often a replica is helped in a round, however often it asks (R3): more than once, for it may have restarted.
 const HELPED: u32 = 3;
 
+/// How many bodies a replica may ask for in a round, and about how many bytes of them it is given (R3). It asks again
+/// for what it still wants.
+const ASKED: u32 = 256;
+const GIVEN: usize = 8 << 20;
+
 /// How many waiting submissions are passed on again at a time.
 const FORWARDED: usize = 64;
 
@@ -32,14 +37,34 @@ pub(crate) struct StatusRound {
     next: Instant,
     /// `last_executed` at the last round.
     last_executed: Sequence,
-    /// How often each replica was helped since the last round.
-    helped: BTreeMap<ReplicaId, u32>,
+    /// What each replica was helped with since the last round.
+    helped: BTreeMap<ReplicaId, Helped>,
+}
+
+/// What a replica was helped with.
+#[derive(Debug, Default)]
+struct Helped {
+    statuses: u32,
+    questions: u32,
+    body_bytes: usize,
 }
 
 impl StatusRound {
     /// The first round comes at once.
     pub(crate) fn starting_at(now: Instant) -> Self {
         Self { number: 0, next: now, last_executed: Sequence(0), helped: BTreeMap::new() }
+    }
+
+    /// Whether a replica that asks for a body is to be answered.
+    pub(crate) fn may_ask(&mut self, from: ReplicaId) -> bool {
+        let helped = self.helped.entry(from).or_default();
+        helped.questions += 1;
+        helped.questions <= ASKED && helped.body_bytes < GIVEN
+    }
+
+    /// Notes that a replica was given a body that it asked for.
+    pub(crate) fn gave(&mut self, to: ReplicaId, bytes: usize) {
+        self.helped.entry(to).or_default().body_bytes += bytes;
     }
 
     /// When the next status is due.
@@ -111,10 +136,10 @@ impl Replica {
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: &Status, now: Now, effects: &mut Effects) {
         self.note_recovering(from, status, now, effects);
         let helped = self.status.helped.entry(from).or_default();
-        if *helped == HELPED {
+        if helped.statuses == HELPED {
             return;
         }
-        *helped += 1;
+        helped.statuses += 1;
         let asked = status.asks == Some(self.me);
         let newer = self.view.new_view.as_ref().filter(|it| it.value().view > status.view);
         if let Some(new_view) = newer.filter(|_| asked && self.view.durable) {
