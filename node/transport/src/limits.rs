@@ -77,6 +77,9 @@ pub struct ClientLimits {
     /// Frames that wait to be sent on one connection. A connection that exceeds it is closed: its client does not
     /// read.
     pub outgoing: QueueLimits,
+    /// The bytes of frames that wait to be sent to one client, on all its connections together; never less than one
+    /// connection may have. The connection that exceeds it is closed.
+    pub outgoing_bytes_per_client: usize,
     /// As in [`PeerLimits`].
     pub segmentation_offload: bool,
 }
@@ -137,6 +140,7 @@ impl Default for ClientLimits {
             handshakes_unproven: 32,
             incoming: QueueLimits { frames: 4096, bytes: 32 * MIB },
             outgoing: QueueLimits { frames: 1024, bytes: 8 * MIB },
+            outgoing_bytes_per_client: 64 * MIB,
             segmentation_offload: true,
         }
     }

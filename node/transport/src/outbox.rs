@@ -1,8 +1,8 @@
 //! The bounded queue of frames that wait to be sent on one stream.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -13,11 +13,36 @@ use crate::limits::QueueLimits;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dropped;
 
+/// What several queues may hold together, in bytes.
+#[derive(Debug)]
+pub(crate) struct SharedBytes {
+    limit: usize,
+    held: AtomicUsize,
+}
+
+impl SharedBytes {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, held: AtomicUsize::new(0) }
+    }
+
+    /// Takes so many bytes, if there are as many left.
+    fn take(&self, bytes: usize) -> bool {
+        let more = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// A queue that any thread puts frames into without waiting, and one task takes them out of.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     frame_bytes: usize,
     limits: QueueLimits,
+    /// What it holds counts here too.
+    shared: Option<Arc<SharedBytes>>,
     state: Mutex<State>,
     filled: Notify,
     sent_frames: AtomicU64,
@@ -39,12 +64,19 @@ impl Outbox {
             // A length has four bytes.
             frame_bytes: frame_bytes.min(u32::MAX as usize),
             limits,
+            shared: None,
             state: Mutex::new(State { frames: VecDeque::new(), bytes: 0, open }),
             filled: Notify::new(),
             sent_frames: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// The same queue, which shares a bound with others.
+    pub(crate) fn sharing(mut self, shared: Arc<SharedBytes>) -> Self {
+        self.shared = Some(shared);
+        self
     }
 
     /// Adds a frame at the end.
@@ -62,7 +94,8 @@ impl Outbox {
             let fits = state.frames.is_empty()
                 || (state.frames.len() < self.limits.frames
                     && state.bytes.saturating_add(frame.len()) <= self.limits.bytes);
-            if !state.open || !fits {
+            let shared = |shared: &Arc<SharedBytes>| shared.take(frame.len());
+            if !state.open || !fits || !self.shared.as_ref().is_none_or(shared) {
                 drop(state);
                 return Err(self.count_dropped(1));
             }
@@ -79,12 +112,13 @@ impl Outbox {
             {
                 let mut state = self.state();
                 let mut taken = 0;
-                while let Some(frame) = state.frames.front() {
-                    taken += frame.len();
+                while let Some(length) = state.frames.front().map(Bytes::len) {
+                    taken += length;
                     if taken > bytes && !batch.is_empty() {
                         break;
                     }
-                    state.bytes -= frame.len();
+                    state.bytes -= length;
+                    self.give_back(length);
                     batch.extend(state.frames.pop_front());
                 }
             }
@@ -105,7 +139,7 @@ impl Outbox {
         let waiting = {
             let mut state = self.state();
             state.open = false;
-            state.bytes = 0;
+            self.give_back(std::mem::take(&mut state.bytes));
             std::mem::take(&mut state.frames).len()
         };
         self.count_dropped(waiting as u64);
@@ -132,6 +166,12 @@ impl Outbox {
         self.state().frames.len()
     }
 
+    fn give_back(&self, bytes: usize) {
+        if let Some(shared) = &self.shared {
+            shared.give_back(bytes);
+        }
+    }
+
     fn count_dropped(&self, frames: u64) -> Dropped {
         self.dropped.fetch_add(frames, Ordering::Relaxed);
         Dropped
@@ -140,6 +180,12 @@ impl Outbox {
     fn state(&self) -> MutexGuard<'_, State> {
         // No operation under the lock can panic half-way, so a poisoned lock still guards a whole state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -163,6 +209,22 @@ mod tests {
         assert_eq!(outbox.put(frame(0)), Err(Dropped));
         assert_eq!(outbox.put(frame(81)), Err(Dropped));
         assert_eq!((outbox.waiting(), outbox.dropped()), (3, 3));
+    }
+
+    /// R1: what one client leaves unread on many connections has a bound of its own.
+    #[tokio::test]
+    async fn queues_that_share_a_bound_keep_it_together() {
+        let shared = Arc::new(SharedBytes::new(100));
+        let outbox = || Outbox::new(80, LIMITS, true).sharing(shared.clone());
+        let (first, second) = (outbox(), outbox());
+        assert_eq!(first.put(frame(60)), Ok(()));
+        assert_eq!((second.put(frame(41)), second.put(frame(40))), (Err(Dropped), Ok(())));
+        first.take(60, &mut Vec::new()).await;
+        assert_eq!(second.put(frame(60)), Ok(()));
+        second.close();
+        assert_eq!(first.put(frame(80)), Ok(()));
+        drop(first);
+        assert_eq!(shared.held.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

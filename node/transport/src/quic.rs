@@ -47,9 +47,10 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// The streams of one peer connection in one direction: one a lane.
 const PEER_STREAMS: u32 = 2;
 
-/// How many times the stream window a connection may hold of data that was written and not acknowledged. A stream is
-/// held back by its own window long before, so one lane cannot use up what the other needs.
-const SEND_WINDOWS: u64 = 4;
+/// How many times its streams' windows a connection may hold of data that was written and not acknowledged. A stream is
+/// held back by its own window long before, so one lane cannot use up what the other needs. A client that acknowledges
+/// nothing holds so much on each of its connections.
+const SEND_WINDOWS: u32 = 2;
 
 /// Attempts that wait for the accepting task. It takes them at once, so they are few; quinn's default is 65,536.
 const PENDING_ATTEMPTS: usize = 256;
@@ -70,7 +71,7 @@ fn transport(segmentation_offload: bool, streams: u32) -> TransportConfig {
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         // The windows of all streams together, so that a full bulk stream leaves the vote stream its whole window.
         .receive_window(VarInt::from_u32(STREAM_WINDOW * streams))
-        .send_window(SEND_WINDOWS * u64::from(STREAM_WINDOW))
+        .send_window(u64::from(SEND_WINDOWS * STREAM_WINDOW * streams))
         // Streams are opened as the dialing and listening sides below say; everything else is an error.
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))

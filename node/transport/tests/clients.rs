@@ -248,6 +248,35 @@ async fn a_client_that_does_not_read_is_closed_and_the_others_go_on() {
     drop(deaf);
 }
 
+/// R1: many connections of one client that does not read hold no more than one client may.
+#[tokio::test]
+async fn a_client_that_does_not_read_on_many_connections_has_one_budget() {
+    let mut settings = listener_settings();
+    settings.limits.outgoing = QueueLimits { frames: 1000, bytes: 8 << 20 };
+    settings.limits.outgoing_bytes_per_client = 9 << 20;
+    let mut listener = Listener::bind(settings);
+    let limits = LinkLimits { events: 1, event_bytes: 1, ..LinkLimits::default() };
+    let deaf = ClientEndpoint::new(client_key(0), cluster(), limits).unwrap();
+    let (mut links, mut victims) = (Vec::new(), Vec::new());
+    for session in 0..4 {
+        links.push(Link::new(&deaf, listener.address(), session));
+        victims.push(listener.connected().await);
+    }
+    let mut sent = 0;
+    soon("the client to exceed its budget", async {
+        while listener.listener.statistics().overflows == 0 {
+            sent += 1;
+            listener.listener.send(victims[sent % 4], Bytes::from_static(&[7; 50_000]));
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // On top of that comes what QUIC has taken.
+    let most = (9 << 20) + 4 * ((4 << 20) + (256 << 10));
+    assert!(sent * 50_000 <= most, "{sent} frames");
+    drop(links);
+}
+
 #[tokio::test]
 async fn oversize_frames_cut_the_connection_only() {
     let mut settings = listener_settings();

@@ -11,7 +11,7 @@ use pbft_messages::{ClientId, SessionId};
 use super::ConnectionId;
 use crate::inbox::ByteBudget;
 use crate::limits::ClientLimits;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, SharedBytes};
 
 /// A client's connection, as the replica sends to it.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ struct State {
 struct PerClient {
     connections: usize,
     partial: ByteBudget,
+    outgoing: Arc<SharedBytes>,
 }
 
 impl Table {
@@ -65,7 +66,6 @@ impl Table {
         connection: Connection,
     ) -> Result<(Arc<Entry>, Option<Arc<Entry>>), Full> {
         let id = ConnectionId(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
-        let outbox = Outbox::new(self.limits.reply_bytes, self.limits.outgoing, true);
         let mut state = self.state();
         let replaced = state.sessions.get(&(client, session)).copied().and_then(|old| state.remove(old));
         let own = state.per_client.get(&client).map_or(0, |own| own.connections);
@@ -73,10 +73,17 @@ impl Table {
             // Only reached if nothing was replaced, since that made a place of either kind.
             return Err(Full);
         }
-        let new = || PerClient { connections: 0, partial: ByteBudget::new(self.limits.partial_bytes) };
+        let ClientLimits { reply_bytes, partial_bytes, outgoing, outgoing_bytes_per_client, .. } =
+            self.limits;
+        let new = || PerClient {
+            connections: 0,
+            partial: ByteBudget::new(partial_bytes),
+            outgoing: Arc::new(SharedBytes::new(outgoing_bytes_per_client.max(outgoing.bytes))),
+        };
         let own = state.per_client.entry(client).or_insert_with(new);
         own.connections += 1;
         let partial = own.partial.clone();
+        let outbox = Outbox::new(reply_bytes, outgoing, true).sharing(own.outgoing.clone());
         let entry = Arc::new(Entry { id, client, session, connection, outbox, partial });
         state.connections.insert(id, entry.clone());
         state.sessions.insert((client, session), id);
