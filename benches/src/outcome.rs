@@ -30,6 +30,7 @@ impl From<&KvError> for Failed {
 fn name(error: &ClientError) -> &'static str {
     match error {
         ClientError::OutcomeUnknown { .. } => "outcome_unknown",
+        ClientError::Busy { .. } => "busy",
         ClientError::NotSent { .. } => "not_sent",
         ClientError::Unreachable { .. } => "unreachable",
         ClientError::Unanswered { .. } => "opening_unanswered",

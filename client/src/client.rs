@@ -164,8 +164,8 @@ impl Client {
             Opening::Done => Ok(()),
             Opening::Refused(refusal) => Err(ClientError::OpeningRefused(refusal)),
             Opening::Waiting => {
-                let hopeless = self.shared.standing.borrow().is_hopeless(&self.shared.configuration);
-                Err(ClientError::not_opened(waited, self.reach(), hopeless))
+                let (reach, standing) = (self.reach(), self.shared.standing.borrow());
+                Err(ClientError::not_opened(waited, reach, &standing, &self.shared.configuration))
             }
         }
     }

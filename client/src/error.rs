@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbft_messages::{Refusal, Sequence};
+use pbft_messages::{Configuration, Refusal, Sequence};
 use pbft_transport::BindError;
 
 use crate::core::SubmitError;
 use crate::links::{LinkState, Links};
+use crate::session::Standing;
 
 /// Why an operation has no result. What matters most to a caller is whether it may have taken effect all the same:
 /// [`ClientError::may_have_taken_effect`].
@@ -20,6 +21,22 @@ pub enum ClientError {
     OutcomeUnknown {
         /// The time that the caller gave.
         waited: Duration,
+        /// Which replicas were reachable.
+        reach: Reach,
+    },
+    /// The time was up, and f+1 replicas or more last said that they have too much to do. Others may have taken the
+    /// request, and it goes on being sent while its [`Client`](crate::Client) lives: less and less often.
+    #[error(
+        "busy: after {waited:?}, {replicas} replicas have too much to do to take the request{}; try again later, or \
+         send less at a time; {reach}", if *.sent { ", which may or may not take effect" } else { BUSY_UNSENT }
+    )]
+    Busy {
+        /// The time that the caller gave.
+        waited: Duration,
+        /// How many said so.
+        replicas: usize,
+        /// Whether the request itself was sent. If not, the opening of its session is what nobody took.
+        sent: bool,
         /// Which replicas were reachable.
         reach: Reach,
     },
@@ -90,6 +107,7 @@ pub enum ClientError {
     ShutDown,
 }
 
+const BUSY_UNSENT: &str = ", so its session is not open and it has no effect";
 const EXPIRED_SENT: &str = "the request may or may not have taken effect before; open a new session";
 const EXPIRED_UNSENT: &str = "the request was not sent and has no effect; open a new session";
 
@@ -99,7 +117,7 @@ impl ClientError {
     pub fn may_have_taken_effect(&self) -> bool {
         match self {
             Self::OutcomeUnknown { .. } | Self::ShutDown => true,
-            Self::SessionExpired { sent } => *sent,
+            Self::SessionExpired { sent } | Self::Busy { sent, .. } => *sent,
             Self::NotSent { .. }
             | Self::Unreachable { .. }
             | Self::Unanswered { .. }
@@ -114,11 +132,18 @@ impl ClientError {
 
 impl ClientError {
     /// The error of a session that is not open when the time is up.
-    pub(crate) fn not_opened(waited: Duration, reach: Reach, hopeless: bool) -> Self {
-        if reach.reachable() > 0 && !hopeless {
-            Self::Unanswered { waited, reach }
-        } else {
+    pub(crate) fn not_opened(
+        waited: Duration,
+        reach: Reach,
+        standing: &Standing,
+        configuration: &Configuration,
+    ) -> Self {
+        if reach.reachable() == 0 || standing.is_hopeless(configuration) {
             Self::Unreachable { waited, reach }
+        } else if standing.shed_by > 0 {
+            Self::Busy { waited, replicas: standing.shed_by, sent: false, reach }
+        } else {
+            Self::Unanswered { waited, reach }
         }
     }
 }

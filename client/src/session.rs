@@ -42,6 +42,8 @@ pub(crate) struct Done {
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     pub(crate) opening: Opening,
+    /// How many replicas, f+1 at least, last said that they are too busy to open it.
+    pub(crate) shed_by: usize,
     pub(crate) links: Links,
     pub(crate) view: View,
 }
@@ -75,7 +77,8 @@ pub(crate) struct Session {
 
 impl Standing {
     pub(crate) fn new(n: usize) -> Self {
-        Self { opening: Opening::Waiting, links: vec![LinkState::Connecting; n], view: View(0) }
+        let links = vec![LinkState::Connecting; n];
+        Self { opening: Opening::Waiting, shed_by: 0, links, view: View(0) }
     }
 
     /// Whether so many replicas refuse this client for good that a correct one is among them, and the others are no
@@ -163,9 +166,12 @@ impl Session {
         match news {
             LinkNews::Message(from, message) => {
                 self.core.on_message(now, from, &message, &mut self.effects);
-                let view = self.core.view();
-                self.standing
-                    .send_if_modified(|standing| std::mem::replace(&mut standing.view, view) != view);
+                let known = (self.core.view(), self.core.shed_by(None));
+                self.standing.send_if_modified(|standing| {
+                    let before = (standing.view, standing.shed_by);
+                    (standing.view, standing.shed_by) = known;
+                    before != known
+                });
             }
             LinkNews::State(replica, state) => {
                 tracing::debug!(%replica, ?state, "link");
@@ -193,7 +199,7 @@ impl Session {
 
     /// Answers a call whose time is up, as far as it is not answered.
     fn give_up(&mut self, ticket: Ticket) {
-        let abandoned = self.core.abandon(ticket);
+        let (abandoned, shed_by) = (self.core.abandon(ticket), self.core.shed_by(Some(ticket)));
         let Some(Pending { results, call, .. }) = self.pending.remove(&ticket) else { return };
         let standing = self.standing.borrow();
         let reach = Reach { links: standing.links.clone(), needed: self.configuration.weak_quorum().get() };
@@ -203,15 +209,16 @@ impl Session {
                 let reach = Reach { needed: self.configuration.quorum().get(), ..reach };
                 ClientError::ReadUnanswered { waited, reach }
             }
+            Abandoned::Sent if shed_by > 0 => {
+                ClientError::Busy { waited, replicas: shed_by, sent: true, reach }
+            }
             Abandoned::Sent | Abandoned::Answered | Abandoned::Read => {
                 ClientError::OutcomeUnknown { waited, reach }
             }
             Abandoned::NeverSent if standing.opening == Opening::Done && reach.reachable() > 0 => {
                 ClientError::NotSent { waited, reach }
             }
-            Abandoned::NeverSent => {
-                ClientError::not_opened(waited, reach, standing.is_hopeless(&self.configuration))
-            }
+            Abandoned::NeverSent => ClientError::not_opened(waited, reach, &standing, &self.configuration),
         };
         let results = results.into_iter().map(|result| result.unwrap_or_else(|| Err(error.clone())));
         let _ = call.answer.send(results.collect());

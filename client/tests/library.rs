@@ -183,6 +183,19 @@ async fn an_unanswered_read_has_no_effect() {
 }
 
 #[tokio::test]
+async fn a_busy_cluster_is_told_from_a_silent_one() {
+    let cluster = Cluster::start(&[Manner::Busy; 4]);
+    let error = Client::connect(&cluster.configuration, client_key(), impatient()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Busy { replicas: 4, sent: false, .. }), "{error}");
+    assert!(!error.may_have_taken_effect());
+    assert_eq!(
+        error.to_string(),
+        "busy: after 700ms, 4 replicas have too much to do to take the request, so its session is not open and it \
+         has no effect; try again later, or send less at a time; 4 of 4 replicas reachable, 2 matching replies needed"
+    );
+}
+
+#[tokio::test]
 async fn one_answer_is_none() {
     let manners = [Manner::Correct, Manner::OpensOnly, Manner::OpensOnly, Manner::OpensOnly];
     let cluster = Cluster::start(&manners);

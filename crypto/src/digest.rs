@@ -13,6 +13,8 @@ pub enum Domain {
     Request,
     /// One signed submission, signature included.
     Submission,
+    /// A replica's answer to a request, as a client compares it with others'.
+    Answer,
     /// An ordered batch: its time and its submissions' digests.
     Batch,
     /// A signed statement with its signature, among those found good before.
@@ -31,6 +33,7 @@ impl Domain {
             Self::Cluster => b"pbft/cluster/1\0",
             Self::Request => b"pbft/request/1\0",
             Self::Submission => b"pbft/submission/1\0",
+            Self::Answer => b"pbft/answer/1\0",
             Self::Batch => b"pbft/batch/1\0",
             Self::Statement => b"pbft/statement-seen/1\0",
             Self::MerkleLeaf => b"pbft/merkle-leaf/1\0",

@@ -39,8 +39,12 @@ pub(super) struct Flight {
     back_off: bool,
     /// Who has said since the last sending that they are busy.
     busy: BTreeSet<ReplicaId>,
+    /// Whose last word about it was that they are busy.
+    pub(super) shed_by: BTreeSet<ReplicaId>,
     /// How often in a row a busy primary put it off.
     rebuffs: u32,
+    /// How often a busy primary put it off in all: each pause is longer than the one before.
+    pauses: u32,
     /// How often it went to all.
     broadcasts: u32,
 }
@@ -56,7 +60,9 @@ impl Flight {
             addressed: Addressed::All,
             back_off: true,
             busy: BTreeSet::new(),
+            shed_by: BTreeSet::new(),
             rebuffs: 0,
+            pauses: 0,
             broadcasts: 0,
         }
     }
@@ -89,7 +95,7 @@ impl Flight {
 
     /// Takes note that `from` did not take the submission.
     ///
-    /// A busy primary gets a little time and is asked again, alone. Once all were asked, f+1 busy replicas mean
+    /// A busy primary gets a little time, more each time, and is asked again, alone. Once all were asked, f+1 busy replicas mean
     /// that the cluster truly has too much to do: then the next try is the primary's alone as well, after the
     /// longer interval that is set already. Fewer mean nothing.
     pub(super) fn on_busy(
@@ -100,14 +106,16 @@ impl Flight {
         settings: &Settings,
         random: &mut StdRng,
     ) {
-        if !self.busy.insert(from) {
+        if from.index() >= configuration.n() || !self.busy.insert(from) {
             return;
         }
+        self.shed_by.insert(from);
         match self.addressed {
             Addressed::Primary(primary) if from == primary && self.rebuffs < REBUFFS => {
                 self.back_off = true;
-                let pause = doubled(settings.busy_after, self.rebuffs, settings.retry_cap);
+                let pause = doubled(settings.busy_after, self.pauses, settings.retry_cap);
                 self.rebuffs += 1;
+                self.pauses = self.pauses.saturating_add(1);
                 self.due = now + jittered(pause, random);
             }
             Addressed::All if configuration.weak_quorum().reached(self.busy.len()) => self.back_off = true,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use pbft_crypto::{Digest, Domain};
 use pbft_messages::{
     ClientMessage, Configuration, Read, ReadAnswer, ReadId, ReadOutcome, ReplicaId, Sequence,
 };
@@ -24,8 +25,9 @@ struct UnderWay {
     ticket: Ticket,
     message: ClientMessage,
     operation: Bytes,
-    /// Each replica's latest answer; `None` if it refused. At most n entries: a list is quicker than a map.
-    answers: Vec<(ReplicaId, Option<(Sequence, Bytes)>)>,
+    /// Each replica's latest answer, its result by its digest, so that what liars make up takes no room (R1); `None` if
+    /// it refused. At most n entries: a list is quicker than a map.
+    answers: Vec<(ReplicaId, Option<(Sequence, Digest)>)>,
     /// When the replicas that have not answered are waited for no longer.
     due: Duration,
 }
@@ -74,14 +76,20 @@ impl Reads {
     ) -> Option<Settled> {
         let read = self.under_way.get_mut(&answer.id).filter(|_| from.index() < configuration.n())?;
         let said = match &answer.outcome {
-            ReadOutcome::Result { sequence, result } => Some((*sequence, result.clone())),
+            ReadOutcome::Result { sequence, result } => Some((*sequence, Digest::of(Domain::Answer, result))),
             ReadOutcome::Refused => None,
         };
         match read.answers.iter_mut().find(|(replica, _)| *replica == from) {
             Some((_, earlier)) => *earlier = said,
             None => read.answers.push((from, said)),
         }
-        let agreed = read.agreed(configuration);
+        // No quorum agreed before, so none does now on anything but this result.
+        let agreed = match &answer.outcome {
+            ReadOutcome::Result { result, .. } => said
+                .and_then(|(_, digest)| read.agreed(&digest, configuration))
+                .map(|sequence| Answer::Read { sequence, result: result.clone() }),
+            ReadOutcome::Refused => None,
+        };
         if agreed.is_none() && !read.is_hopeless(configuration) {
             return None;
         }
@@ -100,22 +108,19 @@ impl Reads {
 }
 
 impl UnderWay {
-    /// The result that Q replicas gave, if there is one.
-    fn agreed(&self, configuration: &Configuration) -> Option<Answer> {
-        let results = || self.answers.iter().filter_map(|(_, said)| said.as_ref());
-        let (_, result) = results().max_by_key(|(_, result)| self.equal(result).count())?;
+    /// What shows in this result, if Q replicas gave it.
+    fn agreed(&self, result: &Digest, configuration: &Configuration) -> Option<Sequence> {
         if !configuration.quorum().reached(self.equal(result).count()) {
             return None;
         }
         let mut sequences: Vec<Sequence> = self.equal(result).collect();
         sequences.sort_unstable_by(|left, right| right.cmp(left));
         // One of the f+1 highest is a correct replica's, which answered from that state or a later one.
-        let sequence = *sequences.get(configuration.weak_quorum().get() - 1)?;
-        Some(Answer::Read { sequence, result: result.clone() })
+        sequences.get(configuration.weak_quorum().get() - 1).copied()
     }
 
     /// The sequences that came with this result.
-    fn equal(&self, result: &Bytes) -> impl Iterator<Item = Sequence> {
+    fn equal(&self, result: &Digest) -> impl Iterator<Item = Sequence> {
         let said = self.answers.iter().filter_map(|(_, said)| said.as_ref());
         said.filter(move |(_, other)| other == result).map(|(sequence, _)| *sequence)
     }

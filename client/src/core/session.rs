@@ -177,6 +177,15 @@ impl Core {
         Abandoned::Answered
     }
 
+    /// How many replicas last said of a submission that they are too busy for it; `None` is the opening. 0 if they are
+    /// fewer than f+1, which may all be lying.
+    #[must_use]
+    pub fn shed_by(&self, ticket: Option<Ticket>) -> usize {
+        let flight = self.flights.values().find(|flight| flight.ticket == ticket);
+        let replicas = flight.map_or(0, |flight| flight.shed_by.len());
+        if self.configuration.weak_quorum().reached(replicas) { replicas } else { 0 }
+    }
+
     /// Takes a message that came over the channel of replica `from`, which authenticates it.
     pub fn on_message(
         &mut self,
@@ -263,6 +272,7 @@ impl Core {
         }
         let Some((first, flight)) = self.flights.range_mut(..=reply.number).next_back() else { return };
         let (first, index) = (*first, (reply.number.0 - first.0) as usize);
+        flight.shed_by.remove(&from);
         let Some(slot) = flight.votes.get_mut(index) else { return };
         let Some(votes) = slot else { return };
         let Some((sequence, outcome)) = votes.insert(from, reply, self.configuration.weak_quorum()) else {

@@ -10,7 +10,8 @@ pub struct Settings {
     pub retry_after: Duration,
     /// The cap of the doubling interval at which an unanswered request is sent to all again.
     pub retry_cap: Duration,
-    /// How long to wait at first after a replica said that it is busy; doubles while it stays busy.
+    /// How long to wait at first after the primary said that it is busy. It doubles each time that it says so of one
+    /// request, up to `retry_cap`.
     pub busy_after: Duration,
     /// The seed of the waiting times' jitter, which keeps many clients from coming back at one instant.
     pub seed: u64,

@@ -120,7 +120,7 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::TooLarge(_) => BAD_INPUT,
             ClientError::Unreachable { .. } | ClientError::NotSent { .. } => NO_CONNECTION,
-            ClientError::Unanswered { .. } => OUTCOME_UNKNOWN,
+            ClientError::Unanswered { .. } | ClientError::Busy { .. } => OUTCOME_UNKNOWN,
             unknown if unknown.may_have_taken_effect() => OUTCOME_UNKNOWN,
             _ => ERROR,
         };

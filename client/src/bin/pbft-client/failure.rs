@@ -112,7 +112,9 @@ impl From<ClientError> for Failure {
         let code = match &error {
             ClientError::TooLarge(_) => BAD_INPUT.0,
             ClientError::Unreachable { .. } | ClientError::NotSent { .. } => NO_CONNECTION,
-            ClientError::Unanswered { .. } | ClientError::ReadUnanswered { .. } => OUTCOME_UNKNOWN,
+            ClientError::Unanswered { .. }
+            | ClientError::ReadUnanswered { .. }
+            | ClientError::Busy { .. } => OUTCOME_UNKNOWN,
             unknown if unknown.may_have_taken_effect() => OUTCOME_UNKNOWN,
             _ => ERROR,
         };

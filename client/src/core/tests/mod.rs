@@ -52,8 +52,12 @@ struct Bench {
 impl Bench {
     /// A session that nobody has answered yet; its opening is among the effects.
     fn opening(n: u16) -> Self {
+        Self::opening_with_seed(n, 1)
+    }
+
+    fn opening_with_seed(n: u16, seed: u64) -> Self {
         let configuration = configuration(n);
-        let settings = Settings::suited_to(&configuration, 1);
+        let settings = Settings::suited_to(&configuration, seed);
         let core = Core::new(configuration.clone(), client(), SESSION, settings, Arc::new(client_key()));
         let mut bench = Self { core, configuration, now: Duration::ZERO, effects: Vec::new() };
         bench.core.open(bench.now, &mut bench.effects);
@@ -62,7 +66,11 @@ impl Bench {
 
     /// An open session, with nothing in the effects.
     fn open(n: u16) -> Self {
-        let mut bench = Self::opening(n);
+        Self::with_seed(n, 1)
+    }
+
+    fn with_seed(n: u16, seed: u64) -> Self {
+        let mut bench = Self::opening_with_seed(n, seed);
         for replica in 0..bench.configuration.weak_quorum().get() as u16 {
             bench.reply(replica, answer(0, b"", 1, Outcome::Opened));
         }

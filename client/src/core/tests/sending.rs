@@ -156,6 +156,82 @@ fn one_busy_replica_among_all_means_nothing_and_f_plus_one_mean_patience() {
     assert_eq!(bench.sent(), [(vec![0], 1)]);
 }
 
+/// While the cluster has too much to do, a client asks less and less often, up to a cap.
+#[test]
+fn pauses_grow_while_the_cluster_is_busy() {
+    let mut bench = Bench::open(4);
+    bench.submit(&["op"]);
+    let (mut asked, mut pauses) = (0, Vec::new());
+    while bench.now < Duration::from_secs(120) {
+        let sent = bench.sent();
+        asked += sent.iter().map(|(to, _)| to.len()).sum::<usize>();
+        for (to, _) in sent {
+            to.into_iter().for_each(|replica| bench.busy(replica, 1));
+        }
+        pauses.push(bench.wait());
+    }
+    assert!(pauses[..4].is_sorted(), "{pauses:?}");
+    let late = &pauses[pauses.len() - 20..];
+    assert!(late.iter().all(|pause| milliseconds(200, 1250).contains(pause)), "{late:?}");
+    let mean = late.iter().sum::<Duration>() / 20;
+    assert!(mean > Duration::from_millis(800), "{mean:?}");
+    assert!(asked < 300, "{asked} messages in two minutes");
+}
+
+/// The jitter comes from the seed, and keeps clients from coming back together.
+#[test]
+fn pauses_differ_between_clients_and_not_between_runs() {
+    let pauses = |seed| {
+        let mut bench = Bench::with_seed(4, seed);
+        bench.submit(&["op"]);
+        let pause = |bench: &mut Bench| {
+            bench.busy(0, 1);
+            bench.wait()
+        };
+        (0..4).map(|_| pause(&mut bench)).collect::<Vec<_>>()
+    };
+    assert_eq!(pauses(1), pauses(1));
+    assert_ne!(pauses(1), pauses(2));
+}
+
+/// f liars, the primary among them, who always say that they are busy: everybody else is asked all the same, again
+/// and again, and their answer counts.
+#[test]
+fn liars_who_say_that_they_are_busy_stop_nobody() {
+    let mut bench = Bench::open(7);
+    let ticket = bench.submit(&["op"]);
+    let mut asked = 0;
+    for _ in 0..10 {
+        for (to, _) in bench.sent() {
+            asked += usize::from(to.contains(&6));
+            [0, 1].into_iter().filter(|liar| to.contains(liar)).for_each(|liar| bench.busy(liar, 1));
+        }
+        bench.wait();
+    }
+    assert_eq!(asked, 5, "after the primary alone was asked five times");
+    assert!(bench.now < Duration::from_secs(6), "{:?}", bench.now);
+    assert_eq!(bench.core.shed_by(Some(ticket)), 0, "two may both be lying");
+    (3..6).for_each(|replica| bench.reply(replica, executed(1, b"op", 5, b"done")));
+    assert_eq!(bench.answers(), [(ticket, 0, result(5, b"done"))]);
+}
+
+/// What becomes of a request that nobody takes can be told from what becomes of one that nobody answers.
+#[test]
+fn the_cluster_is_busy_when_one_correct_replica_says_so() {
+    let mut bench = Bench::opening(4);
+    bench.wait();
+    bench.busy(1, 0);
+    bench.busy(1, 0);
+    bench.busy(9, 0);
+    assert_eq!(bench.core.shed_by(None), 0);
+    bench.busy(3, 0);
+    assert_eq!(bench.core.shed_by(None), 2);
+    bench.wait();
+    assert_eq!(bench.core.shed_by(None), 2, "nobody has said anything else");
+    bench.reply(3, answer(0, b"", 1, Outcome::Opened));
+    assert_eq!(bench.core.shed_by(None), 0);
+}
+
 #[test]
 fn busy_about_something_else_means_nothing() {
     let mut bench = Bench::open(4);
