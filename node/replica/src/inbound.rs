@@ -1,7 +1,8 @@
 //! The driver's one queue: everything that happens to a replica arrives here, from whatever thread.
 //!
-//! Consensus goes first: votes, then what the replica's own threads have finished, then bulk, then clients. A lower
-//! class is looked at only when the ones above were emptied, so a flooding client cannot starve agreement (R2).
+//! Consensus goes first: votes, then what the replica's own threads have finished, then bulk, then clients. While a
+//! class above is not emptied, of a lower one a single message is taken each time, so that a flooding client cannot
+//! starve agreement, nor a flooding replica the clients (R2, R3).
 //!
 //! Bounds (R1): votes, bulk and submissions hold a place in a budget of their sender ([`Room`]) until the driver takes
 //! them. What the replica's own threads report is bounded by what the driver has given them to do.
@@ -83,6 +84,9 @@ const VOTES: usize = 64;
 const EVENTS: usize = 64;
 const BULK: usize = 4;
 const CLIENTS: usize = 16;
+
+/// How many of a class are taken while more urgent ones wait.
+const LEAST: usize = 1;
 
 impl Inbound {
     /// Adds a message from outside.
@@ -179,11 +183,11 @@ impl Queues {
             }
             queue.is_empty()
         };
-        let emptied = move_some(&mut self.votes, VOTES, batch, freed);
+        let mut emptied = move_some(&mut self.votes, VOTES, batch, freed);
         batch.extend(self.events.drain(..self.events.len().min(EVENTS)));
-        if emptied && self.events.is_empty() && move_some(&mut self.bulk, BULK, batch, freed) {
-            move_some(&mut self.clients, CLIENTS, batch, freed);
-        }
+        emptied &= self.events.is_empty();
+        emptied &= move_some(&mut self.bulk, if emptied { BULK } else { LEAST }, batch, freed);
+        move_some(&mut self.clients, if emptied { CLIENTS } else { LEAST }, batch, freed);
     }
 }
 
@@ -214,7 +218,7 @@ mod tests {
         }
     }
 
-    /// R2: submissions are taken only when nothing of agreement waits.
+    /// R2, R3: submissions are taken one at a time while anything of agreement waits, and never not at all.
     #[test]
     fn the_most_urgent_goes_first() {
         let (inbound, budget) = (Inbound::default(), Arc::new(Semaphore::new(1000)));
@@ -227,12 +231,12 @@ mod tests {
             inbound.take(None, &mut batch);
             inputs(&batch).len()
         };
-        assert_eq!(sizes(&inbound), VOTES + 1);
-        assert_eq!(sizes(&inbound), 6 + BULK);
-        assert_eq!(sizes(&inbound), 1 + CLIENTS);
-        assert_eq!(inbound.depths(), Depths { clients: 100 - CLIENTS, ..Depths::default() });
+        assert_eq!(sizes(&inbound), VOTES + 1 + 2 * LEAST);
+        assert_eq!(sizes(&inbound), 6 + BULK + CLIENTS);
+        let left = 100 - LEAST - CLIENTS;
+        assert_eq!(inbound.depths(), Depths { clients: left, ..Depths::default() });
         // Places are given back as the driver takes what held them.
-        assert_eq!(budget.available_permits(), 1000 - (100 - CLIENTS));
+        assert_eq!(budget.available_permits(), 1000 - left);
         inbound.close();
         assert_eq!(budget.available_permits(), 1000);
         add(&inbound, Class::Votes, 1, &budget);

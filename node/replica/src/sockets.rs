@@ -1,6 +1,6 @@
 //! The replica's two sockets: one for replicas, one for clients, with nothing in common (R2).
 
-use pbft_messages::Configuration;
+use pbft_messages::{Configuration, Parameters};
 use pbft_transport::{
     ClientEvents, ClientLimits, ClientListener, ClientSettings, LaneLimits, PeerAddress, PeerLimits,
     PeerNetwork, PeerReceivers, PeerSettings, QueueLimits,
@@ -64,11 +64,16 @@ fn peer_limits(configuration: &Configuration) -> PeerLimits {
 /// What a submission has besides its operations: the length of each of 64, the numbers, the signature.
 const SUBMISSION_ENVELOPE: usize = 64 << 10;
 
+/// The largest frame that a client may send.
+pub(crate) fn client_frame_bytes(parameters: &Parameters) -> usize {
+    parameters.batch_bytes + SUBMISSION_ENVELOPE
+}
+
 /// What a client may send is the largest submission; what it is sent, a reply with the service's result, may be as
 /// large as any frame. Clients set the latter on their side.
 fn client_limits(configuration: &Configuration) -> ClientLimits {
     let parameters = configuration.parameters();
-    let (frame_bytes, reply_bytes) = (parameters.batch_bytes + SUBMISSION_ENVELOPE, parameters.frame_bytes);
+    let (frame_bytes, reply_bytes) = (client_frame_bytes(parameters), parameters.frame_bytes);
     let limits = ClientLimits::default();
     ClientLimits {
         frame_bytes,
@@ -87,14 +92,17 @@ fn fits_two(limits: QueueLimits, frame_bytes: usize) -> QueueLimits {
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::Parameters;
-
     use super::*;
     use crate::testing::configuration_with;
 
     #[test]
     fn every_queue_has_room_for_two_of_the_largest_frames() {
-        let largest = Parameters { frame_bytes: 64 << 20, batch_bytes: 60 << 20, ..Parameters::default() };
+        let largest = Parameters {
+            frame_bytes: 64 << 20,
+            batch_bytes: 60 << 20,
+            waiting_bytes: 240 << 20,
+            ..Parameters::default()
+        };
         for parameters in [Parameters::default(), largest] {
             let configuration = configuration_with(4, parameters.clone());
             let PeerLimits { votes, bulk, .. } = peer_limits(&configuration);

@@ -60,6 +60,7 @@ metrics! {
     reads_refused: Counter = "Unordered reads that were not answered",
     bad_peer_frames: Counter = "Frames of replicas that were not believed",
     bad_client_frames: Counter = "Frames of clients that were not believed",
+    shed_client_frames: Counter = "Frames of clients that were not looked at because too many of the sender's waited",
     dropped_peer_frames: Counter = "Frames of replicas that were dropped because too many of the sender's waited",
     view: Level = "The last view entered",
     last_executed: Level = "The last sequence executed",
@@ -169,6 +170,10 @@ impl Metrics {
 
     pub(crate) fn bad_client_frame(&self) {
         self.bad_client_frames.inc();
+    }
+
+    pub(crate) fn shed_client_frame(&self) {
+        self.shed_client_frames.inc();
     }
 
     pub(crate) fn dropped_peer_frame(&self) {

@@ -12,6 +12,8 @@ use super::record_bytes::seal;
 pub(super) struct Batch {
     /// Of several records with one key the last counts.
     records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The values' bytes.
+    bytes: usize,
     /// Everything of the log at or below this, and snapshots' records below it, is to go.
     through: Option<Sequence>,
 }
@@ -22,10 +24,16 @@ impl Batch {
         self.records.is_empty() && self.through.is_none()
     }
 
+    /// About how many bytes it writes. Values that were replaced or forgotten before they were written count too.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds a record.
     pub(super) fn write(&mut self, record: &Record) {
         let key = record.key();
         let value = seal(&key, &codec::encode(record));
+        self.bytes += value.len();
         self.records.insert(key, value);
     }
 

@@ -24,6 +24,9 @@ const QUEUE: usize = 1024;
 /// Orders that one transaction takes together at most, so that the first of them does not wait for ever.
 const GROUP: usize = 256;
 
+/// And how many bytes of records, besides the last order's.
+const GROUP_BYTES: usize = 16 << 20;
+
 /// What comes of orders, in their order.
 #[derive(Debug)]
 pub(crate) enum Written {
@@ -151,6 +154,11 @@ impl Group {
         }
     }
 
+    /// Whether it takes no more orders.
+    fn is_full(&self) -> bool {
+        self.orders >= GROUP || self.batch.bytes() >= GROUP_BYTES
+    }
+
     /// How long the group may wait for more; forever if it is empty.
     fn patience(&self) -> Option<Duration> {
         self.since.map(|since| PATIENCE.saturating_sub(since.elapsed()))
@@ -167,12 +175,12 @@ fn run(mut store: impl Commit, orders: &Receiver<Order>, mut report: impl FnMut(
         let ended = matches!(next, Err(RecvTimeoutError::Disconnected));
         let late = next.is_err();
         next.into_iter().for_each(|order| group.add(order));
-        while group.orders < GROUP
+        while !group.is_full()
             && let Ok(order) = orders.try_recv()
         {
             group.add(order);
         }
-        if late || !group.writes.is_empty() || group.orders >= GROUP {
+        if late || !group.writes.is_empty() || group.is_full() {
             let done = std::mem::take(&mut group);
             if let Err(error) = finish(&mut store, done, &mut report) {
                 return report(Written::Failed(error));

@@ -7,7 +7,8 @@ use bytes::Bytes;
 
 use pbft_crypto::{Malformed, Rejected, mutant};
 use pbft_messages::{
-    ClientId, ClientMessage, Configuration, Message, PeerMessage, ReplicaId, SessionId, codec,
+    ClientId, ClientMessage, Configuration, Message, PeerMessage, Read, ReadAnswer, ReadOutcome, ReplicaId,
+    ReplicaMessage, SessionId, codec,
 };
 use pbft_protocol::Input;
 use pbft_transport::{ClientListener, ConnectionId, PeerNetwork};
@@ -91,6 +92,14 @@ impl Checker {
         }
     }
 
+    /// Tells a client that there is no room for its frame, which is not checked: it costs next to nothing.
+    pub(super) fn shed(&self, connection: ConnectionId, frame: &[u8]) {
+        self.metrics.shed_client_frame();
+        if let Some(answer) = refusal(frame) {
+            self.listener.send(connection, codec::encode(&answer).into());
+        }
+    }
+
     /// Reads a replica's frame, for whoever has to know what it is before it is checked.
     pub(super) fn decode(&self, frame: &Bytes) -> Frame {
         // What does not decode is judged by the check, like everything else.
@@ -139,6 +148,20 @@ impl From<Malformed> for Bad {
 impl From<Rejected> for Bad {
     fn from(error: Rejected) -> Self {
         Self { why: error.to_string(), offence: true }
+    }
+}
+
+/// What a client is told whose frame is not looked at; `None` if it is no message.
+fn refusal(frame: &[u8]) -> Option<ReplicaMessage> {
+    match codec::decode(frame).ok()? {
+        ClientMessage::Submit(signed) => {
+            let submission = signed.peek().ok()?;
+            let first = submission.requests().next()?.number;
+            Some(ReplicaMessage::Busy { session: submission.session(), first })
+        }
+        ClientMessage::Read(Read { id, .. }) => {
+            Some(ReplicaMessage::Read(ReadAnswer { id, outcome: ReadOutcome::Refused }))
+        }
     }
 }
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pbft_messages::{ClientId, SessionId};
 use pbft_transport::{ClientEvent, ClientEvents, ConnectionId};
 
-use super::Budget;
 use super::check::Job;
 use super::line::LineId;
 use super::pool::Pool;
+use super::{Budget, OF_CLIENT};
 
 /// The connections of each client's sessions. Cloning gives another handle on the table.
 #[derive(Clone, Debug, Default)]
@@ -45,13 +45,16 @@ impl Sessions {
 
 /// Takes what happens on the clients' connections until the listener ends.
 ///
-/// All clients together have one [`Budget`]. When it is used up, clients are not read; replicas do not notice (R2).
+/// Each client has a [`Budget`], for all its sessions. What is beyond it is shed before it costs a signature check, so a
+/// client that floods costs itself (R2).
 pub(crate) fn receive_clients(
     mut events: ClientEvents,
     pool: &Pool,
     sessions: Sessions,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let (jobs, budget) = (pool.jobs(), Budget::new(pool.frame_bytes()));
+    let (jobs, frame_bytes) = (pool.jobs(), pool.client_frame_bytes());
+    // At most one for each admitted client.
+    let mut budgets = HashMap::new();
     async move {
         while let Some(event) = events.recv().await {
             match event {
@@ -62,7 +65,11 @@ pub(crate) fn receive_clients(
                     sessions.disconnected(client, session, connection);
                 }
                 ClientEvent::Frame { connection, client, session, frame } => {
-                    let room = budget.room(&frame).await;
+                    let budget = budgets.entry(client).or_insert_with(|| Budget::new(OF_CLIENT, frame_bytes));
+                    let Some(room) = budget.try_room(&frame) else {
+                        jobs.checker().shed(connection, &frame);
+                        continue;
+                    };
                     jobs.give(
                         LineId::Client(connection),
                         Job::Client { connection, client, session, frame, room },

@@ -31,13 +31,16 @@ struct Budget {
     left: Arc<Semaphore>,
 }
 
-/// The least that a budget has, in bytes: votes by the thousand.
-const LEAST: usize = 32 << 20;
+/// The least that a replica's budget has, in bytes: votes by the thousand.
+const OF_REPLICA: usize = 32 << 20;
+
+/// The least that a client's budget has, in bytes.
+const OF_CLIENT: usize = 4 << 20;
 
 impl Budget {
     /// A budget for frames up to `frame_bytes`, at most 64 MiB: it has room for two of the largest.
-    fn new(frame_bytes: usize) -> Self {
-        let kibibytes = LEAST.max(2 * frame_bytes) >> 10;
+    fn new(least: usize, frame_bytes: usize) -> Self {
+        let kibibytes = least.max(2 * frame_bytes) >> 10;
         let kibibytes = kibibytes.min(Semaphore::MAX_PERMITS);
         let kibibytes = u32::try_from(kibibytes).unwrap_or(u32::MAX);
         Self { kibibytes, left: Arc::new(Semaphore::new(kibibytes as usize)) }
@@ -47,12 +50,6 @@ impl Budget {
     /// longer than others and not forever.
     fn room_for(&self, frame: &[u8]) -> u32 {
         u32::try_from(1 + (frame.len() >> 10)).unwrap_or(u32::MAX).min(self.kibibytes)
-    }
-
-    /// Waits for a place for `frame`.
-    async fn room(&self, frame: &[u8]) -> Room {
-        let room = self.left.clone().acquire_many_owned(self.room_for(frame)).await;
-        room.expect("this semaphore is never closed")
     }
 
     /// A place for `frame` if there is one now.
@@ -65,14 +62,16 @@ impl Budget {
 mod tests {
     use super::*;
 
+    const LEAST: usize = OF_REPLICA;
+
     #[test]
     fn the_largest_frame_fits_twice_and_a_larger_one_takes_all() {
         for frame_bytes in [1 << 20, 64 << 20] {
-            let (budget, frame) = (Budget::new(frame_bytes), vec![0; frame_bytes]);
+            let (budget, frame) = (Budget::new(LEAST, frame_bytes), vec![0; frame_bytes]);
             let _first = budget.try_room(&frame).expect("nothing else is there");
             assert!(frame_bytes < LEAST || budget.try_room(&vec![0; frame_bytes + 2048]).is_none());
         }
-        let budget = Budget::new(1 << 20);
+        let budget = Budget::new(LEAST, 1 << 20);
         let all = budget.try_room(&vec![0; 2 * LEAST]).expect("nothing else is there");
         assert!(budget.try_room(&[]).is_none());
         drop(all);

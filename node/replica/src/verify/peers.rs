@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use pbft_messages::{PeerMessage, ReplicaId};
 use pbft_transport::{LaneReceiver, PeerFrame};
 
-use super::Budget;
 use super::check::{Frame, Job};
 use super::line::LineId;
 use super::pool::{Jobs, Pool};
+use super::{Budget, OF_REPLICA};
 use crate::inbound::Class;
 
 /// Up to how many votes that came together are checked by the receiving task itself: waking a thread costs about as
@@ -87,7 +87,7 @@ impl Peers {
     /// A place for a frame in its sender's budget. Without one the frame is dropped, as a network may: waiting here
     /// would hold up the other replicas, and what matters is sent again.
     fn room(&mut self, from: ReplicaId, frame: &bytes::Bytes) -> Option<crate::inbound::Room> {
-        let budget = self.budgets.entry(from).or_insert_with(|| Budget::new(self.frame_bytes));
+        let budget = self.budgets.entry(from).or_insert_with(|| Budget::new(OF_REPLICA, self.frame_bytes));
         let room = budget.try_room(frame);
         if room.is_none() {
             self.jobs.checker().metrics.dropped_peer_frame();

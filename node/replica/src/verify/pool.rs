@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use super::check::{Checked, Checker, Job};
 use super::line::{Line, LineId};
 use crate::inbound::Class;
+use crate::sockets::client_frame_bytes;
 
 /// The threads. Dropping the pool lets them end after what they work on; [`Pool::stop`] waits for them.
 pub(crate) struct Pool {
@@ -25,10 +26,37 @@ struct Shared {
 #[derive(Default)]
 struct State {
     lines: HashMap<LineId, Line<Job, Checked>>,
-    /// Lines with something to do, by class; each stands in its row once.
-    rows: [VecDeque<LineId>; 3],
+    rows: Rows,
     asleep: usize,
     stopped: bool,
+}
+
+/// Lines with something to do, by class; each stands in its row once.
+#[derive(Default)]
+struct Rows {
+    rows: [VecDeque<LineId>; 3],
+    taken: usize,
+}
+
+/// Every so many times another row than the most urgent comes first, each in turn.
+const OTHERS_TURN: usize = 8;
+
+impl Rows {
+    fn add(&mut self, id: LineId) {
+        self.rows[row(id.class())].push_back(id);
+    }
+
+    /// Takes the next line: of the most urgent class mostly, of the others often enough that no replica's flood starves
+    /// them (R3).
+    fn take(&mut self) -> Option<LineId> {
+        self.taken = self.taken.wrapping_add(1);
+        let order = match self.taken % (2 * OTHERS_TURN) {
+            0 => [1, 2, 0],
+            OTHERS_TURN => [2, 1, 0],
+            _ => [0, 1, 2],
+        };
+        order.into_iter().find_map(|row| self.rows[row].pop_front())
+    }
 }
 
 impl Pool {
@@ -48,6 +76,11 @@ impl Pool {
     /// The largest frame of this cluster, in bytes.
     pub(super) fn frame_bytes(&self) -> usize {
         self.shared.checker.configuration.parameters().frame_bytes
+    }
+
+    /// The largest frame of a client, in bytes.
+    pub(super) fn client_frame_bytes(&self) -> usize {
+        client_frame_bytes(self.shared.checker.configuration.parameters())
     }
 
     /// A handle to give jobs with.
@@ -115,14 +148,14 @@ impl Shared {
         let Some(line) = state.lines.get_mut(&id) else { return };
         if line.has_waiting() && !line.listed && line.threads < id.width(self.width) {
             line.listed = true;
-            state.rows[row(id.class())].push_back(id);
+            state.rows.add(id);
         }
     }
 
     fn work(&self) {
         let mut state = self.state();
         while !state.stopped {
-            let Some(id) = state.rows.iter_mut().find_map(VecDeque::pop_front) else {
+            let Some(id) = state.rows.take() else {
                 state.asleep += 1;
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.asleep -= 1;
@@ -161,5 +194,28 @@ fn row(class: Class) -> usize {
         Class::Votes => 0,
         Class::Bulk => 1,
         Class::Clients => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::ReplicaId;
+
+    use super::*;
+
+    /// R3: a replica that keeps its vote line full takes most of the threads' time and not all of it.
+    #[test]
+    fn no_class_starves_another() {
+        let [flood, bulk, other] =
+            [LineId::Votes(ReplicaId(1)), LineId::Bulk(ReplicaId(2)), LineId::Bulk(ReplicaId(3))];
+        let mut rows = Rows::default();
+        [bulk, other].into_iter().for_each(|id| rows.add(id));
+        let mut taken = Vec::new();
+        for _ in 0..3 * OTHERS_TURN {
+            rows.add(flood);
+            taken.extend(rows.take());
+        }
+        assert_eq!(taken.iter().filter(|id| **id != flood).count(), 2);
+        assert_eq!(taken[..OTHERS_TURN - 1], [flood; OTHERS_TURN - 1]);
     }
 }
