@@ -67,6 +67,8 @@ pub(crate) struct Vigilance {
     fruitless: u32,
     /// The requests executed in this round.
     executed: u64,
+    /// Whether the primary's pipeline had room at the end of the last round.
+    had_room: bool,
     span: Span,
 }
 
@@ -128,6 +130,7 @@ impl Vigilance {
             weight: 0,
             fruitless: 0,
             executed: 0,
+            had_room: false,
             span: Span::default(),
         };
         vigilance.enter_view(parameters);
@@ -170,7 +173,9 @@ impl Vigilance {
             self.span.busy.add(executed);
         }
         self.span.longest_wait = self.span.longest_wait.max(round.unproposed);
-        if round.room {
+        // One glance may fall between a decision and the proposal after it.
+        let had_room = std::mem::replace(&mut self.had_room, round.room);
+        if round.room && had_room {
             self.span.needless_wait = self.span.needless_wait.max(round.unproposed);
         }
         if self.span.all.count < rounds(parameters.view_timeout, parameters) {

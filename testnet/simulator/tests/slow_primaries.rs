@@ -167,12 +167,15 @@ fn nobody_is_voted_out_when_the_load_comes_in_bursts_or_falls() {
 /// All primaries would be as slow: agreement is, and not the primary.
 #[test]
 fn nobody_is_voted_out_when_capacity_is_lost() {
-    let mut cluster = Cluster::new(settings(4, 9));
-    keep_busy(&mut cluster, SECOND * 2, 8);
+    let mut settings = settings(4, 9);
+    // So that requests have to wait for the agreement before theirs.
+    settings.parameters.pipeline = 1;
+    let mut cluster = Cluster::new(settings);
+    keep_busy(&mut cluster, SECOND * 2, 16);
     cluster.set_write_latency(MS * 50);
     keep_busy(&mut cluster, SECOND * 7, 4);
     cluster.set_write_latency(MS * 300);
-    keep_busy(&mut cluster, SECOND * 20, 8);
+    keep_busy(&mut cluster, SECOND * 20, 6);
     assert_eq!(reasons(&cluster), []);
 }
 
