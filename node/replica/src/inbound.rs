@@ -35,8 +35,10 @@ pub(crate) enum Event {
     Input(Input),
     /// A write is durable: what waited for it may leave, and the protocol is told.
     Released { id: WriteId, then: Vec<Effect> },
-    /// A thread made an effect of its own, such as the chunk that was asked for.
+    /// A thread made an effect of its own, such as the answer to a read.
     Effect(Effect),
+    /// A part of a snapshot, and its place among those that its receiver asked for.
+    Answer(Effect, Room),
     /// A thread cannot go on, so the replica stops.
     Failed(RunError),
     /// Somebody wants to know how the replica stands, and which strategy it follows.

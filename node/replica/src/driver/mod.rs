@@ -106,6 +106,10 @@ impl Driver {
                 self.handle(Input::Durable(id))
             }
             Event::Effect(effect) => self.pass(vec![effect].into()),
+            Event::Answer(effect, room) => {
+                drop(room);
+                self.pass(vec![effect].into())
+            }
             Event::Failed(error) => Err(error),
             Event::Standing(answer) => {
                 // Whoever asked may have gone.

@@ -82,13 +82,19 @@ fn batches_are_executed_and_snapshots_become_durable_and_are_served() {
     assert_eq!(bench.archive.audits.known(Sequence(2)), None);
 
     let server = ChunkServer::start(bench.archive.chunks.clone(), bench.archive.inbound.clone()).unwrap();
-    server.serve(ReplicaId(2), PartId { sequence, part: Part::Chunk(1) });
-    let Event::Effect(Effect::Send { to: ReplicaId(2), message: PeerMessage::Chunk(chunk) }) = bench.next()
+    let id = PartId { sequence, part: Part::Chunk(1) };
+    server.serve(ReplicaId(2), id);
+    let Event::Answer(Effect::Send { to: ReplicaId(2), message: PeerMessage::Chunk(chunk) }, _) =
+        bench.next()
     else {
         panic!()
     };
     assert_eq!(chunk, Chunk { sequence, index: 1, content: chunks[1].clone() });
+    // R3: of one that asks without end so many questions are answered, until the driver has taken the answers.
+    (0..100).for_each(|_| server.serve(ReplicaId(2), id));
+    server.serve(ReplicaId(1), id);
     server.stop();
+    assert_eq!(bench.archive.inbound.depths().events, 16 + 1);
     bench.executor.stop();
 }
 
