@@ -39,6 +39,31 @@ async fn a_restarted_replica_catches_up() {
     cluster.stop().await;
 }
 
+/// C3: a replica that comes when the others have forgotten the log fetches the state; and its next run starts from it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_replica_fetches_the_state_and_starts_from_it_again() {
+    let mut cluster = Cluster::new(Durability::Sync);
+    for replica in 0..3 {
+        cluster.start_replica(replica).await;
+    }
+    let mut client = Client::connect(&cluster.configuration, 1, &[0, 1, 2]).await;
+    for number in 0..40 {
+        client.execute(&format!("before {number}")).await;
+    }
+    cluster.start_replica(3).await;
+    let gathering = cluster.event(3, |event| matches!(event.report, Report::Gathering { .. })).await;
+    let Report::Gathering { chunks, missing, .. } = gathering.report else { unreachable!() };
+    assert!(chunks == missing && chunks >= 3, "{gathering:?}");
+    let fetched = cluster.event(3, |event| matches!(event.report, Report::Transferred { .. })).await;
+    let Report::Transferred { sequence } = fetched.report else { unreachable!() };
+    cluster.stop_replica(3).await;
+    cluster.start_replica(3).await;
+    let started = cluster.event(3, |event| matches!(event.report, Report::Started { .. })).await;
+    let Report::Started { last_executed, .. } = started.report else { unreachable!() };
+    assert!(last_executed >= sequence, "{started:?}");
+    cluster.stop().await;
+}
+
 /// D8: what ran in memory mode has forgotten its votes.
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_mode_is_not_started_again() {
