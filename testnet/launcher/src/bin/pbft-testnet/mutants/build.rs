@@ -44,13 +44,12 @@ pub(super) async fn build(
     cargo.args(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics"]);
     cargo.args(["--config", FLAGS]).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     cargo.arg("--target-dir").arg(target.join("mutants")).current_dir(&workspace);
-    for Binary { package, target } in binaries {
+    for package in binaries.iter().map(|binary| binary.package).collect::<BTreeSet<_>>() {
         cargo.args(["--package", package]);
-        match target.replace('_', "-") == *package {
-            true => cargo.arg("--lib"),
-            false => cargo.args(["--test", target]),
-        };
     }
+    let (unit, others): (Vec<&Binary>, Vec<_>) = binaries.iter().partition(|binary| binary.is_unit_tests());
+    cargo.args(unit.first().map(|_| "--lib"));
+    cargo.args(others.iter().flat_map(|binary| ["--test", binary.target]));
     if quiet {
         cargo.arg("--quiet");
     }

@@ -25,6 +25,13 @@ pub(super) struct Binary {
     pub(super) target: &'static str,
 }
 
+impl Binary {
+    /// Whether it is a library's own unit tests.
+    pub(super) fn is_unit_tests(&self) -> bool {
+        self.target.replace('_', "-") == self.package
+    }
+}
+
 const CRYPTO: Binary = Binary { package: "pbft-crypto", target: "pbft_crypto" };
 const MESSAGES: Binary = Binary { package: "pbft-messages", target: "pbft_messages" };
 const PROTOCOL: Binary = Binary { package: "pbft-protocol", target: "pbft_protocol" };
