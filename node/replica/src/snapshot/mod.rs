@@ -18,10 +18,12 @@ mod gathering;
 mod reading;
 mod store;
 mod stored;
+mod summary;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use error::SnapshotError;
+pub use summary::{SnapshotSummary, summarize_snapshots};
 
 pub(crate) use store::ChunkStore;

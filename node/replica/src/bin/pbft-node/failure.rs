@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use pbft_crypto::key_file::KeyFileError;
-use pbft_node::{RunError, SetupError, StoreError};
+use pbft_node::{RunError, SetupError, SnapshotError, StoreError};
 
 /// Something went wrong that is none of the below.
 const ERROR: u8 = 1;
@@ -72,6 +72,12 @@ impl From<KeyFileError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::typed(store_code(&error), &error)
+    }
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        Self::typed(ERROR, &error)
     }
 }
 

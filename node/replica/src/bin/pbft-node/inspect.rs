@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use pbft_crypto::{Digest, Rejected};
 use pbft_messages::{Certificate, Checkpoint, Configuration, Prepare, ReplicaId, Sequence, View};
-use pbft_node::{DataFolder, Inspection, read_cluster};
+use pbft_node::{DataFolder, Inspection, SnapshotSummary, read_cluster};
 use pbft_protocol::Record;
 
 use crate::arguments::{Format, Inspect, Subject};
@@ -37,7 +37,10 @@ pub(crate) fn run(Inspect { subject, cluster, data, write_out }: &Inspect) -> Ou
         Subject::Snapshot => matches!(record, Record::Snapshot(..) | Record::Stable(_)),
         Subject::Evidence => matches!(record, Record::Evidence(_)),
     };
-    let rows: Vec<_> = records.iter().filter(shown).map(|record| row(record, &configuration)).collect();
+    let mut rows: Vec<_> = records.iter().filter(shown).map(|record| row(record, &configuration)).collect();
+    if *subject == Subject::Snapshot {
+        rows.extend(contents(&DataFolder::new(data), &records)?);
+    }
     let bad = rows.iter().filter(|row| row.problem.is_some()).count();
     let summary = format!(
         "{} records of {replica} after {transactions} transactions; {} hold",
@@ -68,6 +71,23 @@ pub(crate) fn run(Inspect { subject, cluster, data, write_out }: &Inspect) -> Ou
         )));
     }
     Ok(())
+}
+
+/// What the snapshots that the records name hold, read and checked chunk by chunk.
+fn contents(data: &DataFolder, records: &[Record]) -> Result<Vec<Row>, Failure> {
+    let named = records.iter().filter_map(|record| match record {
+        Record::Snapshot(sequence, root) => Some((*sequence, *root)),
+        _ => None,
+    });
+    let summaries = pbft_node::summarize_snapshots(data, &named.collect())?;
+    let row = |it: SnapshotSummary| Row {
+        kind: "content",
+        sequence: Some(it.sequence),
+        digest: Some(it.root),
+        detail: format!("{} chunks, {} bytes", it.chunks, it.bytes),
+        ..Row::default()
+    };
+    Ok(summaries.into_iter().map(row).collect())
 }
 
 impl Row {
