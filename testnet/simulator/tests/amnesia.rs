@@ -271,6 +271,9 @@ fn at_most_f_recover_at_a_time() {
         if recover {
             cluster.load(20, 2);
             conclude(&mut cluster);
+        } else {
+            // One that recovers itself answers nobody: it does not know what it knew.
+            assert_eq!(bounds(&cluster, r(0)), None, "{wiped} of {n}");
         }
     }
 }
