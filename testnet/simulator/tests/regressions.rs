@@ -75,7 +75,7 @@ fn prepares_once(restart: fn(&mut Cluster)) {
     let seen = Rc::clone(&votes);
     cluster.set_filter(move |from, _, message| {
         if let (PeerMessage::Prepare(vote, _), ReplicaId(3)) = (message, from) {
-            seen.borrow_mut().insert(vote.peek().unwrap().digest);
+            seen.borrow_mut().insert(vote.peek().expect("a vote that a replica sent").digest);
         }
         true
     });
