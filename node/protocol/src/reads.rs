@@ -18,6 +18,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use pbft_crypto::mutant;
 use pbft_messages::{ClientId, Read, Sequence, SessionId};
 
 use crate::replica::Replica;
@@ -115,6 +116,9 @@ impl Replica {
     /// What must be executed before a read that comes now is answered: h, and all that this replica may have sent
     /// COMMIT for. A slot keeps a prepared certificate in whatever view, until it is at or below h.
     fn read_point(&self) -> Sequence {
+        if mutant!("read-forgets-commits") {
+            return self.stable_sequence();
+        }
         self.log.highest_prepared().max(self.stable_sequence())
     }
 

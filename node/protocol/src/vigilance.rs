@@ -27,6 +27,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use pbft_crypto::mutant;
 use pbft_messages::Parameters;
 
 use crate::log::Slot;
@@ -194,7 +195,7 @@ impl Vigilance {
                 self.fruitless = 0;
             }
         }
-        self.weight >= DEPOSED
+        self.weight >= DEPOSED && !mutant!("slow-primary-kept")
     }
 }
 

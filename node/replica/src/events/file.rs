@@ -14,7 +14,7 @@ use crate::folder::DataFolder;
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// How large a file may grow; then it takes the place of the older one. So the two take twice this.
-const LIMIT: u64 = 64 << 20;
+const LIMIT: u64 = 16 << 20;
 
 /// How many events are written at once.
 const PIECE: usize = 4096;

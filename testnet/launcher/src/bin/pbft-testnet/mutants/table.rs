@@ -39,6 +39,9 @@ const NODE: Binary = Binary { package: "pbft-node", target: "pbft_node" };
 const CLIENT: Binary = Binary { package: "pbft-client", target: "pbft_client" };
 const FAULTS: Binary = Binary { package: "pbft-simulator", target: "faults" };
 const REGRESSIONS: Binary = Binary { package: "pbft-simulator", target: "regressions" };
+const READS: Binary = Binary { package: "pbft-simulator", target: "reads" };
+const AMNESIA: Binary = Binary { package: "pbft-simulator", target: "amnesia" };
+const STATE_TRANSFER: Binary = Binary { package: "pbft-simulator", target: "state_transfer" };
 const PERSIST_POINTS: Binary = Binary { package: "pbft-simulator", target: "persist_points" };
 
 const fn mutant(
@@ -125,6 +128,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a panic ends the thread that checks"),
     mutant("one-signers-votes", "35", MESSAGES, "certificate::tests::fault_35_one_replica_cannot_supply_all_votes_of_a_checkpoint",
         "a vote counts as often as it stands in a certificate"),
+    mutant("chunk-unchecked", "35", STATE_TRANSFER, "a_lying_source_is_dropped_and_changes_nothing",
+        "a chunk is taken as it comes"),
+    mutant("read-forgets-commits", "36", READS, "fault_36_unordered_reads_are_never_stale",
+        "a read does not wait for what this replica sent COMMIT for"),
     mutant("lax-verification", "37", CRYPTO, "signed::tests::fault_37_crafted_signatures_are_judged_alike_everywhere",
         "signatures are verified by the lax equation"),
     mutant("evidence-unverified", "38", MESSAGES, "evidence::tests::fault_38_evidence_with_a_forged_signature_is_refused",
@@ -135,6 +142,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a key of small order is an identity"),
     mutant("commit-before-durable", "D1", PERSIST_POINTS, "fault_17_power_goes_at_every_point_of_the_normal_case",
         "COMMIT leaves before its certificate is durable"),
+    mutant("recovered-at-once", "D8", AMNESIA, "forgotten_commits_decide_no_second_batch",
+        "a replica that lost its disk votes again at once"),
+    mutant("slow-primary-kept", "VC9", PROTOCOL, "vigilance::tests::three_spans_of_long_waits_depose_after_the_grace",
+        "a slow primary is not voted out"),
 ];
 
 #[cfg(test)]
