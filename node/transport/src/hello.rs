@@ -22,8 +22,8 @@ use pbft_messages::SessionId;
 use crate::close::Refusal;
 use crate::tls::Protocol;
 
-/// The version of the transport's format, which both sides must have in common.
-pub const VERSION: u16 = 1;
+/// The version of what travels, frames and the messages in them, which both sides must have in common.
+pub const VERSION: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"PBFT";
 const HELLO_TAG: &[u8] = b"pbft/hello/1\0";
