@@ -69,6 +69,17 @@ fn a_store_of_someone_else_is_refused_by_what_differs() {
     );
 }
 
+/// Whatever else another version wrote, the format comes first.
+#[test]
+fn a_store_of_another_format_is_refused() {
+    let mut stored = binding().encode();
+    stored[0] += 1;
+    stored.truncate(4);
+    let error = binding().check(&stored, std::path::Path::new("data")).unwrap_err();
+    assert!(matches!(error, StoreError::Format { .. }));
+    assert!(error.to_string().contains("use the version of pbft-node that wrote it"));
+}
+
 #[test]
 fn two_processes_cannot_share_a_store() {
     let folder = Folder::new();
