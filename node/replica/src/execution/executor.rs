@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
@@ -11,27 +11,28 @@ use pbft_messages::Sequence;
 use pbft_protocol::{AuditId, Execution, Input, Query};
 use pbft_service::{Context, Reader, Service};
 
-use super::reads::Reads;
+use super::reads::{Place, Places, READS, Reads};
 use super::snapshots::{Archive, Snapshots, State};
 use super::{contained, restore, service};
 use crate::RunError;
 use crate::inbound::{Event, Inbound};
 
-/// Tasks that wait for the service. The protocol executes one batch at a time, so they are few but for reads, which are
-/// refused beyond it. Nothing waits long for a place: what a read needs of this thread takes no time.
-const QUEUE: usize = 1024;
+/// Tasks that wait for the service. The protocol executes one batch at a time, so they are few but for reads, which have
+/// [`READS`] places of them at most: the driver, which gives the tasks, never waits for one.
+const QUEUE: usize = READS + 256;
 
 enum Task {
     Execute(Execution),
     Snapshot { sequence: Sequence, ledger: Vec<Bytes>, audit: Option<AuditId> },
     Install(Sequence),
-    Query(Query),
+    Query(Query, Place),
 }
 
 /// The handle of the thread. Tasks are done in the order in which they are given.
 pub(crate) struct Executor {
     tasks: SyncSender<Task>,
     thread: JoinHandle<()>,
+    places: Places,
     inbound: Inbound,
 }
 
@@ -49,7 +50,7 @@ impl Executor {
             snapshots.stop();
             reads.stop();
         })?;
-        Ok(Self { tasks, thread, inbound })
+        Ok(Self { tasks, thread, places: Places::default(), inbound })
     }
 
     /// [`pbft_protocol::Effect::Execute`].
@@ -74,13 +75,9 @@ impl Executor {
 
     /// [`pbft_protocol::Effect::Query`]. Never waits for a place: reads hold nothing up (fault 36).
     pub(crate) fn query(&self, query: Query) {
-        let (Err(TrySendError::Full(task)) | Err(TrySendError::Disconnected(task))) =
-            self.tasks.try_send(Task::Query(query))
-        else {
-            return;
-        };
-        if let Task::Query(query) = task {
-            self.inbound.event(Event::Effect(query.refused()));
+        match self.places.take(query.client) {
+            Some(place) => self.give(Task::Query(query, place)),
+            None => self.inbound.event(Event::Effect(query.refused())),
         }
     }
 
@@ -114,7 +111,7 @@ fn run(mut worker: Worker<'_>, tasks: &Receiver<Task>) {
                 worker.snapshot(sequence, ledger, audit).map(|()| None)
             }
             Task::Install(sequence) => worker.install(sequence).map(Some),
-            Task::Query(query) => worker.query(query).map(|()| None),
+            Task::Query(query, place) => worker.query(query, place).map(|()| None),
         };
         match done {
             Ok(Some(input)) => worker.archive.inbound.event(Event::Input(input)),
@@ -151,13 +148,18 @@ impl Worker<'_> {
         ledger: Vec<Bytes>,
         audit: Option<AuditId>,
     ) -> Result<(), RunError> {
+        if let Some(id) = audit.filter(|_| !self.snapshots.is_idle()) {
+            // Whoever asked asks again: execution waits for a checkpoint at most, never for a curious operator.
+            self.archive.audits.forget(id);
+            return Ok(());
+        }
         let doing = || format!("taking the snapshot at sequence {sequence}");
         let handle = service(doing, || self.service.snapshot())?;
         self.snapshots.take(State { sequence, ledger, handle, audit });
         Ok(())
     }
 
-    fn query(&mut self, query: Query) -> Result<(), RunError> {
+    fn query(&mut self, query: Query, place: Place) -> Result<(), RunError> {
         let state = match &self.reader {
             Some(state) => Arc::clone(state),
             None => {
@@ -165,9 +167,7 @@ impl Worker<'_> {
                 Arc::clone(self.reader.insert(service(doing, || self.service.reader())?))
             }
         };
-        if let Err(query) = self.reads.answer(query, state) {
-            self.archive.inbound.event(Event::Effect(query.refused()));
-        }
+        self.reads.answer(query, state, place);
         Ok(())
     }
 

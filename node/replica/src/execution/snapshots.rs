@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -23,7 +25,8 @@ use crate::RunError;
 use crate::inbound::{Event, Inbound};
 use crate::snapshot::ChunkStore;
 
-/// Snapshots that wait for the thread. At the bound execution waits, or memory would fill with old states.
+/// Snapshots that wait for the thread. At the bound execution waits, or memory would fill with old states. Only
+/// checkpoints wait: a root that somebody asks for while the thread is at work is not computed.
 const QUEUE: usize = 2;
 
 /// A state as it was, with the replica's own chunks that go before the service's.
@@ -38,6 +41,9 @@ pub(super) struct State {
 /// The handle of the thread.
 pub(super) struct Snapshots {
     states: SyncSender<State>,
+    /// How many states were given and are not done with.
+    pending: Arc<AtomicUsize>,
+    stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -52,50 +58,62 @@ pub(crate) struct Archive {
 impl Snapshots {
     pub(super) fn start(archive: Archive) -> io::Result<Self> {
         let (states, queue) = sync_channel(QUEUE);
+        let (pending, stopping) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+        let (given, stopped) = (Arc::clone(&pending), Arc::clone(&stopping));
         let thread = thread::Builder::new().name("pbft-snapshot".into()).spawn(move || {
-            contained("pbft-snapshot", &archive.inbound, || run(&archive, &queue));
+            contained("pbft-snapshot", &archive.inbound, || run(&archive, &queue, &given, &stopped));
         })?;
-        Ok(Self { states, thread })
+        Ok(Self { states, pending, stopping, thread })
+    }
+
+    /// Whether nothing is being made into a snapshot, nor waits for it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn take(&self, state: State) {
+        self.pending.fetch_add(1, Ordering::AcqRel);
         // The thread ends before its handle only after it has reported a failure, which stops the replica.
         let _ = self.states.send(state);
     }
 
-    /// Finishes what waits and ends the thread.
+    /// Finishes the snapshot that is being made, drops those that wait, for nobody would announce them, and ends the
+    /// thread.
     pub(super) fn stop(self) {
+        self.stopping.store(true, Ordering::Release);
         drop(self.states);
         // A panic of the thread was reported as a failure by the thread itself.
         let _ = self.thread.join();
     }
 }
 
-fn run(archive: &Archive, states: &Receiver<State>) {
+fn run(archive: &Archive, states: &Receiver<State>, pending: &AtomicUsize, stopping: &AtomicBool) {
     let mut digests = LedgerDigests::default();
     for mut state in states {
-        let done = state.leaves(&mut digests).and_then(|leaves| match state.audit {
-            Some(id) => {
-                archive.audits.answer(id, state.sequence, MerkleTree::new(leaves).root());
-                Ok(())
-            }
-            None => archive.keep(&state, leaves),
-        });
-        if let Err(error) = done {
-            archive.inbound.event(Event::Failed(error));
+        if stopping.load(Ordering::Acquire) {
             return;
+        }
+        let made = state.leaves(&mut digests).and_then(|leaves| archive.root(&state, leaves));
+        pending.fetch_sub(1, Ordering::AcqRel);
+        match (made, state.audit) {
+            (Ok(root), Some(id)) => archive.audits.answer(id, state.sequence, root),
+            (Ok(root), None) => {
+                let sequence = state.sequence;
+                archive.inbound.event(Event::Input(Input::SnapshotTaken { sequence, root }));
+            }
+            (Err(error), _) => return archive.inbound.event(Event::Failed(error)),
         }
     }
 }
 
 impl Archive {
-    /// Makes a checkpoint's snapshot durable, and only then says so (C1).
-    fn keep(&self, state: &State, leaves: Vec<Digest>) -> Result<(), RunError> {
-        let sequence = state.sequence;
+    /// The root of a state. A checkpoint's snapshot is durable then (C1).
+    fn root(&self, state: &State, leaves: Vec<Digest>) -> Result<Digest, RunError> {
+        if state.audit.is_some() {
+            return Ok(MerkleTree::new(leaves).root());
+        }
         let expected = leaves.clone();
-        let root = self.chunks.put(sequence, leaves, |index| state.chunk(index, &expected[index]))?;
-        self.inbound.event(Event::Input(Input::SnapshotTaken { sequence, root }));
-        Ok(())
+        self.chunks.put(state.sequence, leaves, |index| state.chunk(index, &expected[index]))
     }
 }
 

@@ -319,3 +319,90 @@ fn a_panic_of_the_thread_itself_stops_the_replica() {
     inbound.take(None, &mut batch);
     assert!(matches!(batch[..], [Event::Failed(RunError::Panicked("pbft-snapshot"))]));
 }
+
+/// A service whose snapshots take until they are let go.
+struct Lengthy(Arc<Mutex<Receiver<()>>>);
+
+struct LengthySnapshot(Arc<Mutex<Receiver<()>>>);
+
+impl Snapshot for LengthySnapshot {
+    fn leaves(&mut self) -> Vec<Digest> {
+        // An error means that the gate is open for good.
+        let _ = self.0.lock().unwrap().recv();
+        vec![MerkleTree::leaf(b"state")]
+    }
+    fn chunk(&self, _: usize) -> Bytes {
+        Bytes::from_static(b"state")
+    }
+}
+
+impl Reader for LengthySnapshot {
+    fn query(&self, _: &[u8]) -> Bytes {
+        Bytes::new()
+    }
+}
+
+impl Service for Lengthy {
+    fn execute(&mut self, _: &Context, _: &[u8]) -> Output {
+        Output::default()
+    }
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(LengthySnapshot(self.0.clone()))
+    }
+    fn snapshot(&mut self) -> Box<dyn Snapshot> {
+        Box::new(LengthySnapshot(self.0.clone()))
+    }
+    fn restore(&mut self, _: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
+        Ok(())
+    }
+}
+
+/// A checkpoint takes long, and roots are asked for again and again meanwhile: batches are executed as ever.
+#[test]
+fn whoever_asks_for_roots_holds_no_execution_up() {
+    let (open, gate) = channel();
+    let bench = bench(Lengthy(Arc::new(Mutex::new(gate))));
+    bench.executor.snapshot(Sequence(1), vec![]);
+    let answers: Vec<_> = (0..20)
+        .map(|_| {
+            let (id, answer) = bench.archive.audits.ask();
+            bench.executor.audit(id, Sequence(1), vec![]);
+            answer
+        })
+        .collect();
+    bench.executor.execute(batch(2, &[b"write"]));
+    assert!(matches!(bench.next(), Event::Input(Input::Executed { .. })));
+    assert!(
+        answers.into_iter().all(|answer| answer.blocking_recv().is_err()),
+        "told at once that there is none"
+    );
+    drop(open);
+    assert!(matches!(bench.next(), Event::Input(Input::SnapshotTaken { .. })));
+    let (id, answer) = bench.archive.audits.ask();
+    bench.executor.audit(id, Sequence(2), vec![]);
+    assert_eq!(answer.blocking_recv().unwrap().0, Sequence(2));
+    bench.executor.stop();
+}
+
+/// R2: one client's reads leave room for another's, and for what the driver gives.
+#[test]
+fn reads_of_one_client_leave_room() {
+    let (open, gate) = channel();
+    let bench = bench(Slow { executed: 0, gate: Arc::new(Mutex::new(gate)) });
+    (0..1000).for_each(|id| bench.executor.query(query(id)));
+    bench.executor.query(Query { client: ClientId([2; 32]), ..query(0) });
+    bench.executor.execute(batch(1, &[b"write"]));
+    let (mut refused, mut events) = (0, Vec::new());
+    while !matches!(events.last(), Some(Event::Input(Input::Executed { .. }))) {
+        bench.archive.inbound.take(None, &mut events);
+    }
+    for event in events {
+        if let Event::Effect(Effect::AnswerRead { client, .. }) = event {
+            assert_eq!(client, ClientId([1; 32]));
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 1000 - 128);
+    drop(open);
+    bench.executor.stop();
+}

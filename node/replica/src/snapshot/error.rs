@@ -12,6 +12,12 @@ pub enum SnapshotError {
         /// The reason.
         source: io::Error,
     },
+    /// Another process has the file open.
+    #[error("the snapshots in {} are in use by another process: stop that one first", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file has another format.
     #[error(
         "the snapshots in {} have format {found}, and this program reads format {supported}: use the version of pbft-node that wrote them", path.display()

@@ -37,6 +37,11 @@ impl ChunkFile {
         if !path.try_exists().map_err(io)? {
             Self::create(path)?;
         }
+        Self::open_existing(path, sync)
+    }
+
+    /// Opens the file, which must be there.
+    pub(super) fn open_existing(path: &Path, sync: bool) -> Result<Self, SnapshotError> {
         let database = judge(path, guard(|| sound(path, sync)))?;
         let file = Self { path: path.into(), database };
         match file
@@ -122,6 +127,11 @@ fn judge<T>(path: &Path, done: Option<Result<T, redb::Error>>) -> Result<T, Snap
     let damaged = |why| SnapshotError::Damaged { path: path.into(), why };
     match done {
         Some(Ok(value)) => Ok(value),
+        Some(Err(redb::Error::DatabaseAlreadyOpen)) => Err(SnapshotError::InUse { path: path.into() }),
+        Some(Err(redb::Error::PreviousIo)) => {
+            let source = io::Error::other("an earlier write failed");
+            Err(SnapshotError::Io { path: path.into(), source })
+        }
         // What the operating system says of the file as a whole is no damage; what redb finds inside is.
         Some(Err(redb::Error::Io(source))) if is_about_the_file(&source) => {
             Err(SnapshotError::Io { path: path.into(), source })

@@ -15,7 +15,7 @@ use super::tables::{self, Chunks, Held};
 use crate::folder::DataFolder;
 
 /// How many bytes of chunks are written in one transaction, beyond which the next begins: 8 MiB. So a first snapshot
-/// takes little memory, and what else wants to write waits for one piece of it only.
+/// takes little memory. What else would change what is held waits until all of it is written.
 const GROUP_BYTES: usize = 8 << 20;
 
 /// The snapshots of this replica, all durable, and the one that it fetches. Cloning gives another handle on them.
@@ -49,7 +49,27 @@ impl ChunkStore {
         named: &BTreeMap<Sequence, Digest>,
         sync: bool,
     ) -> Result<Self, SnapshotError> {
-        let file = ChunkFile::open(&folder.chunks(), sync)?;
+        let (store, unnamed) = Self::listed(ChunkFile::open(&folder.chunks(), sync)?, named)?;
+        store.remove_orphans(&unnamed)?;
+        Ok(store)
+    }
+
+    /// Opens the store of a stopped replica to read it, and removes nothing.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::open`], and if there is no store.
+    pub(crate) fn inspect(
+        folder: &DataFolder,
+        named: &BTreeMap<Sequence, Digest>,
+    ) -> Result<Self, SnapshotError> {
+        Ok(Self::listed(ChunkFile::open_existing(&folder.chunks(), true)?, named)?.0)
+    }
+
+    /// The store that a file holds, and the snapshots in it that nobody names.
+    fn listed(
+        file: ChunkFile,
+        named: &BTreeMap<Sequence, Digest>,
+    ) -> Result<(Self, Vec<Sequence>), SnapshotError> {
         let (snapshots, mut gatherings) = file.read(tables::lists)?;
         let (mut kept, mut unnamed) = (BTreeMap::new(), Vec::new());
         for (sequence, leaves) in snapshots {
@@ -69,17 +89,22 @@ impl ChunkStore {
         }
         let gathering =
             gatherings.pop().map(|(sequence, leaves)| Gathering { sequence, leaves: leaves.into() });
-        let needed = needed(&kept, gathering.as_ref());
-        let orphans = file.read(|transaction| Held::open(transaction)?.unnamed(&needed))?;
-        if !unnamed.is_empty() || !orphans.is_empty() {
-            file.write(|transaction| {
-                unnamed.iter().try_for_each(|sequence| tables::remove_snapshot(transaction, *sequence))?;
-                let mut chunks = Chunks::open(transaction)?;
-                orphans.iter().try_for_each(|digest| chunks.remove(digest))
-            })?;
-        }
         let (snapshots, gathering) = (Mutex::new(kept), Mutex::new(gathering));
-        Ok(Self(Arc::new(Shared { file, snapshots, gathering })))
+        Ok((Self(Arc::new(Shared { file, snapshots, gathering })), unnamed))
+    }
+
+    /// Removes snapshots that nobody names, and chunks that belong to nothing: a crash left them.
+    fn remove_orphans(&self, unnamed: &[Sequence]) -> Result<(), SnapshotError> {
+        let needed = needed(&self.snapshots(), self.changing().as_ref());
+        let orphans = self.file().read(|transaction| Held::open(transaction)?.unnamed(&needed))?;
+        if unnamed.is_empty() && orphans.is_empty() {
+            return Ok(());
+        }
+        self.file().write(|transaction| {
+            unnamed.iter().try_for_each(|sequence| tables::remove_snapshot(transaction, *sequence))?;
+            let mut chunks = Chunks::open(transaction)?;
+            orphans.iter().try_for_each(|digest| chunks.remove(digest))
+        })
     }
 
     /// Stores a snapshot and gives its root; it is durable when this returns. `content` is asked for the chunks that

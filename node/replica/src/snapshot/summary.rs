@@ -31,7 +31,7 @@ pub fn summarize_snapshots(
     if named.is_empty() {
         return Ok(Vec::new());
     }
-    let store = ChunkStore::open(folder, named, true)?;
+    let store = ChunkStore::inspect(folder, named)?;
     let mut summaries = Vec::new();
     for (&sequence, &root) in named {
         let mut summary = SnapshotSummary { sequence, root, chunks: 0, bytes: 0 };

@@ -77,7 +77,7 @@ impl From<StoreError> for Failure {
 
 impl From<SnapshotError> for Failure {
     fn from(error: SnapshotError) -> Self {
-        Self::typed(ERROR, &error)
+        Self::typed(snapshot_code(&error), &error)
     }
 }
 
@@ -85,10 +85,18 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let code = match &error {
             RunError::Store(error) => store_code(error),
+            RunError::Snapshot(error) => snapshot_code(error),
             RunError::Bind { .. } => BAD_INPUT,
             _ => ERROR,
         };
         Self::typed(code, &error)
+    }
+}
+
+fn snapshot_code(error: &SnapshotError) -> u8 {
+    match error {
+        SnapshotError::InUse { .. } | SnapshotError::Format { .. } => BAD_INPUT,
+        SnapshotError::Io { .. } | SnapshotError::Damaged { .. } => ERROR,
     }
 }
 

@@ -110,3 +110,33 @@ fn a_half_made_file_is_none() {
     fs::write(crate::folder::unfinished(&folder.folder.chunks()), b"half of a file").unwrap();
     put(&folder.open(&[]).unwrap(), AT, &contents(1..=3));
 }
+
+/// A lock is no damage: whoever is told to recover throws good votes away.
+#[test]
+fn a_store_in_use_is_not_damaged() {
+    let (folder, named, _) = filled();
+    let _running = folder.open(&named).unwrap();
+    let error = folder.open(&named).unwrap_err();
+    assert!(
+        matches!(error, SnapshotError::InUse { .. }) && !error.to_string().contains("recover"),
+        "{error}"
+    );
+}
+
+/// Reading a stopped replica's snapshots makes no file, and removes nothing.
+#[test]
+fn inspection_leaves_the_store_as_it_is() {
+    let (folder, named, latest) = filled();
+    let named: std::collections::BTreeMap<_, _> = named[1..].iter().copied().collect();
+    let store = ChunkStore::inspect(&folder.folder, &named).unwrap();
+    assert_eq!(read(&store, AT).unwrap(), latest);
+    drop(store);
+    // Both snapshots and the gathering are still there: the earlier one was not named.
+    let file = crate::snapshot::file::ChunkFile::open(&folder.folder.chunks(), true).unwrap();
+    let (snapshots, gatherings) = file.read(crate::snapshot::tables::lists).unwrap();
+    assert_eq!((snapshots.len(), gatherings.len()), (2, 1));
+    drop(file);
+    fs::remove_file(folder.folder.chunks()).unwrap();
+    assert!(ChunkStore::inspect(&folder.folder, &named).is_err());
+    assert!(!folder.folder.chunks().exists());
+}
