@@ -223,7 +223,7 @@ impl Replica {
         self.restore_reservation(reserved);
         self.restore_agreement(now, effects);
         match clean {
-            Some(shutdown) => self.resume_cleanly(shutdown, effects),
+            Some(shutdown) => self.resume_cleanly(shutdown, effects)?,
             None => self.view.abstains_through = reserved,
         }
         let abstains = self.view.abstains_through > self.view.max_s;
@@ -234,7 +234,7 @@ impl Replica {
             abstains_through: abstains.then_some(self.view.abstains_through),
         });
         // All that follows comes to nothing in a replica that must keep silent (D8).
-        if let Some(nonce) = recovered.recovery {
+        if let Some(nonce) = recovered.recovery.filter(|_| !mutant!("recovered-at-once")) {
             self.start_recovery(nonce, effects);
         }
         self.resend(effects);
@@ -288,9 +288,9 @@ impl Replica {
 
     /// The last run ended in good order: everything that it voted for is known. The record is void before the first
     /// vote of this run.
-    fn resume_cleanly(&mut self, shutdown: &CleanShutdown, effects: &mut Effects) {
+    fn resume_cleanly(&mut self, shutdown: &CleanShutdown, effects: &mut Effects) -> Result<(), Unreadable> {
         for header in &shutdown.accepted {
-            let Ok(header) = header.clone().verify(&self.configuration) else { continue };
+            let header = header.clone().verify(&self.configuration)?;
             let sequence = header.value().sequence;
             if sequence > self.stable_sequence() {
                 let slot = self.log.slot(sequence);
@@ -301,6 +301,7 @@ impl Replica {
         self.view.durable = false;
         let entered = Awaited::ViewEntered(self.view.active, None);
         self.persist(vec![Record::Shutdown(None)], vec![], [entered], effects);
+        Ok(())
     }
 
     /// Says again what may not have reached the others.

@@ -43,6 +43,14 @@ enum Stored {
 }
 
 impl Slot {
+    /// Accepts a fresh proposal. No client waits for an empty batch, so its place is due by itself: who recovers waits
+    /// for it (D8).
+    pub(crate) fn accept(&mut self, header: Verified<PrePrepare>, body: &Body, now: Instant) {
+        let is_empty = body.request_ids().next().is_none();
+        self.due_since = (is_empty && self.committed.is_none()).then_some(now);
+        self.accepted = Some(header);
+    }
+
     /// The body with this digest, if it is held. The null batch always is.
     pub(crate) fn body(&self, digest: &Digest) -> Option<Arc<Body>> {
         if *digest == Body::null_digest() {

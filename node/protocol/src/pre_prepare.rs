@@ -42,12 +42,7 @@ impl Replica {
         match (&slot.accepted, &slot.sighted) {
             // The body of a proposal accepted by its header alone, as those of O are.
             (Some(_), _) => drop(self.wanted.remove(&(header.value().digest, sequence))),
-            (None, _) if may_accept => {
-                // No client waits for an empty batch, so its place is due by itself: who recovers waits for it (D8).
-                slot.due_since = (body.request_ids().next().is_none() && slot.committed.is_none())
-                    .then_some(self.patience.at(now.instant));
-                slot.accepted = Some(header);
-            }
+            (None, _) if may_accept => slot.accept(header, &body, self.patience.at(now.instant)),
             // Of several proposals at a place that cannot be accepted yet, the first is kept; what came beside a
             // PREPARE may have been none.
             (None, Some(_)) if sighted_other => return,
@@ -93,7 +88,8 @@ impl Replica {
         let good = self.proposal_rejection(&header, &body, now).is_none()
             && body.check_fresh(&self.configuration).is_ok();
         if good {
-            self.log.slot(sequence).accepted = Some(header);
+            let since = self.patience.at(now.instant);
+            self.log.slot(sequence).accept(header, &body, since);
             self.try_prepare(sequence, effects);
         }
     }

@@ -27,14 +27,15 @@
 //!
 //! Where nobody asks for anything, the next replica to recover is the one who waits: for empty batches. One that is
 //! proposed and not decided makes backups leave the view as a waiting request does (VC1). No backup can abuse that, for
-//! only a proposal of the primary itself runs this timer.
+//! only a proposal of the primary itself runs this timer. For the same reason a primary that proposes no empty batch is
+//! not blamed: an idle cluster whose primary is faulty too recovers nobody until a client asks for something.
 //!
 //! The primary of the active view cannot ask for another view while it recovers. Those that hear from itself that it
 //! recovers leave its view, as they do when it asks for another (VC1): an idle cluster would wait for ever.
 
 use std::collections::BTreeMap;
 
-use pbft_crypto::{Verified, mutant};
+use pbft_crypto::Verified;
 use pbft_messages::{
     Checkpoint, PeerMessage, RecoveryAnswer, RecoveryNonce, ReplicaId, Sequence, ShownView, Status,
     VIEWS_ABOVE_SHOWN, View,
@@ -110,11 +111,18 @@ impl Courtesy {
         }
     }
 
-    /// Who waits for a batch at `next`, and may cause one more.
+    /// Who waits for a batch at `next`, and may cause one more. One that does not know yet what it waits for may cause
+    /// one a status: a batch that is decided helps the others to show where they are, and one that is not moves the
+    /// view to one that they can show.
     fn waiting_for(&self, next: Sequence, limit: u64) -> Option<ReplicaId> {
-        let may = |replica: &ReplicaId| self.proposed.get(replica).is_none_or(|proposed| *proposed < limit);
-        let waiting = self.wanted.iter().filter(|(_, wanted)| next <= **wanted).map(|(replica, _)| *replica);
-        waiting.into_iter().find(may)
+        let may = |(replica, wanted): &(&ReplicaId, &Sequence)| {
+            let (waits, limit) = match **wanted {
+                Sequence(0) => (true, 1),
+                wanted => (next <= wanted, limit),
+            };
+            waits && self.proposed.get(replica).is_none_or(|proposed| *proposed < limit)
+        };
+        self.wanted.iter().find(may).map(|(replica, _)| *replica)
     }
 }
 
@@ -233,7 +241,7 @@ impl Replica {
         let Some(Recovery::Waiting(Goal { view, sequence })) = self.recovery else { return };
         let stable = self.stable_sequence();
         let reached = stable >= sequence && self.snapshots.range(sequence..=stable).next().is_some();
-        if !reached && !mutant!("recovered-at-once") {
+        if !reached {
             return;
         }
         self.recovery = Some(Recovery::Ending);

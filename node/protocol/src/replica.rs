@@ -165,7 +165,10 @@ impl Replica {
             Input::Audit(id) => self.audits.push(id),
             Input::Shutdown => return self.on_shutdown(effects),
         }
-        self.settle(now, effects);
+        // One that has stopped proposes nothing either: what it wrote about its votes is all that there is (D2).
+        if !self.stopped {
+            self.settle(now, effects);
+        }
     }
 
     /// Where the replica stands.

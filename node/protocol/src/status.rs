@@ -100,10 +100,16 @@ impl Replica {
                 (Some(own), Some(_)) if !mutant!("view-change-sent-once") => {
                     effects.broadcast(PeerMessage::ViewChange(own.clone()))
                 }
-                _ if stalled => self.forward_waiting(FORWARDED, effects),
+                _ if stalled || self.waits_long(now) => self.forward_waiting(FORWARDED, effects),
                 _ => {}
             }
         }
+    }
+
+    /// Whether a request has waited so long that the primary may not have kept it, whatever else is executed.
+    fn waits_long(&self, now: Now) -> bool {
+        let waited = self.waiting.oldest().map(|since| self.patience.waited(since, now.instant));
+        waited.is_some_and(|waited| waited > self.parameters().view_timeout / 4)
     }
 
     /// One of the other replicas, another one each time.

@@ -146,16 +146,18 @@ impl Waiting {
         self.submissions.values().map(|waiter| &waiter.submission)
     }
 
-    /// Forgets which submissions were proposed, but for those with a request in `proposed`.
+    /// Forgets which submissions were proposed, but for those whose requests all stand in `proposed`.
     pub(crate) fn restart_proposals(&mut self, proposed: &BTreeSet<RequestId>) {
-        let stands = |waiter: &Waiter| {
+        // Two submissions may share a request; it waits under the first of them.
+        let stands = |arrival: &Arrival, waiter: &Waiter| {
             let client = waiter.submission.signer();
-            waiter.submission.value().ids(client).any(|id| proposed.contains(&id))
+            let mut own = waiter.submission.value().ids(client);
+            own.all(|id| self.requests.get(&id) != Some(arrival) || proposed.contains(&id))
         };
         self.unproposed = self
             .submissions
             .iter()
-            .filter(|(_, waiter)| !stands(waiter))
+            .filter(|(arrival, waiter)| !stands(arrival, waiter))
             .map(|(arrival, _)| *arrival)
             .collect();
     }

@@ -27,6 +27,8 @@ fn conclude(cluster: &mut Cluster, limit: Duration, what: &str) {
         cluster.answered()
     );
     cluster.run_for(Duration::from_millis(50));
+    // A late copy of a request may have been ordered again.
+    assert!(cluster.settle(limit), "{what}: not settled again");
     let mut roots = cluster.state_roots();
     roots.dedup();
     assert_eq!(roots.len(), 1, "{what}: {roots:?}");

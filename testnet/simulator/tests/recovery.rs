@@ -158,3 +158,30 @@ fn replicas_recover_one_after_another_in_an_idle_cluster() {
         conclude(&mut cluster, SECOND * 60, &format!("n = {n}"));
     }
 }
+
+/// The others cannot show the view that r3 waits for after two recoveries: the next to recover moves them there.
+#[test]
+fn a_replica_that_recovers_twice_leaves_the_way_open_for_the_next() {
+    let mut cluster = Cluster::new(Settings::new(4, 4));
+    cluster.load(30, 2);
+    assert!(cluster.settle(SECOND * 5));
+    for wiped in [3, 3, 2] {
+        let recoveries = |cluster: &Cluster| {
+            let of = |it: &&(Duration, ReplicaId, Report)| {
+                it.1 == r(wiped) && matches!(it.2, Report::Recovered { .. })
+            };
+            cluster.reports().iter().filter(of).count()
+        };
+        let before = recoveries(&cluster);
+        cluster.wipe(r(wiped));
+        cluster.start(r(wiped));
+        assert!(
+            cluster.run_until(SECOND * 60, |cluster| recoveries(cluster) > before),
+            "r{wiped}: {:?}",
+            cluster.standing(r(wiped))
+        );
+        cluster.run_for(SECOND);
+    }
+    cluster.load(10, 2);
+    conclude(&mut cluster, SECOND * 60, "three recoveries");
+}

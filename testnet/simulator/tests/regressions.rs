@@ -312,3 +312,87 @@ fn a_large_state_is_fetched_under_load() {
     let done = cluster.reports().iter().any(|(_, _, it)| matches!(it, Report::Transferred { .. }));
     assert!(done, "{started} transfers started, none ended");
 }
+
+/// Ticks every 20 ms of agreed time, for ever.
+#[derive(Default)]
+struct Ticks(u64);
+
+struct Deaf;
+
+impl pbft_service::Reader for Deaf {
+    fn query(&self, _: &[u8]) -> bytes::Bytes {
+        bytes::Bytes::new()
+    }
+}
+
+impl pbft_service::Service for Ticks {
+    fn begin_batch(&mut self, _: Sequence, time: Option<pbft_messages::Timestamp>) {
+        self.0 = time.map_or(self.0, |time| time.0);
+    }
+    fn execute(&mut self, _: &pbft_service::Context, _: &[u8]) -> pbft_service::Output {
+        pbft_service::Output::default()
+    }
+    fn reader(&self) -> std::sync::Arc<dyn pbft_service::Reader> {
+        std::sync::Arc::new(Deaf)
+    }
+    fn next_deadline(&self) -> Option<pbft_messages::Timestamp> {
+        Some(pbft_messages::Timestamp(self.0 + 20_000_000))
+    }
+    fn snapshot(&mut self) -> Box<dyn pbft_service::Snapshot> {
+        Box::new(pbft_service::WholeSnapshot::new(self.0.to_le_bytes().to_vec()))
+    }
+    fn restore(
+        &mut self,
+        chunks: &mut dyn Iterator<Item = bytes::Bytes>,
+    ) -> Result<(), pbft_service::RestoreError> {
+        let state = pbft_service::WholeSnapshot::collect(chunks, 8)?;
+        self.0 = u64::from_le_bytes(state.try_into().map_err(|_| pbft_service::RestoreError::Incomplete)?);
+        Ok(())
+    }
+}
+
+/// D2, I9: a deadline that comes while a primary writes how it stopped made it propose once more, unnoted; started again,
+/// it contradicted itself.
+#[test]
+fn a_primary_that_has_stopped_proposes_nothing() {
+    for delay in 0..20 {
+        let service = || -> Box<dyn pbft_service::Service> { Box::new(Ticks::default()) };
+        let mut cluster = Cluster::new(Settings { service, write_latency: MS * 5, ..Settings::new(4, 1) });
+        cluster.load(3, 1);
+        assert!(cluster.run_until(SECOND * 5, Cluster::is_answered));
+        cluster.run_for(MS * (300 + delay));
+        cluster.shut_down(r(0));
+        cluster.run_for(MS * 30);
+        cluster.start(r(0));
+        cluster.run_for(SECOND);
+        assert_eq!(cluster.violations(), [], "{delay} ms");
+    }
+}
+
+/// N8, R2: a client that sends other requests to each replica, little altogether, deposes nobody: what a backup has
+/// taken on, the primary has room for.
+#[test]
+fn different_requests_for_each_replica_change_no_view() {
+    let mut settings = Settings { clients: 2, ..Settings::new(4, 4) };
+    settings.parameters.session_window = 4096;
+    settings.parameters.operation_bytes = 8 << 10;
+    settings.parameters.batch_bytes = 16 << 10;
+    settings.parameters.waiting_bytes = 64 << 10;
+    let mut cluster = Cluster::new(settings);
+    cluster.load(1, 1);
+    assert!(cluster.settle(SECOND * 5));
+    cluster.load_from(0, 100_000, 1);
+    let (mut number, end) = (2, cluster.elapsed() + SECOND * 5);
+    while cluster.elapsed() < end {
+        for to in [0, 0, 1, 1, 2, 2, 3, 3] {
+            let operation = kv::Operation::put(format!("k{number}"), vec![7u8; 7 << 10]).encode();
+            let first = pbft_messages::RequestNumber(number);
+            let one = Submission::Requests { session: SessionId(1), first, operations: vec![operation] };
+            cluster.submit(1, one, &[r(to)]);
+            number += 1;
+        }
+        cluster.run_for(MS * 200);
+    }
+    let changes = cluster.reports().iter().filter(|it| matches!(it.2, Report::ViewChange { .. })).count();
+    assert_eq!(changes, 0);
+}
