@@ -163,10 +163,10 @@ pub enum TestnetError {
     },
     /// One fault more than the cluster tolerates.
     #[error(
-        "{used} of f = {tolerated} faults are in use: with one more, nothing is promised, neither progress nor agreement; --allow-exceed-f does it all the same"
+        "{used} of f = {tolerated} faults are in use by others: with one more, nothing is promised, neither progress nor agreement; --allow-exceed-f does it all the same"
     )]
     ExceedsTolerance {
-        /// How many faults are in use.
+        /// How many faults are in use by other replicas.
         used: usize,
         /// How many are tolerated.
         tolerated: usize,

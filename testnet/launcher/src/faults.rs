@@ -93,13 +93,14 @@ impl Testnet {
     }
 
     /// Loses a replica's disk: kills it if it runs, removes everything that it stored but its key, and lets it
-    /// rejoin with that key by recovery (D8); returns when it listens.
+    /// rejoin with that key by recovery (D8); returns when it listens. Until it has recovered it is one of the f.
     ///
     /// # Errors
-    /// [`TestnetError`]
-    pub async fn wipe_disk(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+    /// [`TestnetError`]: among others if that exceeds the faults that the cluster tolerates, unless `allow_exceed_f`.
+    pub async fn wipe_disk(&mut self, replica: ReplicaId, allow_exceed_f: bool) -> Result<(), TestnetError> {
         let _lock = Lock::take(self.folder()).await?;
         self.known(replica)?;
+        self.tolerates(replica, allow_exceed_f).await?;
         let mut state = self.state()?;
         if let Some((process, _)) = state.living(replica) {
             self.end(replica, process).await?;
@@ -123,12 +124,7 @@ impl Testnet {
         let _lock = Lock::take(self.folder()).await?;
         check_strategy(strategy)?;
         self.answering(replica)?;
-        let status = self.status(Roots::Spared).await?;
-        let counts_already = status.of(replica).is_some_and(|status| status.is_faulty());
-        let (used, tolerated) = (status.faults_in_use, status.faults_tolerated);
-        if !counts_already && used >= tolerated && !allow_exceed_f {
-            return Err(TestnetError::ExceedsTolerance { used, tolerated });
-        }
+        self.tolerates(replica, allow_exceed_f).await?;
         self.control(replica).set_strategy(Some(strategy)).await
     }
 
@@ -140,6 +136,17 @@ impl Testnet {
         let _lock = Lock::take(self.folder()).await?;
         self.answering(replica)?;
         self.control(replica).set_strategy(None).await
+    }
+
+    /// An error, if the replica's fault would be one more than the cluster tolerates, and that is not allowed. Whether
+    /// it has one already makes no difference: a dead replica that loses its disk is worse off than before.
+    async fn tolerates(&self, replica: ReplicaId, allow_exceed_f: bool) -> Result<(), TestnetError> {
+        let status = self.status(Roots::Spared).await?;
+        let (used, tolerated) = (status.other_faults(replica), status.faults_tolerated);
+        if used >= tolerated && !allow_exceed_f {
+            return Err(TestnetError::ExceedsTolerance { used, tolerated });
+        }
+        Ok(())
     }
 
     /// The process of a replica that has not ended.

@@ -18,7 +18,7 @@ pub struct ClusterStatus {
     pub replicas: Vec<ReplicaStatus>,
     /// f: how many faulty replicas do no harm.
     pub faults_tolerated: usize,
-    /// How many are dead, paused, without an answer, or told to misbehave.
+    /// How many are dead, paused, without an answer, told to misbehave, or recovering.
     pub faults_in_use: usize,
     /// Q: how many replicas must work for service to go on.
     pub quorum: usize,
@@ -41,6 +41,9 @@ pub struct ReplicaStatus {
     pub last_executed: Option<u64>,
     /// Its last stable checkpoint.
     pub stable: Option<u64>,
+    /// Whether it has lost its votes and votes nothing yet: until then it is one of the f (D8). It may be fetching a
+    /// state meanwhile, which `lag` then names.
+    pub recovering: bool,
     /// Why it is no help to service yet, if it is none.
     pub lag: Option<Lag>,
     /// The Merkle root of its executed state, in hexadecimal digits.
@@ -115,7 +118,7 @@ pub enum Roots {
 }
 
 impl ReplicaStatus {
-    fn silent(replica: ReplicaId, alive: bool) -> Self {
+    pub(crate) fn silent(replica: ReplicaId, alive: bool) -> Self {
         Self {
             replica,
             alive,
@@ -123,6 +126,7 @@ impl ReplicaStatus {
             is_primary: None,
             last_executed: None,
             stable: None,
+            recovering: false,
             lag: None,
             state_root: None,
             state_root_at: None,
@@ -130,10 +134,26 @@ impl ReplicaStatus {
         }
     }
 
+    /// Why the replica counts against f, if it does: its strategy's name, for one.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        match &self.strategy {
+            _ if !self.alive => Some("dead"),
+            _ if self.view.is_none() => Some("no answer"),
+            Some(strategy) => Some(strategy),
+            None => self.recovering.then_some("recovering"),
+        }
+    }
+
     /// Whether the replica counts against f.
     #[must_use]
     pub fn is_faulty(&self) -> bool {
-        self.view.is_none() || self.strategy.is_some()
+        self.fault().is_some()
+    }
+
+    /// Whether what the replica says of its state must be right.
+    fn is_correct(&self) -> bool {
+        self.view.is_some() && self.strategy.is_none()
     }
 
     /// Whether service can count on the replica now.
@@ -146,7 +166,7 @@ impl ReplicaStatus {
 impl ClusterStatus {
     fn new(mut replicas: Vec<ReplicaStatus>, configuration: &Configuration) -> Self {
         let interval = configuration.parameters().checkpoint_interval;
-        let stable = replicas.iter().filter(|it| !it.is_faulty()).filter_map(|it| it.stable).max();
+        let stable = replicas.iter().filter(|it| it.is_correct()).filter_map(|it| it.stable).max();
         for it in &mut replicas {
             // A replica under load may be a few batches behind the fastest at any time.
             let far = stable.filter(|stable| it.last_executed.is_some_and(|at| at + interval <= *stable));
@@ -184,9 +204,16 @@ impl ClusterStatus {
         (views.iter().filter(|view| **view == most).count() * 2 > views.len()).then_some(most)
     }
 
-    /// The replicas that answer and were not told to misbehave.
+    /// How many replicas but this one count against f.
+    #[must_use]
+    pub fn other_faults(&self, replica: ReplicaId) -> usize {
+        self.replicas.iter().filter(|it| it.replica != replica && it.is_faulty()).count()
+    }
+
+    /// The replicas that answer and were not told to misbehave, those that recover included: what they execute must be
+    /// right as well.
     pub fn correct(&self) -> impl Iterator<Item = &ReplicaStatus> {
-        self.replicas.iter().filter(|status| !status.is_faulty())
+        self.replicas.iter().filter(|status| status.is_correct())
     }
 
     /// One replica's standing.
@@ -224,6 +251,7 @@ async fn ask(
             is_primary: Some(status.is_primary),
             last_executed: Some(status.last_executed.0),
             stable: Some(status.stable.0),
+            recovering: status.recovering.is_some(),
             lag: Lag::of(&status),
             state_root: status.state_root.map(|root| hex::encode(root.as_bytes())),
             state_root_at: status.state_root_at.map(|sequence| sequence.0),
@@ -327,6 +355,19 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_that_recovers_is_one_of_the_f_and_no_liar() {
+        let mut all = status(&[Some(1), Some(1), Some(1), Some(1)]).replicas;
+        all[2].recovering = true;
+        // It fetches meanwhile, and is no less in need of others' votes for that.
+        all[2].lag = Some(Lag::Fetching { to: 8, held: 0, chunks: None });
+        let one = ClusterStatus::new(all, &configuration());
+        assert_eq!((one.faults_in_use, one.working), (1, 3));
+        assert_eq!((one.other_faults(ReplicaId(2)), one.other_faults(ReplicaId(1))), (0, 1));
+        assert_eq!(one.replicas[2].fault(), Some("recovering"));
+        assert_eq!(one.correct().count(), 4);
+    }
+
+    #[test]
     fn the_primary_is_known_when_most_agree_on_the_view() {
         assert_eq!(status(&[Some(5), Some(5), None, Some(5)]).primary(), Some(ReplicaId(1)));
         assert_eq!(status(&[Some(5), Some(5), None, Some(6)]).primary(), Some(ReplicaId(1)));
@@ -352,7 +393,7 @@ mod tests {
         assert_eq!(
             text,
             "{\"replica\":\"r2\",\"alive\":false,\"view\":null,\"is_primary\":null,\"last_executed\":null,\
-             \"stable\":null,\"lag\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
+             \"stable\":null,\"recovering\":false,\"lag\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
         );
     }
 }

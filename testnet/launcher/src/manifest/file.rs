@@ -158,6 +158,11 @@ impl File {
             }
             let (count, every) = step.repetitions().map_err(at)?;
             let action = step.action().map_err(at)?;
+            if step.target == Target::All && action.makes_faulty() {
+                let why =
+                    format!("{action} of all: at most f = {f} of {nodes} replicas may be faulty at once");
+                return Err(at(why));
+            }
             if steps.len() + count > MAX_STEPS {
                 return Err(at(format!("more than {MAX_STEPS} steps, repetitions counted")));
             }
@@ -325,6 +330,12 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
             ("\"restart\"", "\"dance\"", "line 19: unknown variant `dance`, expected one of `kill`"),
             ("\"r1\"\nevery", "\"r9\"\nevery", "line 17: there is no r9"),
             ("\"r1\"\nevery", "\"both\"\nevery", "line 20: target \"both\" is none of r0"),
+            (
+                "action = \"restart\"\ntarget = \"r1\"",
+                "action = \"wipe-disk\"\ntarget = \"all\"",
+                "line 17: wipe-disk of all: at most f = 1 of 4",
+            ),
+            ("target = \"primary\"", "target = \"all\"", "line 24: fault silent of all: at most f = 1 of 4"),
             ("repeat = 3", "", "line 17: every and repeat come together"),
             ("repeat = 3", "repeat = 3\nfault = \"silent\"", "line 17: fault = … belongs to"),
             (

@@ -232,7 +232,7 @@ impl Player<'_> {
                 Action::Pause => self.testnet.pause(replica).await?,
                 Action::Resume => self.testnet.resume(replica).await?,
                 Action::Restart => self.testnet.restart(replica).await?,
-                Action::WipeDisk => self.testnet.wipe_disk(replica).await?,
+                Action::WipeDisk => self.testnet.wipe_disk(replica, false).await?,
                 Action::Start => self.testnet.start_one(replica).await?,
                 Action::Fault(Some(strategy)) => self.testnet.set_fault(replica, strategy, false).await?,
                 Action::Fault(None) => self.testnet.clear_fault(replica).await?,

@@ -59,6 +59,15 @@ impl Action {
     }
 }
 
+impl Action {
+    /// Whether it takes one of the f faults for good, or until the replica has recovered (D8): what has only crashed
+    /// comes back with its votes.
+    #[must_use]
+    pub fn makes_faulty(&self) -> bool {
+        matches!(self, Self::WipeDisk | Self::Fault(Some(_)))
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

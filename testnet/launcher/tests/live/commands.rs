@@ -40,6 +40,9 @@ async fn a_cluster_of_four_from_up_to_down() {
     assert_eq!((r3.alive, r3.view, paused.faults_in_use), (true, None, 1));
     assert!(net.fails("fault set r3 silent", 2).contains("paused"));
     assert!(net.fails("fault set r2 silent", 3).contains("--allow-exceed-f"));
+    assert!(net.fails("wipe-disk r2", 3).contains("--allow-exceed-f"));
+    assert!(status(&net).of(ReplicaId(2)).unwrap().alive, "refused before anything is done to it");
+    assert!(net.ok("status -w table").contains("1 of f = 1 used (r3 no answer)"));
     client.put("while/paused", "1").await.unwrap();
     net.ok("resume r3");
     testnet.status_when(PATIENCE, Roots::Asked, all_agree).await.unwrap().expect("r3 catches up");

@@ -127,6 +127,14 @@ pub(crate) struct One {
     pub(crate) at: Dir,
 }
 
+/// How far to go.
+#[derive(Debug, Args)]
+pub(crate) struct Beyond {
+    /// Even if more replicas are faulty then than the cluster tolerates
+    #[arg(long)]
+    pub(crate) allow_exceed_f: bool,
+}
+
 /// A testnet, and how to print.
 #[derive(Debug, Args)]
 pub(crate) struct Shown {
@@ -186,7 +194,12 @@ pub(crate) enum Command {
     /// Start a replica from its disk, after killing it if it runs; returns when it listens
     Restart(One),
     /// Lose a replica's disk: kill it, remove all that it stored but its key, and let it rejoin with that key
-    WipeDisk(One),
+    WipeDisk {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        beyond: Beyond,
+    },
     /// Make replicas misbehave
     #[command(subcommand)]
     Fault(FaultCommand),
@@ -238,9 +251,8 @@ pub(crate) enum FaultCommand {
         strategy: String,
         #[command(flatten)]
         at: Dir,
-        /// Even if more replicas are faulty then than the cluster tolerates
-        #[arg(long)]
-        allow_exceed_f: bool,
+        #[command(flatten)]
+        beyond: Beyond,
     },
     /// Let a replica behave again
     Clear(One),

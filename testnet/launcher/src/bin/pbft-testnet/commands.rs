@@ -71,9 +71,9 @@ pub(crate) async fn restart(one: &One) -> anyhow::Result<u8> {
     done(&testnet, &format!("{} listens", one.replica)).await
 }
 
-pub(crate) async fn wipe_disk(one: &One) -> anyhow::Result<u8> {
+pub(crate) async fn wipe_disk(one: &One, allow_exceed_f: bool) -> anyhow::Result<u8> {
     let mut testnet = Testnet::open(&one.at.dir)?;
-    testnet.wipe_disk(one.replica).await?;
+    testnet.wipe_disk(one.replica, allow_exceed_f).await?;
     done(&testnet, &format!("{} listens, with an empty disk", one.replica)).await
 }
 

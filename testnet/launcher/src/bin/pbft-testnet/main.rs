@@ -70,9 +70,9 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Pause(one) => commands::pause(&one).await,
         Command::Resume(one) => commands::resume(&one).await,
         Command::Restart(one) => commands::restart(&one).await,
-        Command::WipeDisk(one) => commands::wipe_disk(&one).await,
-        Command::Fault(FaultCommand::Set { replica, strategy, at, allow_exceed_f }) => {
-            commands::set_fault(&at.dir, replica, &strategy, allow_exceed_f).await
+        Command::WipeDisk { one, beyond } => commands::wipe_disk(&one, beyond.allow_exceed_f).await,
+        Command::Fault(FaultCommand::Set { replica, strategy, at, beyond }) => {
+            commands::set_fault(&at.dir, replica, &strategy, beyond.allow_exceed_f).await
         }
         Command::Fault(FaultCommand::Clear(one)) => commands::clear_fault(&one).await,
         Command::Fault(FaultCommand::List(shown)) => commands::list_faults(&shown).await,

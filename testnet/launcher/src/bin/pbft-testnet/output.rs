@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
-use pbft_testnet::ClusterStatus;
+use pbft_testnet::{ClusterStatus, ReplicaStatus};
 
 /// Prints a result.
 ///
@@ -38,9 +38,12 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     table
 }
 
-/// How many of the tolerated faults are in use, and what the next failure would mean.
+/// How many of the tolerated faults are in use and by whom, and what the next failure would mean.
 pub(crate) fn budget(status: &ClusterStatus) -> String {
     let (used, f) = (status.faults_in_use, status.faults_tolerated);
     let over = if used > f { ": too many; nothing is promised now" } else { "" };
-    format!("faults: {used} of f = {f} used{over}; {}", status.reserve())
+    let named = |it: &ReplicaStatus| it.fault().map(|fault| format!("{} {fault}", it.replica));
+    let named: Vec<_> = status.replicas.iter().filter_map(named).collect();
+    let named = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+    format!("faults: {used} of f = {f} used{named}{over}; {}", status.reserve())
 }
