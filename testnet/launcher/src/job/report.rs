@@ -114,8 +114,8 @@ pub struct RestartPhase {
     pub replica: ReplicaId,
     /// Until it listened.
     pub listens_seconds: f64,
-    /// How far the others had executed then.
-    pub behind_until: u64,
+    /// How far the others had executed then; absent if too few of them answered.
+    pub behind_until: Option<u64>,
     /// From its start until it had executed as much; absent if it never did.
     pub caught_up_seconds: Option<f64>,
 }
