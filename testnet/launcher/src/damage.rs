@@ -13,18 +13,30 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
 
-use pbft_messages::ReplicaId;
+use pbft_client::KvClient;
+use pbft_messages::{ParametersTable, ReplicaId};
 
 use crate::traffic::Plan;
 use crate::trial::acts::load_records;
 use crate::trial::{Progress, Trial, empty_table};
-use crate::{Folder, Lifetime, Options, Roots, TestnetError};
+use crate::{ClusterStatus, Folder, Lifetime, Options, Roots, TestnetError};
 
 /// The replica whose disk is damaged: a backup, so that nothing else changes while it is away.
 const VICTIM: ReplicaId = ReplicaId(3);
 
 /// What every error of a replica that refuses its files contains: the command that helps.
 const REMEDY: &str = "pbft-node recover";
+
+/// The cluster's checkpoint interval: small, so that a replica soon uses what it keeps.
+const INTERVAL: u64 = 8;
+
+/// How many writes, each a batch of its own, a replica must do before its damage counts as harmless: enough that it
+/// takes two checkpoints at least, and collects what the first one replaces.
+const USES: u64 = 3 * INTERVAL;
+
+/// One try in so many damages a file that is chosen among all alike, so that small ones have their turn; the others
+/// choose among all bytes.
+const SMALL_FILES: u32 = 8;
 
 /// What to try.
 #[derive(Clone, Debug)]
@@ -55,7 +67,7 @@ pub struct DamageReport {
 pub struct Outcomes {
     /// The replica refused to run, and named the remedy.
     pub refused: usize,
-    /// It ran, and came to the others' state.
+    /// It ran, came to the others' state, took part in checkpoints, and still had the others' state.
     pub harmless: usize,
     /// Anything else.
     pub failed: usize,
@@ -81,6 +93,11 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
     let options = Options {
         n: Some(4),
         lifetime: Lifetime::Tethered,
+        parameters: ParametersTable {
+            checkpoint_interval: Some(INTERVAL),
+            window: Some(2 * INTERVAL),
+            ..ParametersTable::default()
+        },
         ..Options::new(&damage.folder).map_err(file(&damage.folder))?
     };
     progress.step("starting 4 replicas, and writing some state");
@@ -91,6 +108,8 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
         return Err(TestnetError::NoService("it stands still".into()));
     }
     traffic.stop(damage.patience).await;
+    let client = trial.connector.open_session().await.map_err(|error| no_service(&error))?;
+    let client = KvClient::new(client);
     trial.testnet.kill(VICTIM).await?;
     let folder = trial.testnet.folder().clone();
     let (own, sound) = (folder.replica(VICTIM), folder.path().join("sound"));
@@ -102,7 +121,13 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
         restore(&folder, &sound).map_err(file(&own))?;
         let spot = Spot::choose(&folder, &mut random).map_err(file(&own))?;
         spot.damage().map_err(file(&spot.path))?;
-        let outcome = attempt(&mut trial, damage.patience).await?;
+        let outcome = attempt(&mut trial, &client, damage.patience).await?;
+        if matches!(outcome, Outcome::Harmless) {
+            // The others are ahead by now: the next damage must meet a replica that is not.
+            restore(&folder, &sound).map_err(file(&own))?;
+            catch_up(&mut trial, damage.patience).await?;
+            fs::remove_dir_all(&sound).and_then(|()| copy(&own, &sound)).map_err(file(&sound))?;
+        }
         report.note(number, &spot, outcome);
         let Outcomes { refused, harmless, failed } = report.total();
         progress.live(&format!("{number} tries: {refused} refused, {harmless} harmless, {failed} failed"));
@@ -114,25 +139,28 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
     Ok(report)
 }
 
+fn no_service(why: &dyn std::fmt::Display) -> TestnetError {
+    TestnetError::NoService(why.to_string())
+}
+
 /// Starts the victim from its damaged files, and sees what becomes of it. It does not run any more afterwards.
-async fn attempt(trial: &mut Trial, patience: Duration) -> Result<Outcome, TestnetError> {
+async fn attempt(trial: &mut Trial, client: &KvClient, patience: Duration) -> Result<Outcome, TestnetError> {
     let log = trial.testnet.folder().log(VICTIM);
     let before = fs::metadata(&log).map_or(0, |metadata| metadata.len());
     let (dead, equal) = match trial.testnet.restart(VICTIM).await {
         Err(TestnetError::DidNotStart { .. }) => (true, false),
         Err(error) => return Err(error),
         Ok(()) => {
-            let settled = trial.testnet.status_when(patience, Roots::Asked, |status| {
-                let dead = status.of(VICTIM).is_some_and(|status| !status.alive);
-                dead || (status.faults_in_use == 0 && status.common_root().is_some())
-            });
-            let settled = settled.await?;
-            let status = settled.as_ref().unwrap_or_else(|last| last);
-            let dead = status.of(VICTIM).is_some_and(|status| !status.alive);
+            let mut standing = settles(trial, 0, patience).await?;
+            if let Standing::Equal { executed } = standing {
+                use_state(client, executed).await?;
+                standing = settles(trial, executed + INTERVAL, patience).await?;
+            }
+            let dead = standing == Standing::Dead;
             if !dead {
                 trial.testnet.kill(VICTIM).await?;
             }
-            (dead, settled.is_ok())
+            (dead, matches!(standing, Standing::Equal { .. }))
         }
     };
     let said = fs::read(&log).map_err(|source| TestnetError::File { path: log, source })?;
@@ -151,45 +179,113 @@ async fn attempt(trial: &mut Trial, patience: Duration) -> Result<Outcome, Testn
     })
 }
 
+/// Brings the victim, which does not run, to the others' state; it does not run any more afterwards.
+async fn catch_up(trial: &mut Trial, patience: Duration) -> Result<(), TestnetError> {
+    trial.testnet.restart(VICTIM).await?;
+    match settles(trial, 0, patience).await? {
+        Standing::Equal { .. } => trial.testnet.kill(VICTIM).await,
+        other => Err(no_service(&format!("{VICTIM} does not catch up from its sound disk: {other:?}"))),
+    }
+}
+
+/// Where the victim is in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Its process has ended.
+    Dead,
+    /// It has the others' state after the batch of this sequence.
+    Equal { executed: u64 },
+    /// Neither, within the patience.
+    Apart,
+}
+
+/// Waits until the victim has ended, or has the others' state and a stable checkpoint at `stable` or later.
+async fn settles(trial: &Trial, stable: u64, patience: Duration) -> Result<Standing, TestnetError> {
+    let standing = |status: &ClusterStatus| match (status.of(VICTIM), status.common_root()) {
+        (Some(victim), _) if !victim.alive => Standing::Dead,
+        (Some(victim), Some((executed, _))) if status.faults_in_use == 0 && victim.stable >= Some(stable) => {
+            Standing::Equal { executed }
+        }
+        _ => Standing::Apart,
+    };
+    let settled = |status: &ClusterStatus| standing(status) != Standing::Apart;
+    let settled = trial.testnet.status_when(patience, Roots::Asked, settled).await?;
+    Ok(standing(settled.as_ref().unwrap_or_else(|last| last)))
+}
+
+/// Has the cluster execute, one batch after the other, so that every replica uses what it has. `executed` makes the
+/// keys new.
+async fn use_state(client: &KvClient, executed: u64) -> Result<(), TestnetError> {
+    for number in 0..USES {
+        let put = client.put(format!("damage/{}", executed + number), "used").await;
+        put.map_err(|error| no_service(&error))?;
+    }
+    Ok(())
+}
+
 /// One byte of one file.
 struct Spot {
     path: PathBuf,
     /// The file's name, as people tell files of one kind together.
     kind: String,
-    place: u64,
+    place: usize,
     /// What the byte is changed by; not 0.
     change: u8,
 }
 
 impl Spot {
-    /// Chooses a file, then a byte in it.
+    /// Chooses a byte of the store. What is 0 is left alone: most of it was never written.
     fn choose(folder: &Folder, random: &mut StdRng) -> io::Result<Self> {
         let own = folder.replica(VICTIM);
         let [older, newer] = folder.events(VICTIM);
         // Not of the store: the key, and what is written for people.
         let spared = [folder.replica_key(VICTIM), folder.log(VICTIM), older, newer];
-        let mut all = files(&own)?;
-        all.retain(|(path, size)| *size > 0 && !spared.contains(path));
+        let mut paths = files(&own)?;
+        paths.retain(|path| !spared.contains(path));
+        paths.sort();
+        let all = paths.into_iter().map(|path| {
+            let content = fs::read(&path)?;
+            Ok((path, (0..content.len()).filter(|place| content[*place] != 0).collect()))
+        });
+        let mut all = all.collect::<io::Result<Vec<(PathBuf, Vec<usize>)>>>()?;
+        all.retain(|(_, places)| !places.is_empty());
+        let weights: Vec<_> = all.iter().map(|(_, places)| places.len()).collect();
         if all.is_empty() {
             return Err(io::Error::other("there is no file to damage"));
         }
-        all.sort();
-        let (path, size) = all.swap_remove(random.random_range(0..all.len()));
+        let (index, nth) = choose_byte(&weights, random);
+        let (path, places) = all.swap_remove(index);
         let name = path.strip_prefix(&own).unwrap_or(&path).display().to_string();
         // Files that differ by a number are of one kind.
         let mut kind = name.replace(|it: char| it.is_ascii_digit(), "#");
         while kind.contains("##") {
             kind = kind.replace("##", "#");
         }
-        Ok(Self { path, kind, place: random.random_range(0..size), change: random.random_range(1..=255) })
+        Ok(Self { path, kind, place: places[nth], change: random.random_range(1..=255) })
     }
 
     fn damage(&self) -> io::Result<()> {
         let mut content = fs::read(&self.path)?;
         // The place was chosen within the file.
-        content[self.place as usize] ^= self.change;
+        content[self.place] ^= self.change;
         fs::write(&self.path, content)
     }
+}
+
+/// Chooses one byte of files with so many bytes, none of them 0, of at least one file: which file, and which of its
+/// bytes.
+fn choose_byte(sizes: &[usize], random: &mut StdRng) -> (usize, usize) {
+    if random.random_ratio(1, SMALL_FILES) {
+        let file = random.random_range(0..sizes.len());
+        return (file, random.random_range(0..sizes[file]));
+    }
+    let mut nth = random.random_range(0..sizes.iter().sum());
+    let passed = sizes.iter().take_while(|size| {
+        let beyond = nth >= **size;
+        nth -= if beyond { **size } else { 0 };
+        beyond
+    });
+    (passed.count(), nth)
 }
 
 impl DamageReport {
@@ -235,16 +331,16 @@ impl DamageReport {
     }
 }
 
-/// Every regular file below a folder, with its size.
-fn files(folder: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
+/// Every regular file below a folder.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let metadata = entry.metadata()?;
-        if metadata.is_dir() {
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
             found.extend(files(&entry.path())?);
-        } else if metadata.is_file() {
-            found.push((entry.path(), metadata.len()));
+        } else if kind.is_file() {
+            found.push(entry.path());
         }
     }
     Ok(found)
@@ -272,4 +368,28 @@ fn restore(folder: &Folder, sound: &Path) -> io::Result<()> {
     fs::remove_dir_all(&own)?;
     copy(sound, &own)?;
     fs::write(log, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_has_its_chance_and_every_file_its_turn() {
+        let mut random = StdRng::seed_from_u64(7);
+        let sizes = [12, 50_000, 100_000];
+        let mut hits = [0; 3];
+        for _ in 0..3000 {
+            let (file, nth) = choose_byte(&sizes, &mut random);
+            assert!(nth < sizes[file]);
+            hits[file] += 1;
+        }
+        // An eighth of the tries falls on the three files alike, and the rest follows the sizes.
+        for (hits, expected) in hits.into_iter().zip([125, 1000, 1875]) {
+            assert!(i32::abs(hits - expected) < 100, "{hits}, about {expected} expected");
+        }
+        let ends: std::collections::BTreeSet<_> =
+            (0..200).map(|_| choose_byte(&[1, 2], &mut random)).collect();
+        assert_eq!(ends, [(0, 0), (1, 0), (1, 1)].into(), "the first and the last byte are among them");
+    }
 }
