@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 use pbft_client::KvClient;
 use pbft_messages::{ParametersTable, ReplicaId};
 
-use crate::traffic::Plan;
-use crate::trial::acts::load_records;
+use crate::traffic::Preload;
 use crate::trial::{Progress, Trial, empty_table};
 use crate::{ClusterStatus, Folder, Lifetime, Options, Roots, TestnetError};
 
@@ -33,6 +32,9 @@ const INTERVAL: u64 = 8;
 /// How many writes, each a batch of its own, a replica must do before its damage counts as harmless: enough that it
 /// takes two checkpoints at least, and collects what the first one replaces.
 const USES: u64 = 3 * INTERVAL;
+
+/// The state: enough that most of what the files hold is in use, and not what earlier checkpoints left behind.
+const STATE: Preload = Preload { keys: 20_000, value_bytes: 100 };
 
 /// One try in so many damages a file that is chosen among all alike, so that small ones have their turn; the others
 /// choose among all bytes.
@@ -102,14 +104,10 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
     };
     progress.step("starting 4 replicas, and writing some state");
     let mut trial = Trial::begin(options, damage.patience).await?;
-    let plan = Plan { seed: damage.seed, ..Plan::default() };
-    let mut traffic = trial.traffic(plan).await.map_err(TestnetError::NoService)?;
-    if !load_records(&mut traffic, damage.patience).await {
-        return Err(TestnetError::NoService("it stands still".into()));
-    }
-    traffic.stop(damage.patience).await;
     let client = trial.connector.open_session().await.map_err(|error| no_service(&error))?;
+    STATE.put(&client).await.map_err(|error| no_service(&error))?;
     let client = KvClient::new(client);
+    use_state(&client, 0).await?;
     trial.testnet.kill(VICTIM).await?;
     let folder = trial.testnet.folder().clone();
     let (own, sound) = (folder.replica(VICTIM), folder.path().join("sound"));
