@@ -34,7 +34,7 @@ const INTERVAL: u64 = 8;
 const USES: u64 = 3 * INTERVAL;
 
 /// The state: enough that most of what the files hold is in use, and not what earlier checkpoints left behind.
-const STATE: Preload = Preload { keys: 20_000, value_bytes: 100 };
+const STATE: Preload = Preload { keys: 10_000, value_bytes: 100 };
 
 /// One try in so many damages a file that is chosen among all alike, so that small ones have their turn; the others
 /// choose among all bytes.
@@ -107,7 +107,7 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
     let client = trial.connector.open_session().await.map_err(|error| no_service(&error))?;
     STATE.put(&client).await.map_err(|error| no_service(&error))?;
     let client = KvClient::new(client);
-    use_state(&client, 0).await?;
+    use_state(&client, 0, USES).await?;
     trial.testnet.kill(VICTIM).await?;
     let folder = trial.testnet.folder().clone();
     let (own, sound) = (folder.replica(VICTIM), folder.path().join("sound"));
@@ -119,11 +119,9 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
         restore(&folder, &sound).map_err(file(&own))?;
         let spot = Spot::choose(&folder, &mut random).map_err(file(&own))?;
         spot.damage().map_err(file(&spot.path))?;
-        let outcome = attempt(&mut trial, &client, damage.patience).await?;
-        if matches!(outcome, Outcome::Harmless) {
-            // The others are ahead by now: the next damage must meet a replica that is not.
-            restore(&folder, &sound).map_err(file(&own))?;
-            catch_up(&mut trial, damage.patience).await?;
+        let (ran, outcome) = attempt(&mut trial, &client, damage.patience).await?;
+        if ran {
+            rejoin(&mut trial, &client, damage.patience).await?;
             fs::remove_dir_all(&sound).and_then(|()| copy(&own, &sound)).map_err(file(&sound))?;
         }
         report.note(number, &spot, outcome);
@@ -141,30 +139,35 @@ fn no_service(why: &dyn std::fmt::Display) -> TestnetError {
     TestnetError::NoService(why.to_string())
 }
 
-/// Starts the victim from its damaged files, and sees what becomes of it. It does not run any more afterwards.
-async fn attempt(trial: &mut Trial, client: &KvClient, patience: Duration) -> Result<Outcome, TestnetError> {
+/// Starts the victim from its damaged files, and sees what becomes of it, and whether it ran so far that it may have
+/// voted. It does not run any more afterwards.
+async fn attempt(
+    trial: &mut Trial,
+    client: &KvClient,
+    patience: Duration,
+) -> Result<(bool, Outcome), TestnetError> {
     let log = trial.testnet.folder().log(VICTIM);
     let before = fs::metadata(&log).map_or(0, |metadata| metadata.len());
-    let (dead, equal) = match trial.testnet.restart(VICTIM).await {
-        Err(TestnetError::DidNotStart { .. }) => (true, false),
+    let (ran, dead, equal) = match trial.testnet.restart(VICTIM).await {
+        Err(TestnetError::DidNotStart { .. }) => (false, true, false),
         Err(error) => return Err(error),
         Ok(()) => {
             let mut standing = settles(trial, 0, patience).await?;
             if let Standing::Equal { executed } = standing {
-                use_state(client, executed).await?;
+                use_state(client, executed, USES).await?;
                 standing = settles(trial, executed + INTERVAL, patience).await?;
             }
             let dead = standing == Standing::Dead;
             if !dead {
                 trial.testnet.kill(VICTIM).await?;
             }
-            (dead, matches!(standing, Standing::Equal { .. }))
+            (true, dead, matches!(standing, Standing::Equal { .. }))
         }
     };
     let said = fs::read(&log).map_err(|source| TestnetError::File { path: log, source })?;
     let said = String::from_utf8_lossy(said.get(before as usize..).unwrap_or_default()).into_owned();
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing").trim().to_owned();
-    Ok(if said.contains("panicked at") {
+    let outcome = if said.contains("panicked at") {
         Outcome::Failed(format!("it panicked: {last}"))
     } else if dead && last.starts_with("error: ") && last.contains(REMEDY) {
         Outcome::Refused
@@ -174,16 +177,20 @@ async fn attempt(trial: &mut Trial, client: &KvClient, patience: Duration) -> Re
         Outcome::Harmless
     } else {
         Outcome::Failed("it ran, and did not come to the others' state".into())
-    })
+    };
+    Ok((ran, outcome))
 }
 
-/// Brings the victim, which does not run, to the others' state; it does not run any more afterwards.
-async fn catch_up(trial: &mut Trial, patience: Duration) -> Result<(), TestnetError> {
-    trial.testnet.restart(VICTIM).await?;
+/// Gives a victim that has run a sound disk again, with some votes on it; it does not run any more afterwards. It may
+/// have voted on the damaged one, so an older copy would be a fault of its own, free to contradict what was said since: only a
+/// recovery makes it forget nothing (D8).
+async fn rejoin(trial: &mut Trial, client: &KvClient, patience: Duration) -> Result<(), TestnetError> {
+    trial.testnet.wipe_disk(VICTIM, false).await?;
     match settles(trial, 0, patience).await? {
-        Standing::Equal { .. } => trial.testnet.kill(VICTIM).await,
-        other => Err(no_service(&format!("{VICTIM} does not catch up from its sound disk: {other:?}"))),
+        Standing::Equal { executed } => use_state(client, executed, INTERVAL / 2).await?,
+        other => return Err(no_service(&format!("{VICTIM} does not rejoin with an empty disk: {other:?}"))),
     }
+    trial.testnet.kill(VICTIM).await
 }
 
 /// Where the victim is in the end.
@@ -211,10 +218,10 @@ async fn settles(trial: &Trial, stable: u64, patience: Duration) -> Result<Stand
     Ok(standing(settled.as_ref().unwrap_or_else(|last| last)))
 }
 
-/// Has the cluster execute, one batch after the other, so that every replica uses what it has. `executed` makes the
+/// Has the cluster execute so many batches, one after the other, so that every replica uses what it has. `executed` makes the
 /// keys new.
-async fn use_state(client: &KvClient, executed: u64) -> Result<(), TestnetError> {
-    for number in 0..USES {
+async fn use_state(client: &KvClient, executed: u64, batches: u64) -> Result<(), TestnetError> {
+    for number in 0..batches {
         let put = client.put(format!("damage/{}", executed + number), "used").await;
         put.map_err(|error| no_service(&error))?;
     }
