@@ -7,7 +7,7 @@ mod output;
 mod progress;
 mod setup;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,8 @@ fn log_to_stderr(options: &Options) {
         (false, _) => "trace",
     };
     let filter = EnvFilter::new(format!("off,pbft_client={level},pbft_transport={level}"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colour = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
 }
 
 /// Everything from the files to the verdict.

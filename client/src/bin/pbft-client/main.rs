@@ -11,7 +11,7 @@ mod output;
 mod status;
 mod txn_syntax;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -53,7 +53,8 @@ fn log_to_stderr(options: &Options) {
         (false, _) => "trace",
     };
     let filter = EnvFilter::new(format!("off,pbft_client={level},pbft_transport={level}"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colour = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
 }
 
 fn run(arguments: Arguments) -> Outcome {

@@ -10,7 +10,10 @@ use pbft_testnet::{ClusterStatus, EvidenceReport, Roots};
 use super::support::{Net, PATIENCE, TURN, processes_of, store};
 
 fn status(net: &Net) -> ClusterStatus {
-    serde_json::from_str(&net.ok("status -w json")).unwrap()
+    let (code, text, _) = net.run("status -w json");
+    // A replica that lags for a moment counts as one that does not work.
+    assert!([0, 5].contains(&code), "{code}");
+    serde_json::from_str(&text).unwrap()
 }
 
 fn all_agree(status: &ClusterStatus) -> bool {

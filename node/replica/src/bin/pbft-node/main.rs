@@ -5,7 +5,7 @@ mod commands;
 mod failure;
 mod inspect;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -42,5 +42,6 @@ fn log_to_stderr(logging: &Logging) {
         (false, _) => "trace",
     };
     let filter = EnvFilter::new(format!("off,pbft_node={level},pbft_transport={level}"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colour = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
 }

@@ -99,8 +99,8 @@ pub(crate) struct JobArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DamageArguments {
     /// How many times
-    #[arg(long, default_value_t = 200, env = "PBFT_TESTNET_TRIES")]
-    pub(crate) tries: usize,
+    #[arg(long, default_value_t = 200, env = "PBFT_TESTNET_TRIES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) tries: u32,
     /// The seed that chooses files and bytes; random if left out
     #[arg(long, env = "PBFT_TESTNET_SEED")]
     pub(crate) seed: Option<u64>,

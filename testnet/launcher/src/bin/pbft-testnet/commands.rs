@@ -136,6 +136,9 @@ pub(crate) async fn list_faults(shown: &Shown) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// The exit code of a status of a cluster whose service is stopped.
+const UNHEALTHY: u8 = 5;
+
 pub(crate) async fn status(shown: &Shown) -> anyhow::Result<u8> {
     let status = Testnet::open(&shown.at.dir)?.status(Roots::Asked).await?;
     match shown.write {
@@ -150,7 +153,7 @@ pub(crate) async fn status(shown: &Shown) -> anyhow::Result<u8> {
         }
         Format::Simple => print_simple(&status)?,
     }
-    Ok(0)
+    Ok(if status.reserve().failures().is_some() { 0 } else { UNHEALTHY })
 }
 
 fn print_simple(status: &ClusterStatus) -> std::io::Result<()> {

@@ -20,7 +20,7 @@ pub(crate) async fn run(arguments: DamageArguments, quiet: bool) -> anyhow::Resu
     let seed = seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let folder = tempfile::Builder::new().prefix("pbft-testnet-").tempdir().context("a temporary folder")?;
     let progress = Arc::new(Shown::new(quiet));
-    let job = Damage { tries, seed, folder: folder.path().to_owned(), patience: PATIENCE };
+    let job = Damage { tries: tries as usize, seed, folder: folder.path().to_owned(), patience: PATIENCE };
     let report = damage::run(job, progress.clone()).await;
     progress.finish();
     let report = report?;

@@ -41,7 +41,7 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
 /// How many of the tolerated faults are in use and by whom, and what the next failure would mean.
 pub(crate) fn budget(status: &ClusterStatus) -> String {
     let (used, f) = (status.faults_in_use, status.faults_tolerated);
-    let over = if used > f { ": too many; nothing is promised now" } else { "" };
+    let over = if used > f { ": more than f; where liars are among them, nothing is promised" } else { "" };
     let named = |it: &ReplicaStatus| it.fault().map(|fault| format!("{} {fault}", it.replica));
     let named: Vec<_> = status.replicas.iter().filter_map(named).collect();
     let named = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
