@@ -83,7 +83,7 @@ impl Replica {
         if sequence <= self.stable_sequence() {
             return;
         }
-        if !self.agrees_with(sequence, root, effects) {
+        if !self.agrees_with(sequence, root, effects) || !self.stable_to_write(sequence) {
             return;
         }
         // Votes for what a certificate covers are needed no more; so it is written once.

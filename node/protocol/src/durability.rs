@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use pbft_crypto::{Signed, Verified};
+use pbft_crypto::{Signed, Verified, mutant};
 use pbft_messages::{Commit, PeerMessage, Proven, Sequence, StableCertificate, View, ViewChange};
 
 use crate::replica::Replica;
@@ -18,6 +18,8 @@ pub(crate) struct Writes {
     reserved: Sequence,
     /// Up to where they are durably reserved.
     reserved_durably: Sequence,
+    /// The highest stable checkpoint that was written since the start.
+    stable: Sequence,
 }
 
 /// What this replica does once a write is durable, besides the effects inside the write.
@@ -93,6 +95,17 @@ impl Replica {
             // Writes become durable in order, so a reservation that was issued before is covered by this write.
             self.reserve(sequence.plus(stride), vec![Effect::Broadcast(message)], effects);
         }
+    }
+
+    /// Whether the certificate of a stable checkpoint is still to be written; the caller writes it. One below another
+    /// whose write is under way must not take its place: h would fall with a restart (C1).
+    pub(crate) fn stable_to_write(&mut self, sequence: Sequence) -> bool {
+        let newer =
+            sequence > self.stable_sequence().max(self.writes.stable) || mutant!("stable-record-falls");
+        if newer {
+            self.writes.stable = sequence;
+        }
+        newer
     }
 
     fn reserve(&mut self, through: Sequence, then: Vec<Effect>, effects: &mut Effects) {

@@ -109,6 +109,7 @@ impl Replica {
         {
             return;
         }
+        let checkpoint = checkpoint.filter(|it| self.stable_to_write(it.get().statement.sequence));
         if mutant!("executed-again") {
             self.last_executed = carried.min_s();
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use pbft_byzantine::strategy;
 use pbft_crypto::{Digest, Signature, Signed, Verified};
 use pbft_messages::{
-    Body, Endorsed, PeerMessage, PrePrepare, Prepare, PreparedCertificate, ReplicaId, Sequence, SessionId,
-    Submission, View, ViewChange,
+    Body, Checkpoint, Endorsed, PeerMessage, PrePrepare, Prepare, PreparedCertificate, ReplicaId, Sequence,
+    SessionId, Submission, View, ViewChange,
 };
 use pbft_protocol::{Report, ViewChangeReason};
 use pbft_service::kv;
@@ -395,4 +395,26 @@ fn different_requests_for_each_replica_change_no_view() {
     }
     let changes = cluster.reports().iter().filter(|it| matches!(it.2, Report::ViewChange { .. })).count();
     assert_eq!(changes, 0);
+}
+
+/// C1: the certificate of a lower checkpoint that comes while a higher one is being written does not take its place on
+/// disk. h would fall with a restart, and the next VIEW-CHANGE would hide what the higher one covers.
+#[test]
+fn the_stable_checkpoint_on_disk_never_falls() {
+    let mut cluster = Cluster::new(Settings { write_latency: MS * 10, ..Settings::new(4, 1) });
+    let certificate = |cluster: &Cluster, sequence: u64| {
+        let root = Digest::of(pbft_crypto::Domain::MerkleRoot, &sequence.to_le_bytes());
+        let statement = Checkpoint { sequence: Sequence(sequence), root };
+        let vote = |replica| (replica, *sign(cluster, replica, statement.clone()).signature());
+        PeerMessage::Stable(Endorsed { signatures: (0..3).map(r).map(vote).collect(), statement })
+    };
+    for sequence in [16, 8] {
+        let message = certificate(&cluster, sequence);
+        cluster.inject(r(0), r(3), &message);
+    }
+    cluster.run_for(MS * 50);
+    assert_eq!(cluster.standing(r(3)).unwrap().stable, Sequence(16));
+    cluster.crash(r(3));
+    cluster.start(r(3));
+    assert_eq!(cluster.standing(r(3)).unwrap().stable, Sequence(16));
 }

@@ -134,6 +134,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a read does not wait for what this replica sent COMMIT for"),
     mutant("lax-verification", "37", CRYPTO, "signed::tests::fault_37_crafted_signatures_are_judged_alike_everywhere",
         "signatures are verified by the lax equation"),
+    mutant("stable-record-falls", "C1", REGRESSIONS, "the_stable_checkpoint_on_disk_never_falls",
+        "a lower checkpoint's certificate takes the place of a higher one on disk"),
     mutant("evidence-unverified", "38", MESSAGES, "evidence::tests::fault_38_evidence_with_a_forged_signature_is_refused",
         "the signatures inside evidence are not verified"),
     mutant("one-claim-believed", "39", CLIENT, "core::tests::agreement::fault_39_the_view_follows_f_plus_one_replicas",
