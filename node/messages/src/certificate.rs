@@ -1,6 +1,6 @@
 //! Votes gathered, and certificates: what a quorum said, in a form that any third party can check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,13 @@ impl<C: Certificate> Proven<C> {
 }
 
 impl<T: Exclusive + Clone> Endorsed<T> {
+    /// The vote of one replica, if it is among them, as it was signed.
+    #[must_use]
+    pub fn vote_of(&self, replica: ReplicaId) -> Option<Signed<T>> {
+        let (_, signature) = self.signatures.iter().find(|(signer, _)| *signer == replica)?;
+        Some(Signed::from_parts(replica, self.statement.encode().into(), *signature))
+    }
+
     /// Checks that there are exactly so many votes, of distinct replicas, and each signature. Certificates have no
     /// votes to spare, so that their size is known.
     fn check_votes(&self, configuration: &Configuration, needed: usize) -> Result<(), Rejected> {
@@ -213,6 +220,16 @@ impl<T: Exclusive + Clone + PartialEq> VoteSet<T> {
         let votes = self.0.values().filter(|vote| *vote.value() == statement).take(needed);
         let signatures: Vec<_> = votes.map(|vote| (vote.signer(), *vote.signed().signature())).collect();
         (signatures.len() == needed).then_some(Endorsed { statement, signatures })
+    }
+}
+
+impl<T: Exclusive> IntoIterator for VoteSet<T> {
+    type Item = (ReplicaId, Verified<T>);
+    type IntoIter = btree_map::IntoIter<ReplicaId, Verified<T>>;
+
+    /// The votes, by replica.
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -10,8 +10,8 @@ use pbft_crypto::{Malformed, Rejected, Signed, Verified, mutant};
 use crate::certificate::Certificate;
 use crate::statement::ensure;
 use crate::{
-    Checkpoint, Commit, Configuration, Exclusive, NewView, PrePrepare, Prepare, ReplicaId, Sequence, View,
-    ViewChange,
+    Checkpoint, Commit, Configuration, Exclusive, NewView, Omission, PrePrepare, Prepare, ReplicaId,
+    Sequence, View, ViewChange,
 };
 
 /// Two different statements of one replica at one place.
@@ -42,6 +42,13 @@ impl<T: Exclusive> Conflict<T> {
         Ok(())
     }
 
+    fn words(&self) -> Result<[String; 2], Malformed>
+    where
+        T: fmt::Display,
+    {
+        Ok([self.first.peek()?.to_string(), self.second.peek()?.to_string()])
+    }
+
     fn accusation(&self, kind: EvidenceKind) -> Result<Accusation, Malformed> {
         let (view, sequence) = self.first.peek()?.place();
         Ok(Accusation { accused: self.first.claimed_signer(), kind, view, sequence })
@@ -65,6 +72,8 @@ pub enum Evidence {
     NewViews(Conflict<NewView>),
     /// A primary signed a NEW-VIEW that is wrong in itself, such as an O that does not follow from its V.
     WrongNewView(Signed<NewView>),
+    /// A VIEW-CHANGE does not show what its signer committed to.
+    Omission(Omission),
 }
 
 /// What a piece of evidence is about.
@@ -83,6 +92,8 @@ pub enum EvidenceKind {
     ViewChange,
     /// Two NEW-VIEWs, or a wrong one.
     NewView,
+    /// A COMMIT, and a VIEW-CHANGE that hides what it stands for.
+    Omission,
 }
 
 /// Who lied, and where.
@@ -92,9 +103,9 @@ pub struct Accusation {
     pub accused: ReplicaId,
     /// About what.
     pub kind: EvidenceKind,
-    /// In which view; 0 for checkpoints.
+    /// In which view; 0 for checkpoints. For an omission, the one that the VIEW-CHANGE asks for.
     pub view: View,
-    /// At which sequence; 0 where the statement has none.
+    /// At which sequence; 0 where the statement has none. For an omission, the one that is hidden.
     pub sequence: Sequence,
 }
 
@@ -117,6 +128,32 @@ impl Evidence {
                 view: signed.peek()?.view,
                 sequence: Sequence(0),
             }),
+            Self::Omission(omission) => {
+                let (accused, view, sequence) = omission.place()?;
+                Ok(Accusation { accused, kind: EvidenceKind::Omission, view, sequence })
+            }
+        }
+    }
+}
+
+impl Evidence {
+    /// What the accused signed, in words; for a single statement, what is wrong with it too.
+    pub(crate) fn statements(&self, configuration: &Configuration) -> Result<[String; 2], Malformed> {
+        match self {
+            Self::PrePrepares(conflict) => conflict.words(),
+            Self::Prepares(conflict) => conflict.words(),
+            Self::Commits(conflict) => conflict.words(),
+            Self::Checkpoints(conflict) => conflict.words(),
+            Self::ViewChanges(conflict) => conflict.words(),
+            Self::NewViews(conflict) => conflict.words(),
+            Self::WrongNewView(signed) => {
+                let wrong = signed.clone().verify(configuration).err();
+                let wrong = wrong.map_or_else(String::new, |error| error.to_string());
+                Ok([signed.peek()?.to_string(), format!("which is {wrong}")])
+            }
+            Self::Omission(omission) => {
+                Ok([omission.commit().peek()?.to_string(), omission.view_change().peek()?.to_string()])
+            }
         }
     }
 }
@@ -136,6 +173,7 @@ impl Certificate for Evidence {
                 Err(other) => Err(other),
                 Ok(_) => Err(Malformed("a NEW-VIEW that is right".into()).into()),
             },
+            Self::Omission(omission) => omission.verify(configuration),
         }
     }
 }
@@ -154,6 +192,12 @@ evidence_from_conflicts!(
     PrePrepare => PrePrepares, Prepare => Prepares, Commit => Commits, Checkpoint => Checkpoints,
     ViewChange => ViewChanges, NewView => NewViews
 );
+
+impl From<Omission> for Evidence {
+    fn from(omission: Omission) -> Self {
+        Self::Omission(omission)
+    }
+}
 
 // Written out because derives would demand the traits of `T` itself.
 

@@ -11,8 +11,10 @@ mod client;
 mod cluster_file;
 pub mod codec;
 mod configuration;
+mod conviction;
 mod evidence;
 mod ids;
+mod omission;
 mod peer;
 mod quorum;
 mod recovery;
@@ -22,6 +24,7 @@ mod submission;
 #[cfg(test)]
 mod testing;
 mod view_change;
+mod words;
 
 pub use agreement::{Checkpoint, Commit, Exclusive, PrePrepare, Prepare};
 pub use batch::{Body, OrderedSubmission};
@@ -33,8 +36,10 @@ pub use client::{
 };
 pub use cluster_file::{ClientTable, ClusterFile, ParametersTable, ReplicaTable};
 pub use configuration::{Configuration, InvalidConfiguration, Member, Parameters};
+pub use conviction::Conviction;
 pub use evidence::{Accusation, Conflict, Evidence, EvidenceKind};
 pub use ids::{ClientId, NoReplicaName, ReplicaId, RequestNumber, Sequence, SessionId, Timestamp, View};
+pub use omission::Omission;
 pub use peer::{Chunk, LeafPage, Message, Part, PartId, PeerMessage, SlotProgress, Status};
 pub use quorum::{Quorum, WeakQuorum, faults_tolerated};
 pub use recovery::{RecoveryAnswer, RecoveryNonce, ShownView, VIEWS_ABOVE_SHOWN};

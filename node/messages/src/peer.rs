@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use pbft_crypto::{Digest, Malformed, MerkleProof, Rejected, Signature, Signed, Verified};
 
 use crate::{
-    Body, Checkpoint, Commit, CommittedCertificate, Configuration, Evidence, NewView, PrePrepare, Prepare,
-    PreparedCertificate, Proven, RecoveryAnswer, RecoveryNonce, ReplicaId, Sequence, StableCertificate,
-    Submission, View, ViewChange, codec,
+    Body, Checkpoint, Commit, CommittedCertificate, Configuration, Evidence, EvidenceKind, NewView,
+    PrePrepare, Prepare, PreparedCertificate, Proven, RecoveryAnswer, RecoveryNonce, ReplicaId, Sequence,
+    StableCertificate, Submission, View, ViewChange, codec,
 };
 
 /// A message as it travels between replicas. Its sender is the replica at the other end of the link.
@@ -121,6 +121,8 @@ pub struct Status {
     /// Set while the replica recovers and votes nothing (D8): the stable checkpoint that it waits for, 0 until it
     /// knows.
     pub recovering: Option<Sequence>,
+    /// Against whom it holds evidence, and of which kinds, ascending: others hand over what it lacks (section E).
+    pub proven: Vec<(ReplicaId, EvidenceKind)>,
 }
 
 /// How far a sequence has come at a replica.

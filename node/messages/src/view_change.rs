@@ -226,8 +226,7 @@ mod tests {
     use pbft_crypto::{Domain, Rejected, Verified};
 
     use super::*;
-    use crate::testing::{configuration, replica_key};
-    use crate::{Checkpoint, Prepare, Proven, VoteSet};
+    use crate::testing::{configuration, prepared, replica_key, stable};
 
     const VIEW: View = View(5);
 
@@ -237,28 +236,6 @@ mod tests {
 
     fn digest(name: &str) -> Digest {
         Digest::of(Domain::Batch, name.as_bytes())
-    }
-
-    fn prepared(view: u64, sequence: u64, name: &str) -> PreparedCertificate {
-        let (configuration, view, sequence, digest) =
-            (configuration(4), View(view), Sequence(sequence), digest(name));
-        let primary = configuration.primary(view);
-        let mut votes = VoteSet::default();
-        for backup in configuration.replicas().filter(|replica| *replica != primary).take(2) {
-            votes.insert(signed(Prepare { view, sequence, digest }, backup)).unwrap();
-        }
-        let header = signed(PrePrepare { view, sequence, digest }, primary);
-        Proven::prepared(&header, &votes, configuration.quorum()).unwrap().get().clone()
-    }
-
-    fn stable(sequence: u64) -> StableCertificate {
-        let mut votes = VoteSet::default();
-        for replica in configuration(4).replicas().take(3) {
-            votes
-                .insert(signed(Checkpoint { sequence: Sequence(sequence), root: digest("state") }, replica))
-                .unwrap();
-        }
-        votes.quorum(configuration(4).quorum()).unwrap().get().clone()
     }
 
     fn view_change(stable: Option<StableCertificate>, prepared: Vec<PreparedCertificate>) -> ViewChange {

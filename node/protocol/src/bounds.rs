@@ -211,6 +211,7 @@ fn a_replica_that_sends_statuses_without_end_is_helped_a_few_times() {
         asks: Some(ME),
         recovering: None,
         slots: vec![],
+        proven: vec![],
     };
     (0..1000).for_each(|_| bench.message(ReplicaId(1), Message::Status(status.clone())));
     assert_eq!(bench.sent().len(), 3, "its PREPARE, each time");

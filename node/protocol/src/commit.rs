@@ -21,6 +21,7 @@ impl Replica {
         if view > self.view.active {
             return self.ahead.keep(from, view, Message::Commit(vote));
         }
+        self.compare_commit(&vote, now, effects);
         if view < self.view.active {
             return self.reject(from, Rejection::OldView, effects);
         }
@@ -60,6 +61,7 @@ impl Replica {
         &mut self,
         certificate: Proven<CommittedCertificate>,
         body: Arc<Body>,
+        now: Now,
         effects: &mut Effects,
     ) {
         let sequence = certificate.get().statement.sequence;
@@ -67,6 +69,7 @@ impl Replica {
         if sequence <= self.last_executed || self.out_of_log(sequence).is_some() {
             return;
         }
+        self.compare_certified_commits(&certificate, now, effects);
         let slot = self.log.slot(sequence);
         slot.keep(body);
         let lacked_body = slot.committed.is_some();

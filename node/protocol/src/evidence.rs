@@ -1,6 +1,10 @@
-//! Evidence (section E): made where a contradiction is seen, recorded, and told to everybody once.
+//! Evidence (section E): made where a contradiction is seen, recorded, and told to everybody once. A replica that was
+//! down or cut off then is handed a piece of each kind against each liar when its STATUS does not name it, so that in the
+//! end everybody holds proof against the same liars; of the same kind there may be different pieces.
 
-use pbft_messages::{Accusation, Evidence, EvidenceKind, PeerMessage, Proven};
+use std::collections::BTreeSet;
+
+use pbft_messages::{Accusation, Evidence, EvidenceKind, PeerMessage, Proven, ReplicaId};
 
 use crate::replica::Replica;
 use crate::{Effect, Effects, Now, Record, Report, ViewChangeReason};
@@ -38,6 +42,27 @@ impl Replica {
         }
         self.evidence.insert(accusation, evidence.clone());
         true
+    }
+
+    /// Who is proven to have lied, and in which kinds of statements, ascending.
+    pub(crate) fn proven(&self) -> Vec<(ReplicaId, EvidenceKind)> {
+        let convictions: BTreeSet<_> = self.evidence.keys().map(|it| (it.accused, it.kind)).collect();
+        convictions.into_iter().collect()
+    }
+
+    /// Hands a replica the first piece of evidence of a kind that it lacks. The next one follows with its next STATUS:
+    /// evidence may be large (R3). A liar is not told what is known of it.
+    pub(crate) fn hand_over_evidence(
+        &self,
+        to: ReplicaId,
+        proven: &[(ReplicaId, EvidenceKind)],
+        effects: &mut Effects,
+    ) {
+        let lacked =
+            self.evidence.iter().find(|(it, _)| it.accused != to && !proven.contains(&(it.accused, it.kind)));
+        if let Some((_, evidence)) = lacked {
+            effects.send(to, PeerMessage::Evidence(evidence.get().clone()));
+        }
     }
 
     /// Leaves the view of a primary that contradicted itself *in it* (VC1); older evidence deposes nobody. A wrong

@@ -15,6 +15,7 @@ mod input;
 mod ledger;
 mod log;
 mod new_view;
+mod omission;
 mod pace;
 mod pre_prepare;
 mod prepare;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use pbft_crypto::{Digest, Signed, Verified};
 use pbft_messages::{
-    Body, Commit, CommittedCertificate, PrePrepare, Prepare, PreparedCertificate, Proven, Sequence,
-    SlotProgress, View, VoteSet,
+    Body, Commit, CommittedCertificate, PrePrepare, Prepare, PreparedCertificate, Proven, ReplicaId,
+    Sequence, SlotProgress, View, VoteSet,
 };
 
 use crate::Instant;
@@ -25,6 +25,9 @@ pub(crate) struct Slot {
     pub(crate) prepares: VoteSet<Prepare>,
     /// The active view's second votes.
     pub(crate) commits: VoteSet<Commit>,
+    /// Of each replica the COMMIT of the highest view that was left: its VIEW-CHANGEs must show what it stands for
+    /// (section E).
+    former_commits: BTreeMap<ReplicaId, Verified<Commit>>,
     /// The prepared certificate of the highest view; its write was issued when it was put here (D1).
     pub(crate) prepared: Option<Proven<PreparedCertificate>>,
     /// Since when, on the clock of patience, it has been due: prepared in the active view, or an empty batch proposed in
@@ -92,7 +95,20 @@ impl Slot {
         Some((certificate, self.body(&certificate.get().statement.digest)?))
     }
 
-    /// Forgets what belonged to the view that is left. Bodies stay that a certificate or the new view needs.
+    /// What a replica is known to have committed to here, in whatever view; a vote in a certificate is claimed until it
+    /// is verified, which it will be.
+    pub(crate) fn commits_of(&self, replica: ReplicaId) -> impl Iterator<Item = Signed<Commit>> {
+        let votes = [self.commits.of(replica), self.former_commits.get(&replica)];
+        let certified = self.committed.as_ref().and_then(|certificate| certificate.get().vote_of(replica));
+        votes.into_iter().flatten().map(|vote| vote.signed().clone()).chain(certified)
+    }
+
+    /// The COMMIT of the highest view left of a replica.
+    pub(crate) fn former_commit_of(&self, replica: ReplicaId) -> Option<&Verified<Commit>> {
+        self.former_commits.get(&replica)
+    }
+
+    /// Forgets what belonged to the view that is left, but for the COMMITs. Bodies stay that a certificate or the new view needs.
     fn leave_view(&mut self, carried: &BTreeSet<Digest>) {
         let prepared = self.prepared.as_ref().map(|certificate| certificate.get().proposal().digest);
         let committed = self.committed.as_ref().map(|certificate| certificate.get().statement.digest);
@@ -100,7 +116,8 @@ impl Slot {
             Some(*digest) == prepared || Some(*digest) == committed || carried.contains(digest)
         });
         (self.accepted, self.sighted, self.due_since) = (None, None, None);
-        (self.prepares, self.commits) = (VoteSet::default(), VoteSet::default());
+        self.prepares = VoteSet::default();
+        self.former_commits.extend(std::mem::take(&mut self.commits));
     }
 
     /// How far the slot has come, for a status (C4).
@@ -180,7 +197,9 @@ impl Log {
     /// with nothing go.
     pub(crate) fn leave_view(&mut self, carried: &BTreeSet<Digest>) {
         self.0.values_mut().for_each(|slot| slot.leave_view(carried));
-        self.0
-            .retain(|_, slot| slot.prepared.is_some() || slot.committed.is_some() || !slot.bodies.is_empty());
+        self.0.retain(|_, slot| {
+            let certified = slot.prepared.is_some() || slot.committed.is_some();
+            certified || !slot.bodies.is_empty() || !slot.former_commits.is_empty()
+        });
     }
 }

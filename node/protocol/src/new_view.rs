@@ -1,6 +1,6 @@
 //! NEW-VIEW (OSDI'99 §4.4; VC4 to VC6): the new primary opens its view, and everybody enters it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pbft_crypto::{Digest, Signed, Verified, mutant};
 use pbft_messages::{
@@ -88,8 +88,17 @@ impl Replica {
         }
         // What has been verified can be read.
         if let Ok(carried) = new_view.value().carried_over() {
+            for view_change in self.view_changes_in(new_view.value()).values() {
+                self.compare_view_change(view_change, now, effects);
+            }
             self.enter_view(new_view, carried, now, effects);
         }
+    }
+
+    /// The VIEW-CHANGEs in a NEW-VIEW that was checked.
+    pub(crate) fn view_changes_in(&self, new_view: &NewView) -> BTreeMap<ReplicaId, Verified<ViewChange>> {
+        let verify = |signed: &Signed<ViewChange>| signed.clone().verify(&self.configuration).ok();
+        new_view.view_changes.iter().filter_map(verify).map(|it| (it.signer(), it)).collect()
     }
 
     /// Enters a view (VC6). Votes leave once that is durable (D3); see [`Replica::on_view_entry_durable`].
@@ -113,7 +122,7 @@ impl Replica {
         if mutant!("executed-again") {
             self.last_executed = carried.min_s();
         }
-        let max_s = carried.max_s();
+        let (max_s, opened_by) = (carried.max_s(), self.view_changes_in(new_view.value()));
         self.log.leave_view(&carried.digests.iter().copied().collect());
         self.restart_reservation();
         self.patience.restart(now.instant);
@@ -125,6 +134,7 @@ impl Replica {
         it.pending = None;
         it.max_s = max_s;
         it.new_view = Some(new_view.clone());
+        it.opened_by = opened_by;
         it.abstains_through = Sequence(0);
         it.own_view_change = None;
         it.view_changes.retain(|_, held| held.value().view > view);

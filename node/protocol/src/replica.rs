@@ -92,6 +92,8 @@ pub(crate) struct ViewState {
     pub(crate) max_s: Sequence,
     /// The NEW-VIEW that opened the active view; view 0 needs none.
     pub(crate) new_view: Option<Verified<NewView>>,
+    /// The VIEW-CHANGEs in it.
+    pub(crate) opened_by: BTreeMap<ReplicaId, Verified<ViewChange>>,
     /// After a restart: no PREPARE in the active view in (max-s, this] (D2).
     pub(crate) abstains_through: Sequence,
     /// This replica's VIEW-CHANGE to the pending view, durable, to send again in the same bytes.
@@ -199,7 +201,7 @@ impl Replica {
             Message::FetchBody(digest) => self.on_fetch_body(from, digest, effects),
             Message::Body(body) => self.on_body(from, body, now, effects),
             Message::Prepared(certificate, body) => self.on_prepared(from, certificate, body, now, effects),
-            Message::Committed(certificate, body) => self.on_committed(certificate, body, effects),
+            Message::Committed(certificate, body) => self.on_committed(certificate, body, now, effects),
             Message::Stable(certificate) => self.on_stable(certificate, effects),
             Message::FetchPart(id) => self.on_fetch_part(from, id, now, effects),
             Message::Leaves(page) => self.on_leaves(from, page, effects),

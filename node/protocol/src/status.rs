@@ -135,6 +135,7 @@ impl Replica {
             asks,
             slots: if asks.is_some() { (1..=known).map(progress).collect() } else { vec![] },
             recovering: self.recovering(),
+            proven: self.proven(),
         }
     }
 
@@ -164,6 +165,7 @@ impl Replica {
         if status.asks.is_some() {
             self.help(from, status, effects);
         }
+        self.hand_over_evidence(from, &status.proven, effects);
     }
 
     /// Sends again this replica's own votes above what the other has executed and, if it is the one asked, proposals,

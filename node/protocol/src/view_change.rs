@@ -71,6 +71,7 @@ impl Replica {
         effects: &mut Effects,
     ) {
         let (sender, view) = (view_change.signer(), view_change.value().view);
+        self.compare_view_change(&view_change, now, effects);
         if view <= self.view.active {
             return;
         }

@@ -23,7 +23,7 @@ use crate::close::Refusal;
 use crate::tls::Protocol;
 
 /// The version of what travels, frames and the messages in them, which both sides must have in common.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 const MAGIC: [u8; 4] = *b"PBFT";
 const HELLO_TAG: &[u8] = b"pbft/hello/1\0";

@@ -8,7 +8,7 @@ use pbft_messages::{Configuration, codec};
 use super::StoreError;
 
 /// The format of the store and of its records that this program writes, and the only one that it reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Whose store it is (D6): votes of one identity in one cluster. With another key, or with another window, the stored
 /// votes and reservations would say something else.
