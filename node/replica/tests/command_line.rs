@@ -8,7 +8,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use pbft_messages::{ClusterFile, ParametersTable, ReplicaTable, Sequence};
+use pbft_crypto::{Digest, Domain, Verified, key_file};
+use pbft_messages::{
+    ClusterFile, Commit, Conflict, Evidence, ParametersTable, ReplicaId, ReplicaTable, Sequence, View, codec,
+};
 use pbft_node::{ControlClient, DataFolder};
 
 /// How long a replica may take to start, on a machine that does other things as well.
@@ -325,4 +328,61 @@ fn a_stopped_replicas_store_can_be_read() {
         }
         assert!(text.lines().count() <= 1, "{text}");
     }
+}
+
+/// Proof that r2 committed to two batches at one place, in hexadecimal digits.
+fn evidence(bench: &Bench) -> String {
+    let text = std::fs::read_to_string(bench.path().join("cluster.toml")).unwrap();
+    let configuration = ClusterFile::parse(&text).unwrap().configuration().unwrap();
+    let key = key_file::read(&bench.path().join("r2.key")).unwrap();
+    let commit = |name: &[u8]| {
+        let digest = Digest::of(Domain::Batch, name);
+        let value = Commit { view: View(1), sequence: Sequence(7), digest };
+        Verified::sign(value, ReplicaId(2), &key, configuration.scope())
+    };
+    let conflict = Conflict::between(&commit(b"a"), &commit(b"b")).unwrap();
+    hex::encode(codec::encode(&Evidence::from(conflict)))
+}
+
+#[test]
+fn evidence_is_judged_from_public_keys_alone() {
+    let bench = Bench::new();
+    let good = evidence(&bench);
+    let write = |text: &str| std::fs::write(bench.path().join("evidence"), text).unwrap();
+    let verify = ["verify-evidence", "evidence"];
+    // As the commands print it, and bare.
+    for text in [
+        format!("{{\"evidence\":[{{\"accused\":\"r0\",\"encoded\":\"{good}\"}}]}}"),
+        format!("{{\"replica\":\"r0\",\"records\":[{{\"record\":\"evidence\",\"encoded\":\"{good}\"}}]}}"),
+        format!("{good}\n"),
+    ] {
+        write(&text);
+        let printed = bench.prints(&verify);
+        let lines: Vec<_> = printed.lines().collect();
+        assert_eq!(
+            (lines.len(), lines[0]),
+            (3, "r2 lied (commit), verified:"),
+            "whoever is said to be accused"
+        );
+        assert!(lines[1..].iter().all(|line| line.starts_with("  COMMIT of batch ")), "{printed}");
+        assert!(printed.contains(" in view 1, at sequence 7"), "{printed}");
+    }
+    let document: serde_json::Value =
+        serde_json::from_str(&bench.prints(&["verify-evidence", "evidence", "-w", "json"])).unwrap();
+    let verdict = &document["evidence"][0];
+    assert_eq!((&verdict["accused"], &verdict["verified"]), (&"r2".into(), &true.into()));
+
+    // One digit that was tampered with, wherever it is.
+    for at in (0..good.len()).step_by(17) {
+        let mut tampered = good.clone().into_bytes();
+        tampered[at] = if tampered[at] == b'7' { b'8' } else { b'7' };
+        write(&String::from_utf8(tampered).unwrap());
+        bench.assert_fails(&verify, 1, &["1 of 1 pieces of evidence prove nothing"]);
+    }
+    write(&good);
+    bench.edit_cluster(|file| file.name = "other".into());
+    bench.assert_fails(&verify, 1, &["of another cluster"]);
+    write("{\"nothing\":1}");
+    bench.assert_fails(&verify, 3, &["evidence: neither"]);
+    bench.assert_fails(&["verify-evidence", "absent"], 3, &["cannot read absent"]);
 }

@@ -128,7 +128,7 @@ pub async fn run(damage: Damage, progress: Arc<dyn Progress>) -> Result<DamageRe
         let Outcomes { refused, harmless, failed } = report.total();
         progress.live(&format!("{number} tries: {refused} refused, {harmless} harmless, {failed} failed"));
     }
-    for accusation in trial.testnet.evidence().await?.evidence {
+    for accusation in trial.testnet.evidence().await?.accusations() {
         report.failures.push(format!("{} is proven guilty by what it said on damage", accusation.accused));
     }
     trial.end().await?;

@@ -1,10 +1,11 @@
 //! Who lied: what the replicas gathered, verified anew from public keys.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use pbft_messages::{Accusation, Configuration, Evidence, Proven, ReplicaId};
+use pbft_messages::{Accusation, Certificate as _, Configuration, Evidence, ReplicaId};
+use pbft_node::EvidenceEntry;
 
 use crate::process::Condition;
 use crate::{Testnet, TestnetError};
@@ -12,11 +13,18 @@ use crate::{Testnet, TestnetError};
 /// All that is proven against anybody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvidenceReport {
-    /// Each accusation once, ordered by the accused.
-    pub evidence: Vec<Accusation>,
+    /// Each accusation once, ordered by the accused, with the proof: `pbft-node verify-evidence` judges it again.
+    pub evidence: Vec<EvidenceEntry>,
     /// The replicas that were not consulted, with why: what they alone know is missing. For people, not in the JSON.
     #[serde(skip)]
     pub unasked: Vec<(ReplicaId, String)>,
+}
+
+impl EvidenceReport {
+    /// Who lied, and where.
+    pub fn accusations(&self) -> impl Iterator<Item = Accusation> {
+        self.evidence.iter().map(|entry| entry.accusation)
+    }
 }
 
 impl Testnet {
@@ -28,7 +36,7 @@ impl Testnet {
     /// [`TestnetError`], only if the testnet's own files cannot be read.
     pub async fn evidence(&self) -> Result<EvidenceReport, TestnetError> {
         let state = self.state()?;
-        let (mut accusations, mut unasked) = (BTreeSet::new(), Vec::new());
+        let (mut proofs, mut unasked) = (BTreeMap::new(), Vec::new());
         for replica in self.configuration().replicas() {
             let found = match state.living(replica) {
                 Some((_, Condition::Running)) => {
@@ -44,14 +52,16 @@ impl Testnet {
                 unasked.push((replica, why));
                 Vec::new()
             });
-            accusations.extend(found.into_iter().filter_map(|it| proven(it, self.configuration())));
+            proofs.extend(found.iter().filter_map(|it| proven(it, self.configuration())));
         }
-        Ok(EvidenceReport { evidence: accusations.into_iter().collect(), unasked })
+        Ok(EvidenceReport { evidence: proofs.into_values().collect(), unasked })
     }
 }
 
-fn proven(evidence: Evidence, configuration: &Configuration) -> Option<Accusation> {
-    Proven::new(evidence, configuration).ok()?.get().accusation().ok()
+fn proven(evidence: &Evidence, configuration: &Configuration) -> Option<(Accusation, EvidenceEntry)> {
+    evidence.check(configuration).ok()?;
+    let entry = EvidenceEntry::new(evidence)?;
+    Some((entry.accusation, entry))
 }
 
 #[cfg(test)]
@@ -68,10 +78,10 @@ mod tests {
             view: View(0),
             sequence: Sequence(7),
         };
+        let entry = EvidenceEntry { accusation, encoded: "00ff".into() };
         assert_eq!(
-            serde_json::to_string(&EvidenceReport { evidence: vec![accusation], unasked: Vec::new() })
-                .unwrap(),
-            "{\"evidence\":[{\"accused\":\"r0\",\"kind\":\"pre-prepare\",\"view\":0,\"sequence\":7}]}"
+            serde_json::to_string(&EvidenceReport { evidence: vec![entry], unasked: Vec::new() }).unwrap(),
+            "{\"evidence\":[{\"accused\":\"r0\",\"kind\":\"pre-prepare\",\"view\":0,\"sequence\":7,\"encoded\":\"00ff\"}]}"
         );
     }
 }

@@ -149,7 +149,7 @@ impl Scene<'_> {
         let mut attempts = tokio::time::interval(Duration::from_millis(20));
         while evidence.is_empty() && started.elapsed() < self.job.patience {
             attempts.tick().await;
-            evidence = self.testnet.evidence().await?.evidence;
+            evidence = self.testnet.evidence().await?.accusations().collect();
         }
         let found_seconds = (!evidence.is_empty()).then(|| started.elapsed().as_secs_f64());
         if found_seconds.is_none() {

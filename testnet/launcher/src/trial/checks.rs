@@ -52,7 +52,7 @@ pub(crate) async fn judge(trial: &Trial, case: Case<'_>) -> Result<Judgement, Te
         Err(why) => checks.push(Check::failed("every acknowledged write is there", why)),
     }
     checks.push(roots);
-    let evidence = trial.testnet.evidence().await?.evidence;
+    let evidence: Vec<_> = trial.testnet.evidence().await?.accusations().collect();
     checks.push(only_the_liars(&evidence, case.liars));
     Ok(Judgement { checks, evidence, status })
 }

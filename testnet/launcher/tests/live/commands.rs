@@ -77,7 +77,7 @@ async fn a_cluster_of_four_from_up_to_down() {
     testnet.status_when(PATIENCE, Roots::Asked, deposed).await.unwrap().expect("the liar is deposed");
     let report: EvidenceReport = serde_json::from_str(&net.ok("evidence -w json")).unwrap();
     assert!(!report.evidence.is_empty());
-    assert!(report.evidence.iter().all(|accusation| accusation.accused == liar), "{report:?}");
+    assert!(report.accusations().all(|accusation| accusation.accused == liar), "{report:?}");
     net.ok(&format!("fault clear {liar}"));
 
     // Every replica's events are there, in the order of time.
@@ -94,7 +94,7 @@ async fn a_cluster_of_four_from_up_to_down() {
     assert_eq!(processes_of(&net.dir()), [0; 0]);
     // The proof outlives the processes.
     let kept: EvidenceReport = serde_json::from_str(&net.ok("evidence -w json")).unwrap();
-    assert_eq!(kept, report);
+    assert!(report.accusations().all(|found| kept.accusations().any(|it| it == found)), "{kept:?}");
 
     // And so does the data.
     assert!(net.fails("up -n 7", 3).contains("4 replicas"));

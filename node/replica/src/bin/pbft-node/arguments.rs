@@ -16,6 +16,7 @@ Examples:
   pbft-node recover --key r0.key --data r0      its disk was lost; then start it
   pbft-node inspect log --data r0 -w table      while it is stopped
   pbft-node show-id --key r0.key
+  pbft-node verify-evidence evidence.json       from public keys alone
 
 Exit codes:
   0 fine, also after Ctrl-C or SIGTERM, 1 error, 3 bad input (arguments, files, a port or store in use),
@@ -62,6 +63,11 @@ pub(crate) enum Command {
     Start(Start),
     /// Show what the store of a stopped replica holds, each record checked from public keys alone
     Inspect(Inspect),
+    /// Judge proof that replicas lied by the cluster's public keys alone: no store and no replica is asked
+    ///
+    /// The file holds what `pbft-testnet evidence -w json` or `pbft-node inspect evidence -w json` printed, or one piece
+    /// of evidence in hexadecimal digits.
+    VerifyEvidence(VerifyEvidence),
     /// Print a script for a shell's completions
     Completions {
         /// The shell
@@ -112,6 +118,19 @@ pub(crate) struct Inspect {
     /// The replica's data folder
     #[arg(long, env = "PBFT_DATA", value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// How to print it
+    #[arg(short, long, env = "PBFT_WRITE_OUT", default_value = "simple", value_name = "FORMAT")]
+    pub(crate) write_out: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyEvidence {
+    /// The evidence; - reads it from standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The file that describes the cluster
+    #[arg(long, env = "PBFT_CLUSTER", default_value = "cluster.toml", value_name = "FILE")]
+    pub(crate) cluster: PathBuf,
     /// How to print it
     #[arg(short, long, env = "PBFT_WRITE_OUT", default_value = "simple", value_name = "FORMAT")]
     pub(crate) write_out: Format,

@@ -13,7 +13,7 @@ use pbft_service::kv::KeyValueStore;
 
 use crate::arguments::{Arguments, Command, Place, Recover, ShowId, Start};
 use crate::failure::Outcome;
-use crate::inspect;
+use crate::{inspect, verify_evidence};
 
 /// The exit code of a replica that was interrupted again while it stopped.
 const INTERRUPTED: i32 = 5;
@@ -43,6 +43,7 @@ pub(crate) fn run(command: Command) -> Outcome {
         }
         Command::Start(arguments) => start(arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::VerifyEvidence(arguments) => verify_evidence::run(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "pbft-node", &mut script);

@@ -32,6 +32,11 @@ impl Failure {
         Self { code: ERROR, text }
     }
 
+    /// A file or an argument that is of no use.
+    pub(crate) fn bad_input(text: String) -> Self {
+        Self { code: BAD_INPUT, text }
+    }
+
     /// The message, on one line.
     pub(crate) fn line(&self) -> String {
         self.text.replace('\n', " ")

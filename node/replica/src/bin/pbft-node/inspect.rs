@@ -5,7 +5,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use pbft_crypto::{Digest, Rejected};
-use pbft_messages::{Certificate, Checkpoint, Configuration, Prepare, ReplicaId, Sequence, View};
+use pbft_messages::{
+    Certificate, Checkpoint, Configuration, Conviction, Prepare, ReplicaId, Sequence, View, codec,
+};
 use pbft_node::{DataFolder, Inspection, SnapshotSummary, read_cluster};
 use pbft_protocol::Record;
 
@@ -22,6 +24,8 @@ struct Row {
     sequence: Option<Sequence>,
     digest: Option<Digest>,
     detail: String,
+    /// Evidence in hexadecimal digits, for `verify-evidence`.
+    encoded: Option<String>,
     /// Why it does not hold, if it doesn't.
     problem: Option<String>,
 }
@@ -106,10 +110,14 @@ impl Row {
     }
 
     fn json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "record": self.kind, "accused": self.accused, "view": self.view, "sequence": self.sequence,
             "digest": self.digest.map(|it| it.to_string()), "detail": self.detail, "problem": self.problem,
-        })
+        });
+        if let Some(encoded) = &self.encoded {
+            value["encoded"] = encoded.as_str().into();
+        }
+        value
     }
 
     fn checked(self, result: Result<(), Rejected>) -> Self {
@@ -169,18 +177,18 @@ fn row(record: &Record, configuration: &Configuration) -> Row {
             Row { kind: "recovery", detail: detail.into(), ..Row::default() }
         }
         Record::Evidence(evidence) => {
-            let row = match evidence.accusation() {
-                Ok(it) => Row {
-                    kind: "evidence",
+            let encoded = codec::encode(evidence);
+            let row = Row { kind: "evidence", encoded: Some(hex::encode(&encoded)), ..Row::default() };
+            match Conviction::of(&encoded, configuration) {
+                Ok(Conviction { accusation: it, statements }) => Row {
                     accused: Some(it.accused),
                     view: Some(it.view),
                     sequence: Some(it.sequence),
-                    detail: format!("two different {:?}s, or a wrong one", it.kind),
-                    ..Row::default()
+                    detail: statements.join("; "),
+                    ..row
                 },
-                Err(_) => Row { kind: "evidence", ..Row::default() },
-            };
-            row.checked(evidence.check(configuration))
+                Err(error) => row.checked(Err(error)),
+            }
         }
     }
 }

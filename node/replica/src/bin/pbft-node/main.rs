@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod failure;
 mod inspect;
+mod verify_evidence;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;

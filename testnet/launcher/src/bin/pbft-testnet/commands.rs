@@ -202,15 +202,15 @@ pub(crate) async fn evidence(shown: &Shown) -> anyhow::Result<u8> {
         Format::Json => json(&report)?,
         Format::Table => {
             let mut rows = table(["accused", "contradicts itself in", "view", "sequence"]);
-            for it in &report.evidence {
+            for it in report.accusations() {
                 let (view, sequence) = (it.view.to_string(), it.sequence.to_string());
-                rows.add_row([it.accused.to_string(), kind(it)?, view, sequence]);
+                rows.add_row([it.accused.to_string(), kind(&it)?, view, sequence]);
             }
             result(&rows.to_string())?;
         }
         Format::Simple => {
-            for it in &report.evidence {
-                result(&format!("{} {} view {} sequence {}", it.accused, kind(it)?, it.view, it.sequence))?;
+            for it in report.accusations() {
+                result(&format!("{} {} view {} sequence {}", it.accused, kind(&it)?, it.view, it.sequence))?;
             }
             if report.evidence.is_empty() {
                 output::note("no evidence against anybody");
