@@ -19,6 +19,10 @@ pub enum Domain {
     Batch,
     /// A signed statement with its signature, among those found good before.
     Statement,
+    /// The bytes that stand for a simulated key.
+    SimulatedKey,
+    /// What a simulated key signs.
+    SimulatedSignature,
     /// A leaf of a Merkle tree.
     MerkleLeaf,
     /// An inner node of a Merkle tree.
@@ -36,6 +40,8 @@ impl Domain {
             Self::Answer => b"pbft/answer/1\0",
             Self::Batch => b"pbft/batch/1\0",
             Self::Statement => b"pbft/statement-seen/1\0",
+            Self::SimulatedKey => b"pbft/simulated-key/1\0",
+            Self::SimulatedSignature => b"pbft/simulated-signature/1\0",
             Self::MerkleLeaf => b"pbft/merkle-leaf/1\0",
             Self::MerkleNode => b"pbft/merkle-node/1\0",
             Self::MerkleRoot => b"pbft/merkle-root/1\0",
@@ -164,6 +170,8 @@ mod tests {
             Domain::Submission,
             Domain::Batch,
             Domain::Statement,
+            Domain::SimulatedKey,
+            Domain::SimulatedSignature,
             Domain::MerkleLeaf,
             Domain::MerkleNode,
             Domain::MerkleRoot,

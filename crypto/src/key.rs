@@ -5,14 +5,23 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::simulated;
+
 /// A public key that is a small-order point, or no point at all: signatures under it prove nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a usable Ed25519 public key: weak (small order), or not a point of the curve")]
 pub struct WeakKey;
 
-/// An Ed25519 public key that is known not to be weak: the identity of a replica or of a client.
+/// An Ed25519 public key that is known not to be weak: the identity of a replica or of a client. In a simulation it
+/// may be a [`SimulatedKey`](crate::SimulatedKey)'s instead, which nothing decodes to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct PublicKey(VerifyingKey);
+pub struct PublicKey(Kind);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Ed25519(VerifyingKey),
+    Simulated(simulated::Secret),
+}
 
 impl PublicKey {
     /// The length of a public key in bytes.
@@ -24,31 +33,46 @@ impl PublicKey {
     /// [`WeakKey`] if the bytes are not a curve point or are one of small order (fault 40).
     pub fn from_bytes(bytes: &[u8; Self::LENGTH]) -> Result<Self, WeakKey> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| WeakKey)?;
-        if key.is_weak() && !crate::mutant!("weak-key") { Err(WeakKey) } else { Ok(Self(key)) }
+        if key.is_weak() && !crate::mutant!("weak-key") { Err(WeakKey) } else { Ok(Self(Kind::Ed25519(key))) }
+    }
+
+    pub(crate) fn simulated(secret: simulated::Secret) -> Self {
+        Self(Kind::Simulated(secret))
     }
 
     /// The key's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; Self::LENGTH] {
-        self.0.as_bytes()
+        match &self.0 {
+            Kind::Ed25519(key) => key.as_bytes(),
+            Kind::Simulated(secret) => &secret.name,
+        }
     }
 
-    /// The key as a DER `SubjectPublicKeyInfo`: what RFC 7250 puts in place of a TLS certificate.
+    /// The key as a DER `SubjectPublicKeyInfo`: what RFC 7250 puts in place of a TLS certificate. Simulated keys have
+    /// none: theirs is empty, which no peer can present.
     #[must_use]
     pub fn to_subject_public_key_info(&self) -> Vec<u8> {
-        // The encoding of a fixed-size key has no case that fails.
-        self.0.to_public_key_der().expect("an Ed25519 key always encodes").into_vec()
+        match &self.0 {
+            // The encoding of a fixed-size key has no case that fails.
+            Kind::Ed25519(key) => key.to_public_key_der().expect("an Ed25519 key always encodes").into_vec(),
+            Kind::Simulated(_) => Vec::new(),
+        }
     }
 
     /// Whether `signature` is this key's over `message`, by the strict rules: canonical encodings only, no
     /// small-order component. A signature accepted here is accepted by every correct verifier.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+        let key = match &self.0 {
+            Kind::Ed25519(key) => key,
+            Kind::Simulated(secret) => return secret.sign(message) == *signature,
+        };
         let signature = ed25519_dalek::Signature::from_bytes(&signature.to_bytes());
         if crate::mutant!("lax-verification") {
-            return ed25519_dalek::Verifier::verify(&self.0, message, &signature).is_ok();
+            return ed25519_dalek::Verifier::verify(key, message, &signature).is_ok();
         }
-        self.0.verify_strict(message, &signature).is_ok()
+        key.verify_strict(message, &signature).is_ok()
     }
 }
 
@@ -169,7 +193,7 @@ impl SecretKey {
 
 impl Signer for SecretKey {
     fn public_key(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        PublicKey(Kind::Ed25519(self.0.verifying_key()))
     }
 
     fn sign(&self, message: &[u8]) -> Signature {

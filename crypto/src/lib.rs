@@ -14,6 +14,7 @@ mod merkle;
 mod mutant;
 mod seen;
 mod signed;
+mod simulated;
 
 pub use digest::{Digest, Domain, Hasher};
 pub use key::{NoPublicKey, PublicKey, SecretKey, Signature, Signer, WeakKey};
@@ -22,3 +23,4 @@ pub use merkle::{MerkleProof, MerkleTree};
 pub use mutant::mutant_is;
 pub use seen::SeenStatements;
 pub use signed::{Keyring, Kind, Malformed, Rejected, Scope, Signed, Statement, Verified};
+pub use simulated::SimulatedKey;

@@ -106,6 +106,8 @@ pub struct Configuration {
     members: Vec<Member>,
     clients: BTreeMap<ClientId, PublicKey>,
     parameters: Parameters,
+    /// See [`Configuration::with_leaders`].
+    leaders: Vec<ReplicaId>,
 }
 
 impl Configuration {
@@ -154,7 +156,28 @@ impl Configuration {
             hasher = hasher.bytes(member.key.as_bytes());
         }
         let scope = Scope { cluster: hasher.finish(), epoch: 0 };
-        Ok(Self { seen: Arc::default(), name, scope, members, clients: admitted, parameters })
+        Ok(Self {
+            seen: Arc::default(),
+            name,
+            scope,
+            members,
+            clients: admitted,
+            parameters,
+            leaders: Vec::new(),
+        })
+    }
+
+    /// The same configuration with other primaries in its first views: that of view v is `leaders[v]`, and after the
+    /// end of the list `v mod n` as ever. No file can say so: it is for simulators, which go through all orders of
+    /// primaries. All replicas and clients of a cluster must be given the same.
+    ///
+    /// # Errors
+    /// [`InvalidConfiguration`] if one of them is no member.
+    pub fn with_leaders(self, leaders: Vec<ReplicaId>) -> Result<Self, InvalidConfiguration> {
+        match leaders.iter().find(|leader| self.member(**leader).is_none()) {
+            Some(stranger) => Err(InvalidConfiguration(format!("leader {stranger} is no member"))),
+            None => Ok(Self { leaders, ..self }),
+        }
     }
 
     /// The cluster's name.
@@ -187,9 +210,13 @@ impl Configuration {
         WeakQuorum::of(self.n())
     }
 
-    /// The primary of a view: replica `v mod n`.
+    /// The primary of a view: replica `v mod n`, unless [`Configuration::with_leaders`] says otherwise.
     #[must_use]
     pub fn primary(&self, view: View) -> ReplicaId {
+        let chosen = usize::try_from(view.0).ok().and_then(|view| self.leaders.get(view));
+        if let Some(leader) = chosen {
+            return *leader;
+        }
         let index = view.0 % self.n() as u64;
         // The remainder is below n, which is at most MAXIMUM_REPLICAS.
         ReplicaId(index as u16)
@@ -377,6 +404,16 @@ mod tests {
         let configuration = configuration(5);
         let primaries: Vec<_> = (0..6).map(|view| configuration.primary(View(view)).0).collect();
         assert_eq!(primaries, [0, 1, 2, 3, 4, 0]);
+    }
+
+    #[test]
+    fn primaries_may_be_chosen_for_the_first_views() {
+        let configuration = configuration(4).with_leaders(vec![ReplicaId(3), ReplicaId(3)]).unwrap();
+        let primaries: Vec<_> = (0..5).map(|view| configuration.primary(View(view)).0).collect();
+        assert_eq!(primaries, [3, 3, 2, 3, 0]);
+        assert_eq!(configuration.primary(View(u64::MAX)).0, 3);
+        let error = configuration.with_leaders(vec![ReplicaId(4)]).unwrap_err();
+        assert_eq!(error.0, "leader r4 is no member");
     }
 
     #[test]
