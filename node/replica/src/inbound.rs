@@ -41,8 +41,8 @@ pub(crate) enum Event {
     Answer(Effect, Room),
     /// A thread cannot go on, so the replica stops.
     Failed(RunError),
-    /// Somebody wants to know how the replica stands, and which strategy it follows.
-    Standing(oneshot::Sender<(Standing, Option<String>)>),
+    /// Somebody wants to know how the replica stands, and what its outlet says of faults.
+    Standing(oneshot::Sender<(Standing, Value)>),
     /// A command for the outlet.
     Command(Value, oneshot::Sender<Result<Value, String>>),
     /// Stop in good order.

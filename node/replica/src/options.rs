@@ -1,6 +1,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
+
+use pbft_transport::SocketLayer;
 
 use crate::{DataFolder, Identity};
 
@@ -17,13 +20,22 @@ pub struct Options {
     pub listen_clients: Option<SocketAddr>,
     /// Whether votes are on disk before they are sent.
     pub durability: Durability,
+    /// What stands between the socket for replicas and QUIC; nothing, except in a testnet.
+    pub peer_layer: Option<Arc<dyn SocketLayer>>,
 }
 
 impl Options {
     /// The options of a replica that listens where `cluster.toml` says, and stores what it votes for.
     #[must_use]
     pub fn new(identity: Identity, data: DataFolder) -> Self {
-        Self { identity, data, listen_peers: None, listen_clients: None, durability: Durability::Sync }
+        Self {
+            identity,
+            data,
+            listen_peers: None,
+            listen_clients: None,
+            durability: Durability::Sync,
+            peer_layer: None,
+        }
     }
 }
 

@@ -28,8 +28,8 @@ pub trait Outlet: Send {
     /// One line for the person who asked.
     fn command(&mut self, command: &Value) -> Result<Value, String>;
 
-    /// The name of the strategy that is followed; none is honest.
-    fn strategy(&self) -> Option<String>;
+    /// What the replica was made to suffer or to do, for its status; null is nothing.
+    fn faults(&mut self) -> Value;
 }
 
 /// The outlet of a production replica.
@@ -46,7 +46,7 @@ impl Outlet for Honest {
             .into())
     }
 
-    fn strategy(&self) -> Option<String> {
-        None
+    fn faults(&mut self) -> Value {
+        Value::Null
     }
 }

@@ -31,6 +31,7 @@ pub(crate) fn bind_peers(options: &Options) -> Result<(PeerNetwork, PeerReceiver
         peers: peers.collect(),
         cluster: configuration.scope().cluster,
         limits: peer_limits(configuration),
+        layer: options.peer_layer.clone(),
     })
     .map_err(|source| RunError::Bind { whom: "replicas", source })
 }

@@ -1,8 +1,9 @@
 //! Opening a UDP socket with a QUIC endpoint on it, and closing it so that the port is free again.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use quinn::udp::UdpSocketState;
@@ -42,6 +43,13 @@ pub enum BindError {
     NoRuntime,
 }
 
+/// What may stand between a UDP socket and QUIC: a place where a testnet delays and loses datagrams, so that QUIC
+/// itself repeats them. Production has none.
+pub trait SocketLayer: fmt::Debug + Send + Sync {
+    /// The socket that QUIC uses in place of `socket`. When QUIC lets go of it, it lets go of `socket`.
+    fn wrap(&self, socket: Arc<dyn AsyncUdpSocket>) -> Arc<dyn AsyncUdpSocket>;
+}
+
 /// A QUIC endpoint that can be closed completely.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -57,6 +65,7 @@ impl Socket {
         address: SocketAddr,
         config: EndpointConfig,
         server: Option<ServerConfig>,
+        layer: Option<&dyn SocketLayer>,
     ) -> Result<(Self, Endpoint), BindError> {
         let refused = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { address },
@@ -67,7 +76,11 @@ impl Socket {
         enlarge_buffers(&socket, address);
         let socket = runtime.wrap_udp_socket(socket).map_err(refused)?;
         let address = socket.local_addr().map_err(refused)?;
-        let held = std::sync::Arc::downgrade(&socket);
+        let held = Arc::downgrade(&socket);
+        let socket = match layer {
+            Some(layer) => layer.wrap(socket),
+            None => socket,
+        };
         let endpoint =
             Endpoint::new_with_abstract_socket(config, server, socket, runtime).map_err(refused)?;
         Ok((Self { endpoint: Mutex::new(Some(endpoint.clone())), socket: held, address }, endpoint))

@@ -43,7 +43,7 @@ mod quic;
 mod tests;
 mod tls;
 
-pub use bind::BindError;
+pub use bind::{BindError, SocketLayer};
 pub use client::{
     ClientEndpoint, ClientEvent, ClientEvents, ClientListener, ClientSettings, ConnectionId, LinkEvent,
     LinkSender, ListenerStatistics,

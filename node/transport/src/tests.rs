@@ -50,6 +50,7 @@ fn replica_one() -> (PeerNetwork, PeerReceivers) {
         peers: vec![peer(0), peer(2)],
         cluster: cluster(),
         limits: PeerLimits::default(),
+        layer: None,
     })
     .unwrap()
 }

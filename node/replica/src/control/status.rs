@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -39,8 +40,8 @@ pub struct Status {
     pub state_root: Option<Digest>,
     /// After which sequence the state has this root.
     pub state_root_at: Option<Sequence>,
-    /// The strategy that a testnet's replica follows; `None` is honest.
-    pub strategy: Option<String>,
+    /// What a testnet made the replica suffer or do, as its outlet tells it; null is nothing.
+    pub faults: Value,
     /// `sync` or `memory`.
     pub durability: String,
     /// The links to the other replicas.
@@ -71,7 +72,7 @@ impl Desk {
     pub(super) async fn status(&self, state_root: bool) -> Result<Status, String> {
         let (sender, answer) = oneshot::channel();
         self.inbound.event(Event::Standing(sender));
-        let (standing, strategy) = answer.await.map_err(|_| "the replica has stopped".to_owned())?;
+        let (standing, faults) = answer.await.map_err(|_| "the replica has stopped".to_owned())?;
         let root = if state_root { self.state_root(standing.last_executed).await } else { None };
         let peers = self.network.statistics().into_iter().map(|peer| PeerStatus {
             replica: peer.peer,
@@ -92,7 +93,7 @@ impl Desk {
             recovering: standing.recovering,
             state_root: root.map(|(_, root)| root),
             state_root_at: root.map(|(at, _)| at),
-            strategy,
+            faults,
             durability: self.durability.to_string(),
             peers: peers.collect(),
             clients: self.listener.statistics().connections,

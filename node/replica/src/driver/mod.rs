@@ -113,7 +113,7 @@ impl Driver {
             Event::Failed(error) => Err(error),
             Event::Standing(answer) => {
                 // Whoever asked may have gone.
-                let _ = answer.send((self.replica.standing(), self.outlet.strategy()));
+                let _ = answer.send((self.replica.standing(), self.outlet.faults()));
                 Ok(())
             }
             Event::Command(command, answer) => {

@@ -21,7 +21,7 @@ async fn the_control_socket_answers() {
     assert_eq!((ready.peer_address, ready.client_address), (member.peer_address, member.client_address));
 
     let status = control.status(true).await.unwrap();
-    assert!(status.is_primary && status.state_root.is_some() && status.strategy.is_none());
+    assert!(status.is_primary && status.state_root.is_some() && status.faults.is_null());
     assert_eq!((status.replica, status.peers.len(), &status.durability[..]), (ready.replica, 3, "sync"));
     assert_eq!(control.status(false).await.unwrap().peers.len(), 3);
 

@@ -46,6 +46,7 @@ async fn a_replica_that_sends_nonsense_disturbs_nobody() {
             .collect(),
         cluster: configuration.scope().cluster,
         limits: PeerLimits::default(),
+        layer: None,
     })
     .unwrap();
     let connected = async {

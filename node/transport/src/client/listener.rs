@@ -94,7 +94,7 @@ impl ClientListener {
         let tls = Identity::new(&identity)?.listen(Protocol::Client, admitted)?;
         let server = quic::server(Protocol::Client, tls, limits.segmentation_offload);
         let (socket, endpoint) =
-            Socket::open(listen, quic::endpoint(&identity, Protocol::Client), Some(server))?;
+            Socket::open(listen, quic::endpoint(&identity, Protocol::Client), Some(server), None)?;
         let shared = Arc::new(Shared {
             identity,
             hello: Hello { protocol: Protocol::Client, cluster, session: SessionId(0) },

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use pbft_crypto::{Digest, PublicKey, SecretKey, Signer};
 use pbft_messages::{ReplicaId, SessionId};
 
-use crate::bind::{BindError, Socket};
+use crate::bind::{BindError, Socket, SocketLayer};
 use crate::dial::{DialError, Target};
 use crate::gate::Gate;
 use crate::hello::Hello;
@@ -105,6 +105,8 @@ pub struct PeerSettings {
     pub cluster: Digest,
     /// The bounds.
     pub limits: PeerLimits,
+    /// What stands between the socket and QUIC; nothing, except in a testnet.
+    pub layer: Option<Arc<dyn SocketLayer>>,
 }
 
 /// A change of a link.
@@ -195,14 +197,14 @@ impl PeerNetwork {
     /// # Errors
     /// [`BindError`] if the socket cannot be opened, or the list of peers names an id or a key twice.
     pub fn bind(settings: PeerSettings) -> Result<(Self, PeerReceivers), BindError> {
-        let PeerSettings { identity, id, listen, mut peers, cluster, limits } = settings;
+        let PeerSettings { identity, id, listen, mut peers, cluster, limits, layer } = settings;
         peers.retain(|peer| peer.id != id);
         check_peers(&peers, &identity)?;
         let tls = Identity::new(&identity)?;
         let server = tls.listen(Protocol::Peer, peers.iter().map(|peer| peer.key))?;
         let server = quic::server(Protocol::Peer, server, limits.segmentation_offload);
         let (socket, endpoint) =
-            Socket::open(listen, quic::endpoint(&identity, Protocol::Peer), Some(server))?;
+            Socket::open(listen, quic::endpoint(&identity, Protocol::Peer), Some(server), layer.as_deref())?;
 
         let ended = CancellationToken::new();
         let tasks = TaskTracker::new();

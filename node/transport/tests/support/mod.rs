@@ -64,6 +64,7 @@ pub fn settings(id: u16, n: u16, addresses: &[(u16, SocketAddr)]) -> PeerSetting
             .collect(),
         cluster: cluster(),
         limits: PeerLimits::default(),
+        layer: None,
     }
 }
 

@@ -70,7 +70,7 @@ fn start(arguments: Start) -> Outcome {
         );
     }
     let data = DataFolder::new(data);
-    let options = Options { identity, data, listen_peers, listen_clients, durability };
+    let options = Options { listen_peers, listen_clients, durability, ..Options::new(identity, data) };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("cannot start the threads of the runtime")?;
     runtime.block_on(async {
