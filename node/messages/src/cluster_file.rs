@@ -197,6 +197,8 @@ mod tests {
             error.0.contains("line 2") && error.0.contains("colour") && !error.0.contains('\n'),
             "{error}"
         );
+        let nobody = ClusterFile { replica: vec![], ..file() };
+        assert!(nobody.configuration().unwrap_err().0.contains("replica"));
         let mut weak = file();
         weak.replica[2].key = "00".repeat(32);
         assert!(weak.configuration().unwrap_err().0.contains("of r2"));

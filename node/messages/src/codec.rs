@@ -13,6 +13,9 @@ use pbft_crypto::Malformed;
 /// which the configuration sets no higher than this.
 pub const LIMIT: u64 = 64 << 20;
 
+/// Room for what most messages need.
+const USUAL: usize = 256;
+
 fn options() -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(LIMIT).reject_trailing_bytes()
 }
@@ -23,7 +26,16 @@ fn options() -> impl Options {
 /// If the value is larger than [`LIMIT`] or of a shape that has no encoding; both are errors of this program,
 /// since whatever comes from outside has been measured when it was read.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    options().serialize(value).expect("values that this program makes are within the codec's limit")
+    let mut bytes = Vec::with_capacity(USUAL);
+    // The limit is looked at when the length is known: else the library goes through the value twice.
+    let written = options().with_no_limit().serialize_into(&mut bytes, value);
+    written.expect("values that this program makes have an encoding");
+    assert!(bytes.len() as u64 <= LIMIT, "values that this program makes are within the codec's limit");
+    // What was signed is kept for long, and growth leaves up to as much again behind it.
+    if bytes.len() > USUAL {
+        bytes.shrink_to_fit();
+    }
+    bytes
 }
 
 /// Decodes a value.
@@ -46,6 +58,14 @@ mod tests {
         assert_eq!(decode::<(u64, Bytes)>(&bytes), Ok((7, Bytes::from_static(b"abc"))));
         assert!(decode::<(u64, Bytes)>(&[&bytes[..], &[0]].concat()).is_err());
         assert!(decode::<(u64, Bytes)>(&bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn a_long_encoding_has_no_slack() {
+        let bytes = encode(&Bytes::from(vec![0; 100_000]));
+        assert_eq!(bytes.capacity(), bytes.len());
+        let bytes = encode(&vec![7u64; 10_000]);
+        assert_eq!(bytes.capacity(), bytes.len());
     }
 
     /// A length that promises more than is there fails before anything of that size is allocated.

@@ -176,7 +176,14 @@ impl Configuration {
     pub fn with_leaders(self, leaders: Vec<ReplicaId>) -> Result<Self, InvalidConfiguration> {
         match leaders.iter().find(|leader| self.member(**leader).is_none()) {
             Some(stranger) => Err(InvalidConfiguration(format!("leader {stranger} is no member"))),
-            None => Ok(Self { leaders, ..self }),
+            None if leaders.is_empty() => Ok(self),
+            // What is right under some primaries is not under others, so it is another cluster.
+            None => {
+                let cluster = Hasher::new(Domain::Cluster).bytes(self.scope.cluster.as_bytes());
+                let cluster = leaders.iter().fold(cluster, |it, leader| it.number(leader.0.into())).finish();
+                let scope = Scope { cluster, ..self.scope };
+                Ok(Self { seen: Arc::default(), scope, leaders, ..self })
+            }
         }
     }
 
@@ -408,7 +415,11 @@ mod tests {
 
     #[test]
     fn primaries_may_be_chosen_for_the_first_views() {
-        let configuration = configuration(4).with_leaders(vec![ReplicaId(3), ReplicaId(3)]).unwrap();
+        let plain = configuration(4);
+        let configuration = plain.clone().with_leaders(vec![ReplicaId(3), ReplicaId(3)]).unwrap();
+        assert_ne!(configuration.scope(), plain.scope(), "no statement holds in both");
+        assert!(!Arc::ptr_eq(&configuration.seen, &plain.seen));
+        assert_eq!(plain.clone().with_leaders(vec![]).unwrap().scope(), plain.scope());
         let primaries: Vec<_> = (0..5).map(|view| configuration.primary(View(view)).0).collect();
         assert_eq!(primaries, [3, 3, 2, 3, 0]);
         assert_eq!(configuration.primary(View(u64::MAX)).0, 3);

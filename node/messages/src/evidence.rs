@@ -103,9 +103,9 @@ pub struct Accusation {
     pub accused: ReplicaId,
     /// About what.
     pub kind: EvidenceKind,
-    /// In which view; 0 for checkpoints. For an omission, the one that the VIEW-CHANGE asks for.
+    /// In which view; 0 for checkpoints. For an omission, that of the COMMIT that is hidden.
     pub view: View,
-    /// At which sequence; 0 where the statement has none. For an omission, the one that is hidden.
+    /// At which sequence; 0 where the statement has none. For an omission, that of the COMMIT that is hidden.
     pub sequence: Sequence,
 }
 
@@ -134,9 +134,7 @@ impl Evidence {
             }
         }
     }
-}
 
-impl Evidence {
     /// What the accused signed, in words; for a single statement, what is wrong with it too.
     pub(crate) fn statements(&self, configuration: &Configuration) -> Result<[String; 2], Malformed> {
         match self {

@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use pbft_crypto::{Malformed, Rejected, Signed, Verified};
+use pbft_crypto::{Malformed, Rejected, Signed, Verified, mutant};
 
 use crate::statement::ensure;
-use crate::{Commit, Configuration, ReplicaId, Sequence, View, ViewChange};
+use crate::{Commit, Configuration, Prepare, ReplicaId, Sequence, View, ViewChange};
 
 /// A COMMIT, and a VIEW-CHANGE of the same replica to a higher view that does not show what the COMMIT stands for.
 ///
@@ -51,13 +51,15 @@ impl ViewChange {
     #[must_use]
     pub fn hides(&self, commit: &Commit) -> bool {
         let Commit { view, sequence, digest } = *commit;
-        if view >= self.view || sequence <= self.stable_sequence() {
+        let covered = sequence <= self.stable_sequence() && !mutant!("checkpoint-covers-nothing");
+        if view >= self.view || covered {
             return false;
         }
         // A valid P ascends.
         let place = self.prepared.binary_search_by_key(&sequence, |shown| shown.proposal().sequence);
         let shown = place.ok().and_then(|index| self.prepared.get(index)).map(|shown| shown.proposal());
-        !shown.is_some_and(|shown| shown.view > view || shown.view == view && shown.digest == digest)
+        let replaced = |shown: &Prepare| shown.view > view && !mutant!("higher-view-is-no-excuse");
+        !shown.is_some_and(|shown| replaced(shown) || shown.view == view && shown.digest == digest)
     }
 }
 
@@ -89,9 +91,10 @@ impl Omission {
         Ok(())
     }
 
-    /// Who lied, in which VIEW-CHANGE, about which sequence.
+    /// Who lied, and about which place: that of the COMMIT, which is read quickly.
     pub(crate) fn place(&self) -> Result<(ReplicaId, View, Sequence), Malformed> {
-        Ok((self.commit.claimed_signer(), self.view_change.peek()?.view, self.commit.peek()?.sequence))
+        let Commit { view, sequence, .. } = self.commit.peek()?;
+        Ok((self.commit.claimed_signer(), view, sequence))
     }
 }
 
@@ -175,7 +178,7 @@ mod tests {
         assert!(evidence.check(&configuration).is_ok());
         let accusation = evidence.accusation().unwrap();
         assert_eq!((accusation.accused, accusation.kind), (LIAR, EvidenceKind::Omission));
-        assert_eq!((accusation.view, accusation.sequence), (View(5), Sequence(6)));
+        assert_eq!((accusation.view, accusation.sequence), (View(2), Sequence(6)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use pbft_crypto::{Digest, Malformed, MerkleProof, Rejected, Signature, Signed, Verified};
 
+use crate::statement::ensure;
 use crate::{
     Body, Checkpoint, Commit, CommittedCertificate, Configuration, Evidence, EvidenceKind, NewView,
     PrePrepare, Prepare, PreparedCertificate, Proven, RecoveryAnswer, RecoveryNonce, ReplicaId, Sequence,
@@ -125,6 +126,21 @@ pub struct Status {
     pub proven: Vec<(ReplicaId, EvidenceKind)>,
 }
 
+impl Status {
+    /// The most sequences that one status describes.
+    pub const MOST_SLOTS: usize = 128;
+
+    /// As long as a replica needs at most: whoever receives it goes through it.
+    fn check(&self, configuration: &Configuration) -> Result<(), Malformed> {
+        ensure(self.slots.len() <= Self::MOST_SLOTS, || "a status with too many slots".into())?;
+        // No more, then, than there are kinds for each replica.
+        let known = self.proven.last().is_none_or(|(last, _)| configuration.member(*last).is_some());
+        ensure(known && self.proven.is_sorted_by(|one, next| one < next), || {
+            "a status whose evidence is not in order".into()
+        })
+    }
+}
+
 /// How far a sequence has come at a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SlotProgress {
@@ -199,7 +215,7 @@ impl PeerMessage {
         codec::encode(self).into()
     }
 
-    /// Whether the message carries bodies or state, which travel apart from votes so as not to delay them.
+    /// Whether the message carries bodies, state or evidence, which travel apart from votes so as not to delay them.
     #[must_use]
     pub fn is_bulk(&self) -> bool {
         matches!(
@@ -211,6 +227,7 @@ impl PeerMessage {
                 | Self::Committed(..)
                 | Self::Leaves(_)
                 | Self::Chunk(_)
+                | Self::Evidence(_)
         )
     }
 
@@ -248,7 +265,10 @@ impl PeerMessage {
                 Err(other) => return Err(other),
             },
             Self::Forward(submission) => Message::Forward(submission.verify(configuration)?),
-            Self::Status(status) => Message::Status(status),
+            Self::Status(status) => {
+                status.check(configuration)?;
+                Message::Status(status)
+            }
             Self::FetchBody(digest) => Message::FetchBody(digest),
             Self::Body(body) => Message::Body(body),
             Self::Prepared(certificate, body) => {
@@ -268,5 +288,38 @@ impl PeerMessage {
             Self::AskRecovery(nonce) => Message::AskRecovery(nonce),
             Self::RecoveryAnswer(signed) => Message::RecoveryAnswer(signed.verify(configuration)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::configuration;
+
+    #[test]
+    fn a_status_is_no_longer_than_one_can_be() {
+        let verifies = |slots, proven: &[(u16, EvidenceKind)]| {
+            let status = Status {
+                view: View(0),
+                pending: None,
+                stable: Sequence(0),
+                last_executed: Sequence(0),
+                asks: None,
+                slots: vec![SlotProgress::Proposed; slots],
+                recovering: None,
+                proven: proven.iter().map(|(replica, kind)| (ReplicaId(*replica), *kind)).collect(),
+            };
+            PeerMessage::Status(status).verify(&configuration(4)).is_ok()
+        };
+        let (commit, omission) = (EvidenceKind::Commit, EvidenceKind::Omission);
+        assert!(verifies(128, &[]) && !verifies(129, &[]));
+        assert!(verifies(0, &[(1, commit), (1, omission), (3, commit)]));
+        for (bad, why) in [
+            (vec![(1, commit); 2], "the same twice"),
+            (vec![(1, omission), (1, commit)], "out of order"),
+            (vec![(4, commit)], "a stranger"),
+        ] {
+            assert!(!verifies(0, &bad), "{why}");
+        }
     }
 }

@@ -11,10 +11,10 @@ pub struct Quorum(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WeakQuorum(usize);
 
-/// How many of `n` replicas may be faulty: ⌊(n−1)/3⌋.
+/// How many of `n` replicas may be faulty: ⌊(n−1)/3⌋, and none of none.
 #[must_use]
 pub const fn faults_tolerated(n: usize) -> usize {
-    (n - 1) / 3
+    n.saturating_sub(1) / 3
 }
 
 impl Quorum {

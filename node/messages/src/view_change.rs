@@ -174,9 +174,9 @@ impl CarriedOver {
         }
         let min_s = sequence_of(stable);
         let max_s = highest.keys().next_back().copied().unwrap_or_default().max(min_s);
-        let digests = (min_s.0 + 1..=max_s.0)
-            .map(|sequence| {
-                highest.get(&Sequence(sequence)).map_or_else(Body::null_digest, |(_, digest)| *digest)
+        let digests = (1..=max_s.0 - min_s.0)
+            .map(|distance| {
+                highest.get(&min_s.plus(distance)).map_or_else(Body::null_digest, |(_, digest)| *digest)
             })
             .collect();
         Ok(Self { stable: stable.cloned(), digests })
@@ -293,6 +293,15 @@ mod tests {
         assert_eq!((carried.min_s(), carried.digests), (Sequence(4), vec![digest("e")]));
         let nothing = CarriedOver::from_view_changes([&ahead]).unwrap();
         assert_eq!((nothing.min_s(), nothing.max_s()), (Sequence(4), Sequence(4)));
+    }
+
+    /// R4: even a checkpoint at the end of all sequences is only a number.
+    #[test]
+    fn nothing_is_carried_over_above_the_last_sequence() {
+        let mut end = stable(4);
+        end.statement.sequence = Sequence(u64::MAX);
+        let carried = CarriedOver::from_view_changes([&view_change(Some(end), vec![])]).unwrap();
+        assert_eq!((carried.min_s(), carried.digests), (Sequence(u64::MAX), vec![]));
     }
 
     /// VC8: no choice is made between two certificates of one view.
