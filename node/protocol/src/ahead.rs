@@ -38,6 +38,11 @@ impl Ahead {
         }
     }
 
+    /// The number of messages kept.
+    pub(crate) fn len(&self) -> usize {
+        self.0.values().map(|(_, messages)| messages.len()).sum()
+    }
+
     /// Takes the messages of `view`, and forgets those of lower views.
     pub(crate) fn take(&mut self, view: View) -> Vec<(ReplicaId, Message)> {
         let mut taken = Vec::new();

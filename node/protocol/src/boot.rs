@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use pbft_crypto::{Digest, Malformed, Rejected, Signer, mutant};
 use pbft_messages::{
-    Certificate, Checkpoint, Configuration, PeerMessage, Proven, RecoveryNonce, ReplicaId, Sequence,
-    SlotProgress, Timestamp, View,
+    Checkpoint, Configuration, PeerMessage, Proven, RecoveryNonce, ReplicaId, Sequence, SlotProgress,
+    Timestamp, View,
 };
 
 use crate::ahead::Ahead;
@@ -19,7 +19,7 @@ use crate::pace::Pace;
 use crate::reads::Reads;
 use crate::record::CleanShutdown;
 use crate::recovery::Courtesy;
-use crate::replica::{Replica, ViewState};
+use crate::replica::{Fixed, Replica, ViewState};
 use crate::status::StatusRound;
 use crate::timeouts::Patience;
 use crate::timer::Timers;
@@ -100,9 +100,9 @@ impl Replica {
         let timeout = configuration.parameters().view_timeout;
         let vigilance = Vigilance::new(configuration.n(), configuration.parameters());
         let mut replica = Self {
-            configuration,
+            configuration: Fixed(configuration),
             me,
-            signer,
+            signer: Fixed(signer),
             view: ViewState {
                 active: View(0),
                 durable: true,
@@ -122,6 +122,7 @@ impl Replica {
             checkpoints: BTreeMap::new(),
             snapshots: BTreeMap::new(),
             collected: Sequence(0),
+            unreachable: Sequence(0),
             last_executed: base,
             executing: None,
             ledger: if snapshot.is_some() { Ledger::from_chunks(&ledger)? } else { Ledger::default() },
@@ -152,6 +153,8 @@ impl Replica {
         replica.resume(&recovered, now, effects)?;
         replica.set_deadline(next_deadline, now);
         replica.watch_window(now);
+        // The last run may have ended before its disk had forgotten what its last checkpoint covers.
+        replica.collect(now, effects);
         replica.settle(now, effects);
         Ok(replica)
     }
@@ -195,10 +198,11 @@ impl Replica {
             Record::Shutdown(shutdown) => recovered.shutdown = shutdown,
             Record::Recovery(nonce) => recovered.recovery = nonce,
             Record::Evidence(evidence) => {
-                evidence.check(&self.configuration)?;
-                let accusation = evidence.accusation()?;
                 let evidence = Proven::new(evidence, &self.configuration)?;
-                self.keep_evidence(accusation, &evidence);
+                let accusation = evidence.get().accusation()?;
+                if self.lacks_evidence(&accusation) {
+                    self.evidence.insert(accusation, evidence);
+                }
             }
         }
         Ok(())
@@ -209,6 +213,7 @@ impl Replica {
         let view = recovered.view.ok_or_else(|| Unreadable("no record of any view".into()))?;
         let clean = recovered.shutdown.as_ref().filter(|shutdown| shutdown.view == view);
         self.view.active = view;
+        self.check_certificates()?;
         if let Some(own) = self.view.own_view_change.take() {
             let own = own.verify(&self.configuration)?;
             let asked = own.value().view;
@@ -245,6 +250,21 @@ impl Replica {
         }
         // What the view's NEW-VIEW carried over is prepared again (D3).
         self.revisit_slots(now, effects);
+        Ok(())
+    }
+
+    /// A prepared certificate is stored after the entry of its view, and after the checkpoint whose window it is in. One
+    /// beyond them would make every VIEW-CHANGE of this replica invalid.
+    fn check_certificates(&self) -> Result<(), Unreadable> {
+        let high = self.high();
+        let prepared = self.log.above(self.stable_sequence()).filter_map(|(_, slot)| slot.prepared.as_ref());
+        for certificate in prepared {
+            let pbft_messages::Prepare { view, sequence, .. } = *certificate.get().proposal();
+            if view > self.view.active || sequence > high {
+                let place = format!("a certificate of view {view} at {sequence}");
+                return Err(Unreadable(format!("{place} is beyond its view, or beyond its window")));
+            }
+        }
         Ok(())
     }
 
@@ -295,8 +315,10 @@ impl Replica {
             let header = header.clone().verify(&self.configuration)?;
             let sequence = header.value().sequence;
             if sequence > self.stable_sequence() {
+                // Not the certificate's, which may be another where the primary lied: this is what it prepared.
                 let slot = self.log.slot(sequence);
-                slot.accepted = slot.accepted.take().or(Some(header));
+                slot.accepted =
+                    slot.accepted.take().filter(|_| mutant!("certified-for-accepted")).or(Some(header));
                 self.next_sequence = self.next_sequence.max(sequence.next());
             }
         }
@@ -333,5 +355,29 @@ impl Replica {
         };
         let next = std::iter::successors(Some(self.last_executed.next()), |sequence| Some(sequence.next()));
         next.take_while(decided).last().unwrap_or(self.last_executed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::Parameters;
+
+    use crate::Record;
+    use crate::testing::Bench;
+
+    /// Every VIEW-CHANGE that showed one would be refused, so a store that holds one is not gone on from.
+    #[test]
+    fn certificates_beyond_their_view_or_window_are_refused_at_boot() {
+        let start = |view, sequence| {
+            let certificate = Bench::new(Parameters::default()).prepared(view, sequence, 1);
+            let started = Bench::starting_with(Parameters::default(), [Record::Prepared(certificate)]);
+            started.map(drop).map_err(|error| error.0)
+        };
+        let window = Parameters::default().window;
+        assert_eq!(start(0, window), Ok(()));
+        let refused =
+            |place: &str| Err(format!("a certificate of {place} is beyond its view, or beyond its window"));
+        assert_eq!(start(1, 1), refused("view 1 at 1"));
+        assert_eq!(start(0, window + 1), refused("view 0 at 513"));
     }
 }

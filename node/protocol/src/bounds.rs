@@ -1,118 +1,16 @@
 //! The bounds of a replica's tables (R1), each against one that talks without end. `node/BOUNDS.md` lists them all.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use pbft_crypto::{Digest, Domain, SecretKey, Signer as _, Statement, Verified};
+use pbft_crypto::Signer as _;
 use pbft_messages::{
-    Body, Checkpoint, ClientId, Commit, Configuration, Evidence, Member, Message, Parameters, Part, PartId,
-    PeerMessage, PrePrepare, Read, ReadId, ReplicaId, RequestNumber, Sequence, SessionId, Status, Submission,
-    Timestamp, View, ViewChange,
+    Checkpoint, ClientId, Commit, Endorsed, Evidence, EvidenceKind, Message, Parameters, Part, PartId,
+    PeerMessage, Proven, Read, ReadId, ReplicaId, Sequence, SessionId, Status, View, ViewChange,
 };
 
-use crate::replica::Replica;
-use crate::{Effect, Effects, Input, Instant, LeftBehind, Now, Report, Timer, initial_records};
-
-const LIAR: ReplicaId = ReplicaId(0);
-const ME: ReplicaId = ReplicaId(3);
-
-/// A replica, and what it has done since last asked.
-struct Bench {
-    configuration: Arc<Configuration>,
-    replica: Replica,
-    now: Now,
-    effects: Vec<Effect>,
-}
-
-fn key(replica: ReplicaId) -> SecretKey {
-    SecretKey::from_seed(&[replica.0 as u8 + 1; 32])
-}
-
-fn client_key() -> SecretKey {
-    SecretKey::from_seed(&[200; 32])
-}
-
-impl Bench {
-    fn new(parameters: Parameters) -> Self {
-        let members = (0..4).map(|index| Member {
-            key: key(ReplicaId(index)).public_key(),
-            peer_address: ([127, 0, 0, 1], 1000 + index).into(),
-            client_address: ([127, 0, 0, 1], 2000 + index).into(),
-        });
-        let clients = [client_key().public_key()];
-        let configuration = Configuration::new("test".into(), members.collect(), clients, parameters);
-        let configuration = Arc::new(configuration.unwrap());
-        let now = Now { instant: Instant::default(), wall: Timestamp(1) };
-        let left = LeftBehind { records: initial_records(), ledger: vec![], next_deadline: None };
-        let mut effects = Effects::new();
-        let signer = Arc::new(key(ME));
-        let replica = Replica::start(configuration.clone(), ME, signer, left, now, &mut effects).unwrap();
-        Self { configuration, replica, now, effects: vec![] }
-    }
-
-    /// Hands an input in. What is written is durable at once.
-    fn input(&mut self, input: Input) {
-        let mut next = Some(input);
-        while let Some(input) = next.take() {
-            let mut effects = Effects::new();
-            self.replica.handle(self.now, input, &mut effects);
-            for effect in effects {
-                match effect {
-                    Effect::Persist { id, then, .. } => {
-                        next = Some(Input::Durable(id));
-                        self.effects.extend(then);
-                    }
-                    other => self.effects.push(other),
-                }
-            }
-        }
-    }
-
-    fn message(&mut self, from: ReplicaId, message: Message) {
-        self.input(Input::Message { from, message });
-    }
-
-    fn sign<T: Statement<Signer = ReplicaId>>(&self, from: ReplicaId, value: T) -> Verified<T> {
-        Verified::sign(value, from, &key(from), self.configuration.scope())
-    }
-
-    /// A batch of one operation of so many bytes.
-    fn body(&self, number: u64, bytes: usize) -> Arc<Body> {
-        let (client, operations) =
-            (ClientId::from(client_key().public_key()), vec![Bytes::from(vec![0; bytes])]);
-        let value = Submission::Requests { session: SessionId(1), first: RequestNumber(number), operations };
-        let submission = Verified::sign(value, client, &client_key(), self.configuration.scope());
-        Arc::new(Body::new(self.now.wall, &[submission]))
-    }
-
-    fn propose(&mut self, from: ReplicaId, view: u64, sequence: u64, bytes: usize) -> Arc<Body> {
-        let body = self.body(sequence, bytes);
-        let header = PrePrepare { view: View(view), sequence: Sequence(sequence), digest: body.digest() };
-        let header = self.sign(from, header);
-        self.message(from, Message::Proposal(header, body.clone()));
-        body
-    }
-
-    /// The messages sent since last asked.
-    fn sent(&mut self) -> Vec<PeerMessage> {
-        let sent = self.effects.drain(..).filter_map(|effect| match effect {
-            Effect::Send { message, .. } => Some(message),
-            _ => None,
-        });
-        sent.collect()
-    }
-
-    fn next_round(&mut self) {
-        self.now.instant = self.now.instant.plus(self.configuration.parameters().status_interval);
-        self.input(Input::Timer(Timer::Status));
-        self.effects.clear();
-    }
-}
-
-fn digest(number: u64) -> Digest {
-    Digest::of(Domain::Batch, &number.to_le_bytes())
-}
+use crate::replica::Fixed;
+use crate::testing::{Bench, LIAR, ME, client_key, digest};
+use crate::{Effect, Input, Report};
 
 /// Fault 33: of proposals for views to come a sender has a few megabytes, however many messages that is.
 #[test]
@@ -164,6 +62,28 @@ fn the_log_is_bounded_in_slots_and_above_the_window_in_bytes() {
     assert!(full <= 8 * 2 * (81 << 10), "one body a slot: {full}");
 }
 
+/// A replica far behind has forgotten what it will not execute from its log; nobody can fill that again, however far its
+/// window is ahead.
+#[test]
+fn what_was_forgotten_below_the_window_does_not_come_again() {
+    let mut bench = Bench::new(Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() });
+    let statement = Checkpoint { sequence: Sequence(10_000), root: digest(1) };
+    let votes = (0..3).map(|index| {
+        let vote = bench.sign(ReplicaId(index), statement.clone());
+        (ReplicaId(index), *vote.signed().signature())
+    });
+    let certificate = Endorsed { signatures: votes.collect(), statement: statement.clone() };
+    let certificate = Proven::new(certificate, &bench.configuration).unwrap();
+    bench.message(LIAR, Message::Stable(certificate));
+    assert_eq!(bench.replica.stable_sequence(), Sequence(10_000));
+    for sequence in 1..=10_100 {
+        let vote = Commit { view: View(0), sequence: Sequence(sequence), digest: digest(sequence) };
+        let vote = bench.sign(LIAR, vote);
+        bench.message(LIAR, Message::Commit(vote));
+    }
+    assert_eq!(bench.replica.log.len(), 4 * 8 + 2 * 8);
+}
+
 /// What a lagging replica keeps below h ends where there are too many bytes of it.
 #[test]
 fn the_log_below_the_window_is_bounded_in_bytes() {
@@ -197,22 +117,86 @@ fn a_replica_that_asks_for_bodies_without_end_is_given_a_share() {
     assert_eq!(bench.sent().len(), 256);
 }
 
+/// Of a replica that has nothing.
+fn status(asks: Option<ReplicaId>) -> Status {
+    Status {
+        view: View(0),
+        pending: None,
+        stable: Sequence(0),
+        last_executed: Sequence(0),
+        asks,
+        recovering: None,
+        slots: vec![],
+        proven: vec![],
+    }
+}
+
+/// R3: evidence may be large, so each in turn is handed a piece of what it lacks, and only one a round; a liar nothing
+/// of what accuses itself.
+#[test]
+fn evidence_is_handed_over_in_turn_and_one_piece_a_round() {
+    let mut bench = Bench::new(Parameters::default());
+    for liar in [0, 1] {
+        let halves = [1, 2].map(|half| bench.commit(liar, 0, 9, half));
+        halves.into_iter().for_each(|vote| bench.message(ReplicaId(liar), Message::Commit(vote)));
+    }
+    assert_eq!(bench.replica.evidence.len(), 2);
+    let mut round = || {
+        bench.next_round();
+        [0, 1, 2].map(|from| {
+            (0..10).for_each(|_| bench.message(ReplicaId(from), Message::Status(status(None))));
+            let sent = bench.sent();
+            sent.iter().for_each(|it| assert!(matches!(it, PeerMessage::Evidence(_)) && it.is_bulk()));
+            sent.len()
+        })
+    };
+    let mut rounds = [round(), round(), round()];
+    assert_eq!(round(), rounds[0]);
+    rounds.sort();
+    assert_eq!(rounds, [[0, 0, 1], [0, 1, 0], [1, 0, 0]]);
+
+    // What it names it is not handed again.
+    let proven = vec![(LIAR, EvidenceKind::Commit)];
+    (0..3).for_each(|_| {
+        bench.next_round();
+        bench.message(ReplicaId(1), Message::Status(Status { proven: proven.clone(), ..status(None) }));
+        assert_eq!(bench.sent(), []);
+    });
+}
+
+/// A liar that repeats itself has nothing checked again: neither what is known, nor more than is kept.
+#[test]
+fn what_a_liar_repeats_is_not_checked_again() {
+    let mut bench = Bench::new(Parameters::default());
+    let hiding = bench.bare_view_change(1, 5);
+    bench.message(ReplicaId(1), Message::ViewChange(hiding.clone()));
+    let commits: Vec<_> = (1..=50).map(|sequence| bench.commit(1, 0, sequence, 1)).collect();
+    for vote in &commits[..8] {
+        bench.message(ReplicaId(1), Message::Commit(vote.clone()));
+    }
+    assert_eq!(bench.replica.evidence.len(), 8);
+    // One that remembers no statement: what is checked would be found in it.
+    let fresh = Bench::new(Parameters::default()).configuration;
+    let nothing = format!("{fresh:?}");
+    bench.replica.configuration = Fixed(fresh.clone());
+    for _ in 0..2 {
+        bench.message(ReplicaId(1), Message::ViewChange(hiding.clone()));
+        commits.iter().for_each(|vote| bench.message(ReplicaId(1), Message::Commit(vote.clone())));
+    }
+    assert_eq!(format!("{fresh:?}"), nothing);
+    // Another one is.
+    let other = [1, 2].map(|half| bench.commit(2, 0, 9, half));
+    other.into_iter().for_each(|vote| bench.message(ReplicaId(2), Message::Commit(vote)));
+    assert_ne!(format!("{fresh:?}"), nothing);
+}
+
 /// R3: a replica is helped a few times a round, however many statuses it sends.
 #[test]
 fn a_replica_that_sends_statuses_without_end_is_helped_a_few_times() {
     let mut bench = Bench::new(Parameters::default());
     bench.propose(LIAR, 0, 1, 10);
     bench.effects.clear();
-    let status = Status {
-        view: View(0),
-        pending: None,
-        stable: Sequence(0),
-        last_executed: Sequence(0),
-        asks: Some(ME),
-        recovering: None,
-        slots: vec![],
-        proven: vec![],
-    };
+    let status = status(Some(ME));
     (0..1000).for_each(|_| bench.message(ReplicaId(1), Message::Status(status.clone())));
     assert_eq!(bench.sent().len(), 3, "its PREPARE, each time");
 }

@@ -34,7 +34,9 @@ impl Replica {
     }
 
     pub(crate) fn on_snapshot_durable(&mut self, sequence: Sequence, now: Now, effects: &mut Effects) {
-        if let Some(root) = self.snapshots.get(&sequence) {
+        // Where a certificate was handed over meanwhile, nobody's vote is kept any more.
+        let wanted = self.snapshots.get(&sequence).filter(|_| sequence > self.stable_sequence());
+        if let Some(root) = wanted {
             let vote = self.sign(Checkpoint { sequence, root: *root });
             // The first of its own at this place: it cannot conflict.
             let _ = self.checkpoints.entry(sequence).or_default().insert(vote);
@@ -170,6 +172,7 @@ impl Replica {
         let floor = Sequence(stable.0.saturating_sub(kept));
         let floor = floor.max(self.log.overflows_at(stable, KEPT_BYTES).unwrap_or_default());
         if self.last_executed < floor {
+            self.unreachable = floor;
             self.log.collect(floor);
             self.wanted.retain(|(_, sequence)| *sequence > floor);
         }

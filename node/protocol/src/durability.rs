@@ -97,11 +97,16 @@ impl Replica {
         }
     }
 
+    /// The highest stable checkpoint whose certificate is durable, or on its way to the disk: h when all that was
+    /// issued is durable.
+    pub(crate) fn stable_when_written(&self) -> Sequence {
+        self.stable_sequence().max(self.writes.stable)
+    }
+
     /// Whether the certificate of a stable checkpoint is still to be written; the caller writes it. One below another
     /// whose write is under way must not take its place: h would fall with a restart (C1).
     pub(crate) fn stable_to_write(&mut self, sequence: Sequence) -> bool {
-        let newer =
-            sequence > self.stable_sequence().max(self.writes.stable) || mutant!("stable-record-falls");
+        let newer = sequence > self.stable_when_written() || mutant!("stable-record-falls");
         if newer {
             self.writes.stable = sequence;
         }

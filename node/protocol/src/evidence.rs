@@ -1,9 +1,10 @@
 //! Evidence (section E): made where a contradiction is seen, recorded, and told to everybody once. A replica that was
-//! down or cut off then is handed a piece of each kind against each liar when its STATUS does not name it, so that in the
-//! end everybody holds proof against the same liars; of the same kind there may be different pieces.
+//! down or cut off then is handed a piece of each kind against each liar when its STATUS does not name it, so that in
+//! the end everybody holds proof against the same liars; of the same kind there may be different pieces.
 
 use std::collections::BTreeSet;
 
+use pbft_crypto::mutant;
 use pbft_messages::{Accusation, Evidence, EvidenceKind, PeerMessage, Proven, ReplicaId};
 
 use crate::replica::Replica;
@@ -14,34 +15,41 @@ use crate::{Effect, Effects, Now, Record, Report, ViewChangeReason};
 const KEPT: usize = 8;
 
 impl Replica {
-    /// A contradiction was seen here.
-    pub(crate) fn accuse(&mut self, conflict: impl Into<Evidence>, now: Now, effects: &mut Effects) {
-        // Both statements were verified when they came; certificates prove themselves again.
-        if let Ok(evidence) = Proven::new(conflict.into(), &self.configuration) {
+    /// A contradiction was seen here; says whether it is new. One of which enough is known is not even checked: a liar
+    /// repeats itself cheaply.
+    pub(crate) fn accuse(&mut self, conflict: impl Into<Evidence>, now: Now, effects: &mut Effects) -> bool {
+        let evidence = conflict.into();
+        // What has been verified can be read.
+        let Ok(accusation) = evidence.accusation() else { return false };
+        let lacked = self.lacks_evidence(&accusation);
+        if (lacked || self.deposes(&accusation, &evidence))
+            // Both statements were verified when they came; certificates prove themselves again.
+            && let Ok(evidence) = Proven::new(evidence, &self.configuration)
+        {
             self.on_evidence(evidence, now, effects);
         }
+        lacked
     }
 
     /// Evidence that holds, found here or received.
     pub(crate) fn on_evidence(&mut self, evidence: Proven<Evidence>, now: Now, effects: &mut Effects) {
         // What has been checked can be read.
         let Ok(accusation) = evidence.get().accusation() else { return };
-        if self.keep_evidence(accusation, &evidence) {
+        if self.lacks_evidence(&accusation) {
+            self.evidence.insert(accusation, evidence.clone());
             effects.push(Effect::Note(vec![Record::Evidence(evidence.get().clone())]));
             effects.broadcast(PeerMessage::Evidence(evidence.get().clone()));
             effects.report(Report::Evidence(accusation));
         }
-        self.leave_proven_liar(accusation, evidence.get(), now, effects);
+        if self.deposes(&accusation, evidence.get()) {
+            self.start_view_change(accusation.view.next(), ViewChangeReason::Evidence, now, effects);
+        }
     }
 
-    /// Keeps evidence; says whether it is new.
-    pub(crate) fn keep_evidence(&mut self, accusation: Accusation, evidence: &Proven<Evidence>) -> bool {
+    /// Whether evidence of this is to be kept: it is not known, and there is not enough of its kind.
+    pub(crate) fn lacks_evidence(&self, accusation: &Accusation) -> bool {
         let alike = |kept: &&Accusation| (kept.accused, kept.kind) == (accusation.accused, accusation.kind);
-        if self.evidence.contains_key(&accusation) || self.evidence.keys().filter(alike).count() >= KEPT {
-            return false;
-        }
-        self.evidence.insert(accusation, evidence.clone());
-        true
+        !self.evidence.contains_key(accusation) && self.evidence.keys().filter(alike).count() < KEPT
     }
 
     /// Who is proven to have lied, and in which kinds of statements, ascending.
@@ -50,41 +58,32 @@ impl Replica {
         convictions.into_iter().collect()
     }
 
-    /// Hands a replica the first piece of evidence of a kind that it lacks. The next one follows with its next STATUS:
-    /// evidence may be large (R3). A liar is not told what is known of it.
+    /// Hands a replica the first piece of evidence of a kind that it lacks. Nothing that accuses the replica itself: a
+    /// liar that never names it would be sent it for ever.
     pub(crate) fn hand_over_evidence(
         &self,
         to: ReplicaId,
         proven: &[(ReplicaId, EvidenceKind)],
         effects: &mut Effects,
     ) {
-        let lacked =
-            self.evidence.iter().find(|(it, _)| it.accused != to && !proven.contains(&(it.accused, it.kind)));
-        if let Some((_, evidence)) = lacked {
+        let lacks = |it: &Accusation| proven.binary_search(&(it.accused, it.kind)).is_err();
+        let lacked = self.evidence.iter().find(|(it, _)| it.accused != to && lacks(it));
+        if let Some((_, evidence)) = lacked.filter(|_| !mutant!("evidence-kept-to-oneself")) {
             effects.send(to, PeerMessage::Evidence(evidence.get().clone()));
         }
     }
 
-    /// Leaves the view of a primary that contradicted itself *in it* (VC1); older evidence deposes nobody. A wrong
-    /// NEW-VIEW ends a pending view only once its timer runs (VC5).
-    fn leave_proven_liar(
-        &mut self,
-        accusation: Accusation,
-        evidence: &Evidence,
-        now: Now,
-        effects: &mut Effects,
-    ) {
+    /// Whether evidence makes this replica leave its view: that of a primary that contradicted itself *in it* (VC1);
+    /// older evidence deposes nobody. A wrong NEW-VIEW ends a pending view only once its timer runs (VC5).
+    fn deposes(&self, accusation: &Accusation, evidence: &Evidence) -> bool {
         let as_primary = matches!(accusation.kind, EvidenceKind::PrePrepare | EvidenceKind::NewView);
         if !as_primary || self.configuration.primary(accusation.view) != accusation.accused {
-            return;
+            return false;
         }
         let wrong_new_view = matches!(evidence, Evidence::WrongNewView(_));
-        let leaves = match self.view.pending {
+        match self.view.pending {
             None => accusation.view == self.view.active,
             Some(pending) => accusation.view == pending && wrong_new_view && self.view.deadline.is_some(),
-        };
-        if leaves {
-            self.start_view_change(accusation.view.next(), ViewChangeReason::Evidence, now, effects);
         }
     }
 }

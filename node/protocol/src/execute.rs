@@ -10,6 +10,7 @@ use crate::replica::Replica;
 use crate::{Effect, Effects, Execution, Now, Operation, Report};
 
 /// The batch that the service is executing, and what is to be answered when it has.
+#[derive(Debug)]
 pub(crate) struct InExecution {
     sequence: Sequence,
     digest: Digest,
@@ -19,12 +20,14 @@ pub(crate) struct InExecution {
 }
 
 /// The answers to one submission.
+#[derive(Debug)]
 struct Answers {
     client: ClientId,
     session: SessionId,
     requests: Vec<(RequestId, Digest, Answer)>,
 }
 
+#[derive(Debug)]
 enum Answer {
     /// The service's next result.
     Result,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use pbft_crypto::{Digest, Signed, Verified};
+use pbft_crypto::{Digest, Signed, Verified, mutant};
 use pbft_messages::{
     Body, Commit, CommittedCertificate, PrePrepare, Prepare, PreparedCertificate, Proven, ReplicaId,
-    Sequence, SlotProgress, View, VoteSet,
+    Sequence, SlotProgress, View, ViewChange, VoteSet,
 };
 
 use crate::Instant;
@@ -95,12 +95,16 @@ impl Slot {
         Some((certificate, self.body(&certificate.get().statement.digest)?))
     }
 
-    /// What a replica is known to have committed to here, in whatever view; a vote in a certificate is claimed until it
-    /// is verified, which it will be.
-    pub(crate) fn commits_of(&self, replica: ReplicaId) -> impl Iterator<Item = Signed<Commit>> {
-        let votes = [self.commits.of(replica), self.former_commits.get(&replica)];
-        let certified = self.committed.as_ref().and_then(|certificate| certificate.get().vote_of(replica));
-        votes.into_iter().flatten().map(|vote| vote.signed().clone()).chain(certified)
+    /// A COMMIT that a VIEW-CHANGE hides, of those that its signer is known to have made here, in whatever view. A vote
+    /// in a certificate is claimed until it is verified, which it will be.
+    pub(crate) fn commit_hidden_by(&self, view_change: &Verified<ViewChange>) -> Option<Signed<Commit>> {
+        let (signer, shown) = (view_change.signer(), view_change.value());
+        let mut votes = [self.commits.of(signer), self.former_commits.get(&signer)].into_iter().flatten();
+        let vote = votes.find(|vote| shown.hides(vote.value())).map(|vote| vote.signed().clone());
+        vote.or_else(|| {
+            let certificate = self.committed.as_ref().map(Proven::get);
+            certificate.filter(|it| shown.hides(&it.statement))?.vote_of(signer)
+        })
     }
 
     /// The COMMIT of the highest view left of a replica.
@@ -108,7 +112,8 @@ impl Slot {
         self.former_commits.get(&replica)
     }
 
-    /// Forgets what belonged to the view that is left, but for the COMMITs. Bodies stay that a certificate or the new view needs.
+    /// Forgets what belonged to the view that is left, but for the COMMITs. Bodies stay that a certificate or the new
+    /// view needs.
     fn leave_view(&mut self, carried: &BTreeSet<Digest>) {
         let prepared = self.prepared.as_ref().map(|certificate| certificate.get().proposal().digest);
         let committed = self.committed.as_ref().map(|certificate| certificate.get().statement.digest);
@@ -117,7 +122,10 @@ impl Slot {
         });
         (self.accepted, self.sighted, self.due_since) = (None, None, None);
         self.prepares = VoteSet::default();
-        self.former_commits.extend(std::mem::take(&mut self.commits));
+        let left = std::mem::take(&mut self.commits);
+        if !mutant!("former-commits-dropped") {
+            self.former_commits.extend(left);
+        }
     }
 
     /// How far the slot has come, for a status (C4).
@@ -154,6 +162,11 @@ impl Log {
     /// The slots above a sequence, ascending.
     pub(crate) fn above(&self, sequence: Sequence) -> impl Iterator<Item = (Sequence, &Slot)> {
         self.0.range(sequence.next()..).map(|(sequence, slot)| (*sequence, slot))
+    }
+
+    /// The number of slots.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The highest sequence with a slot.

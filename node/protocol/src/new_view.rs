@@ -33,12 +33,20 @@ impl Replica {
                     return self.halt(Halt::ConflictingCertificates { view, sequence }, effects);
                 }
             };
+            // What O takes must be within this replica's log, so it goes on from O's checkpoint first.
+            if let Some(certificate) = self.checkpoint_to_take(&carried) {
+                self.on_stable(certificate, effects);
+                if self.stopped {
+                    return;
+                }
+            }
             let missing = self.missing_bodies(&carried, view);
             if missing.is_empty() {
                 let view_changes = chosen.iter().map(|it| it.signed().clone()).collect();
                 let headers = carried.pre_prepares(view).map(|header| self.sign(header).signed().clone());
                 let new_view = NewView { view, view_changes, pre_prepares: headers.collect() };
-                return self.enter_view(self.sign(new_view), carried, now, effects);
+                let opened_by = chosen.iter().map(|it| (it.signer(), it.clone())).collect();
+                return self.enter_view(self.sign(new_view), opened_by, carried, now, effects);
             }
             for wanted in &missing {
                 // Asked of everybody: whoever holds the certificate should hold the body (D1).
@@ -53,12 +61,20 @@ impl Replica {
 
     /// The bodies that O takes above this replica's checkpoint and that are not held.
     fn missing_bodies(&self, carried: &CarriedOver, view: View) -> BTreeSet<(Digest, Sequence)> {
-        let low = self.stable_sequence();
+        let low = self.stable_when_written();
         carried
             .pre_prepares(view)
             .filter(|header| header.sequence > low && !self.holds_body(header))
             .map(|header| (header.digest, header.sequence))
             .collect()
+    }
+
+    /// The checkpoint that O starts from, if it is above this replica's.
+    fn checkpoint_to_take(&self, carried: &CarriedOver) -> Option<Proven<StableCertificate>> {
+        let newer =
+            carried.stable.as_ref().filter(|it| it.statement.sequence > self.stable_when_written())?;
+        // It was checked as part of the VIEW-CHANGEs.
+        Proven::new(newer.clone(), &self.configuration).ok()
     }
 
     fn holds_body(&self, header: &PrePrepare) -> bool {
@@ -77,8 +93,11 @@ impl Replica {
         let view = new_view.value().view;
         if view == self.view.active {
             let conflict = self.view.new_view.as_ref().and_then(|held| Conflict::between(held, &new_view));
-            if let Some(conflict) = conflict {
-                self.accuse(conflict, now, effects);
+            // The first one convicts; only what is new in it is looked at further.
+            if conflict.is_some_and(|conflict| self.accuse(conflict, now, effects)) {
+                for view_change in self.view_changes_in(new_view.value()).values() {
+                    self.compare_view_changes(view_change, now, effects);
+                }
             }
             return;
         }
@@ -88,10 +107,12 @@ impl Replica {
         }
         // What has been verified can be read.
         if let Ok(carried) = new_view.value().carried_over() {
-            for view_change in self.view_changes_in(new_view.value()).values() {
-                self.compare_view_change(view_change, now, effects);
+            let opened_by = self.view_changes_in(new_view.value());
+            for view_change in opened_by.values() {
+                self.compare_view_changes(view_change, now, effects);
+                self.compare_with_commits(view_change, now, effects);
             }
-            self.enter_view(new_view, carried, now, effects);
+            self.enter_view(new_view, opened_by, carried, now, effects);
         }
     }
 
@@ -105,14 +126,13 @@ impl Replica {
     fn enter_view(
         &mut self,
         new_view: Verified<NewView>,
+        opened_by: BTreeMap<ReplicaId, Verified<ViewChange>>,
         carried: CarriedOver,
         now: Now,
         effects: &mut Effects,
     ) {
         let view = new_view.value().view;
-        let checkpoint = carried.stable.as_ref().filter(|it| it.statement.sequence > self.stable_sequence());
-        // It was checked as part of the NEW-VIEW.
-        let checkpoint = checkpoint.and_then(|it| Proven::new(it.clone(), &self.configuration).ok());
+        let checkpoint = self.checkpoint_to_take(&carried);
         if let Some(Checkpoint { sequence, root }) = checkpoint.as_ref().map(|it| it.get().statement.clone())
             && !self.agrees_with(sequence, root, effects)
         {
@@ -122,7 +142,7 @@ impl Replica {
         if mutant!("executed-again") {
             self.last_executed = carried.min_s();
         }
-        let (max_s, opened_by) = (carried.max_s(), self.view_changes_in(new_view.value()));
+        let max_s = carried.max_s();
         self.log.leave_view(&carried.digests.iter().copied().collect());
         self.restart_reservation();
         self.patience.restart(now.instant);

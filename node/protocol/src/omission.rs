@@ -1,32 +1,51 @@
-//! Finding VIEW-CHANGEs that hide what their signers committed to (section E). What the two are compared for, and why
-//! nobody correct is accused, is written at [`Omission`].
+//! Finding VIEW-CHANGEs that contradict their signers: another one to the same view, or what they committed to (section
+//! E). What an omission is, and why nobody correct is accused, is written at [`Omission`].
 //!
-//! Either may come first. A VIEW-CHANGE, also one that only a NEW-VIEW brings, is compared with the COMMITs that this
-//! replica knows of its signer: those of the active view, the last of the views before, and those in certificates. A
-//! COMMIT that comes late, alone or in a certificate, is compared with the VIEW-CHANGEs that are kept: the highest one
-//! of its signer, and the one that the active view was opened by.
+//! Either may come first. A VIEW-CHANGE that is new, also one that only a NEW-VIEW brings, is compared with the COMMITs
+//! that this replica knows of its signer: those of the active view, the last of the views before, and those in
+//! certificates. A COMMIT that comes late, alone or in a certificate, is compared with the VIEW-CHANGEs that are kept:
+//! the highest one of its signer, and the one that the active view was opened by.
 
 use pbft_crypto::Verified;
-use pbft_messages::{Commit, CommittedCertificate, Conflict, Omission, Proven, ViewChange};
+use pbft_messages::{Commit, CommittedCertificate, Conflict, Omission, Proven, ReplicaId, ViewChange};
 
 use crate::replica::Replica;
 use crate::{Effects, Now};
 
 impl Replica {
-    /// Compares a VIEW-CHANGE with what its signer is known to have committed to.
-    pub(crate) fn compare_view_change(
+    /// The VIEW-CHANGEs that are kept of a replica.
+    fn kept_view_changes(&self, of: ReplicaId) -> impl Iterator<Item = &Verified<ViewChange>> {
+        [&self.view.view_changes, &self.view.opened_by].into_iter().filter_map(move |kept| kept.get(&of))
+    }
+
+    /// Compares a VIEW-CHANGE, however often it comes, with those that are kept of its signer.
+    pub(crate) fn compare_view_changes(
         &mut self,
         view_change: &Verified<ViewChange>,
         now: Now,
         effects: &mut Effects,
     ) {
+        let conflict = self
+            .kept_view_changes(view_change.signer())
+            .find_map(|kept| Conflict::between(kept, view_change));
+        if let Some(conflict) = conflict {
+            self.accuse(conflict, now, effects);
+        }
+    }
+
+    /// Compares a VIEW-CHANGE with what its signer is known to have committed to. That goes through the whole log, so
+    /// it is done once, when the VIEW-CHANGE is new.
+    pub(crate) fn compare_with_commits(
+        &mut self,
+        view_change: &Verified<ViewChange>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let slots = self.log.above(view_change.value().stable_sequence());
         // The first convicts, and they may be many.
-        let commit = {
-            let slots = self.log.above(view_change.value().stable_sequence());
-            let mut commits = slots.flat_map(|(_, slot)| slot.commits_of(view_change.signer()));
-            commits.find(|signed| signed.peek().is_ok_and(|commit| view_change.value().hides(&commit)))
-        };
-        let commit = commit.and_then(|signed| signed.verify(&self.configuration).ok());
+        let hidden = slots.filter_map(|(_, slot)| slot.commit_hidden_by(view_change)).next();
+        // One in a certificate was checked as a part of it.
+        let commit = hidden.and_then(|signed| signed.verify(&self.configuration).ok());
         if let Some(omission) = commit.and_then(|commit| Omission::between(&commit, view_change)) {
             self.accuse(omission, now, effects);
         }
@@ -37,12 +56,11 @@ impl Replica {
         let signer = commit.signer();
         let former = self.log.get(commit.value().sequence).and_then(|slot| slot.former_commit_of(signer));
         let conflict = former.and_then(|former| Conflict::between(former, commit));
-        let view_changes = [&self.view.view_changes, &self.view.opened_by];
-        let omissions = view_changes.map(|held| Omission::between(commit, held.get(&signer)?));
+        let omission = self.kept_view_changes(signer).find_map(|kept| Omission::between(commit, kept));
         if let Some(conflict) = conflict {
             self.accuse(conflict, now, effects);
         }
-        for omission in omissions.into_iter().flatten() {
+        if let Some(omission) = omission {
             self.accuse(omission, now, effects);
         }
     }
@@ -60,5 +78,128 @@ impl Replica {
         for commit in commits {
             self.compare_commit(&commit, now, effects);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{
+        Accusation, CarriedOver, EvidenceKind, Message, NewView, Parameters, Sequence, View, VoteSet,
+    };
+
+    use super::*;
+    use crate::Record;
+    use crate::testing::Bench;
+
+    fn bench() -> Bench {
+        Bench::new(Parameters::default())
+    }
+
+    /// The NEW-VIEW that opens a view after these VIEW-CHANGEs.
+    fn new_view<const N: usize>(
+        bench: &Bench,
+        view: u64,
+        view_changes: [Verified<ViewChange>; N],
+    ) -> Verified<NewView> {
+        let (view, primary) = (View(view), bench.configuration.primary(View(view)));
+        let carried = CarriedOver::from_view_changes(view_changes.iter().map(Verified::value)).unwrap();
+        let pre_prepares = carried.pre_prepares(view).map(|it| bench.sign(primary, it).signed().clone());
+        let view_changes = view_changes.iter().map(|it| it.signed().clone()).collect();
+        bench.sign(primary, NewView { view, view_changes, pre_prepares: pre_prepares.collect() })
+    }
+
+    /// Enters a view that nothing is carried over into, asked for by these.
+    fn enter(bench: &mut Bench, view: u64, asking: [u16; 3]) {
+        let opens = new_view(bench, view, asking.map(|it| bench.bare_view_change(it, view)));
+        bench.message(opens.signer(), Message::NewView(opens));
+        assert_eq!(bench.replica.view.active, View(view));
+    }
+
+    /// A VIEW-CHANGE of this replica that differs from the bare one.
+    fn other_view_change(bench: &Bench, from: u16, view: u64) -> Verified<ViewChange> {
+        let prepared = vec![bench.prepared(0, 9, 1)];
+        bench.sign(ReplicaId(from), ViewChange { view: View(view), stable: None, prepared })
+    }
+
+    /// Who is accused of what, in which view and at which sequence.
+    fn accused(bench: &Bench) -> Vec<(u16, EvidenceKind, u64, u64)> {
+        let tell = |it: &Accusation| (it.accused.0, it.kind, it.view.0, it.sequence.0);
+        bench.replica.evidence.keys().map(tell).collect()
+    }
+
+    #[test]
+    fn commits_in_a_certificate_are_compared() {
+        let mut bench = bench();
+        bench.message(ReplicaId(1), Message::ViewChange(bench.bare_view_change(1, 1)));
+        let body = bench.body(1, 10);
+        let mut votes = VoteSet::default();
+        for replica in bench.configuration.replicas().take(3) {
+            let value = Commit { view: View(0), sequence: Sequence(1), digest: body.digest() };
+            votes.insert(bench.sign(replica, value)).unwrap();
+        }
+        let certificate = votes.quorum(bench.configuration.quorum()).unwrap();
+        bench.message(ReplicaId(2), Message::Committed(certificate, body));
+        assert_eq!(accused(&bench), [(1, EvidenceKind::Omission, 0, 1)]);
+
+        // The other way round: the certificate was there first.
+        bench.message(ReplicaId(2), Message::ViewChange(bench.bare_view_change(2, 1)));
+        assert_eq!(accused(&bench)[1..], [(2, EvidenceKind::Omission, 0, 1)]);
+    }
+
+    #[test]
+    fn a_view_change_that_only_a_new_view_brings_is_compared() {
+        let mut bench = bench();
+        bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 0, 1, 1)));
+        bench.message(ReplicaId(0), Message::ViewChange(other_view_change(&bench, 0, 1)));
+        enter(&mut bench, 1, [0, 1, 2]);
+        assert_eq!(accused(&bench), [(0, EvidenceKind::ViewChange, 1, 0), (2, EvidenceKind::Omission, 0, 1)]);
+    }
+
+    #[test]
+    fn two_view_changes_to_the_active_view_are_evidence() {
+        let mut bench = bench();
+        enter(&mut bench, 1, [0, 1, 2]);
+        bench.message(ReplicaId(2), Message::ViewChange(bench.bare_view_change(2, 1)));
+        assert_eq!(accused(&bench), []);
+        bench.message(ReplicaId(2), Message::ViewChange(other_view_change(&bench, 2, 1)));
+        assert_eq!(accused(&bench), [(2, EvidenceKind::ViewChange, 1, 0)]);
+    }
+
+    #[test]
+    fn a_second_new_view_accuses_whoever_gave_another_view_change_for_it() {
+        let mut bench = bench();
+        enter(&mut bench, 1, [0, 1, 2]);
+        let shown =
+            [bench.bare_view_change(0, 1), bench.bare_view_change(1, 1), other_view_change(&bench, 2, 1)];
+        let second = new_view(&bench, 1, shown);
+        bench.message(ReplicaId(1), Message::NewView(second));
+        assert_eq!(accused(&bench), [(1, EvidenceKind::NewView, 1, 0), (2, EvidenceKind::ViewChange, 1, 0)]);
+    }
+
+    #[test]
+    fn what_opened_the_view_is_known_after_a_restart() {
+        let before = bench();
+        let opens = new_view(&before, 1, [0, 1, 2].map(|it| before.bare_view_change(it, 1)));
+        let entered = Record::View(View(1), Some(opens.signed().clone()));
+        let mut bench = Bench::starting_with(Parameters::default(), [entered]).unwrap();
+        bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 0, 1, 1)));
+        assert_eq!(accused(&bench), [(2, EvidenceKind::Omission, 0, 1)]);
+    }
+
+    /// Of the views that were left, each replica's last COMMIT at a place is kept.
+    #[test]
+    fn commits_of_views_that_were_left_are_compared() {
+        let mut bench = bench();
+        bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 0, 1, 1)));
+        enter(&mut bench, 1, [0, 1, 3]);
+        assert!(bench.replica.log.get(Sequence(1)).unwrap().former_commit_of(ReplicaId(2)).is_some());
+        bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 1, 1, 2)));
+        enter(&mut bench, 2, [0, 1, 3]);
+        let kept = bench.replica.log.get(Sequence(1)).unwrap().former_commit_of(ReplicaId(2)).unwrap();
+        assert_eq!(kept.value().view, View(1));
+        bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 1, 1, 3)));
+        assert_eq!(accused(&bench), [(2, EvidenceKind::Commit, 1, 1)]);
+        bench.message(ReplicaId(2), Message::ViewChange(bench.bare_view_change(2, 3)));
+        assert_eq!(accused(&bench)[1..], [(2, EvidenceKind::Omission, 1, 1)]);
     }
 }

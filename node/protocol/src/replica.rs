@@ -1,6 +1,8 @@
 //! A replica: its state, and the dispatch of what happens to it. Each input has a file of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +34,13 @@ use crate::{AuditId, Effect, Effects, Halt, Input, Instant, Now, Rejection, Repo
 /// It is pure: [`Replica::handle`] takes an input and the time, and gives effects. The driver's duties are written
 /// at [`Effect`]. Methods come in four kinds: `on_…` handle one input, `try_…` go on as far as the state allows and
 /// may be called at any time, `send_…` speak to others, and the rest ask or note.
+///
+/// As it is shown, it tells two states apart.
+#[derive(Debug)]
 pub struct Replica {
-    pub(crate) configuration: Arc<Configuration>,
+    pub(crate) configuration: Fixed<Arc<Configuration>>,
     pub(crate) me: ReplicaId,
-    pub(crate) signer: Arc<dyn Signer>,
+    pub(crate) signer: Fixed<Arc<dyn Signer>>,
 
     pub(crate) view: ViewState,
     pub(crate) log: Log,
@@ -49,6 +54,8 @@ pub struct Replica {
     pub(crate) served: BTreeMap<ReplicaId, (Sequence, Instant)>,
     /// Up to where the log was collected.
     pub(crate) collected: Sequence,
+    /// Up to where the log will not be executed here, for this replica is too far behind: state is fetched instead.
+    pub(crate) unreachable: Sequence,
 
     pub(crate) last_executed: Sequence,
     pub(crate) executing: Option<InExecution>,
@@ -141,6 +148,23 @@ pub struct Transferring {
     pub held: u64,
     /// Whether all are, and the service is restoring from them.
     pub installing: bool,
+}
+
+/// What does not change while a replica runs, and so is not shown with its state.
+pub(crate) struct Fixed<T>(pub(crate) T);
+
+impl<T> Deref for Fixed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> fmt::Debug for Fixed<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("..")
+    }
 }
 
 impl Replica {
@@ -268,7 +292,7 @@ impl Replica {
     /// Why nothing at `sequence` is kept, if so: the log reaches one window beyond H, for a replica whose
     /// checkpoints lag behind the others' must not drop their proposals (fault 18).
     pub(crate) fn out_of_log(&self, sequence: Sequence) -> Option<Rejection> {
-        if sequence <= self.stable_sequence().min(self.last_executed) {
+        if sequence <= self.stable_sequence().min(self.last_executed).max(self.unreachable) {
             Some(Rejection::OldSequence)
         } else if sequence
             > self.high().plus(if mutant!("dropped-beyond-h") { 0 } else { self.parameters().window })
@@ -284,7 +308,7 @@ impl Replica {
     where
         T: pbft_crypto::Statement<Signer = ReplicaId>,
     {
-        Verified::sign(value, self.me, &*self.signer, self.configuration.scope())
+        Verified::sign(value, self.me, &**self.signer, self.configuration.scope())
     }
 
     /// Reports that a message was refused.

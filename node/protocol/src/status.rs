@@ -9,9 +9,6 @@ use crate::log::Slot;
 use crate::replica::Replica;
 use crate::{Effects, Instant, Now};
 
-/// The most sequences that one status describes, and that are helped with at a time.
-const SLOTS: usize = 128;
-
 /// About how many bytes of bodies are handed over at a time.
 const BYTES: usize = 2 << 20;
 
@@ -122,7 +119,7 @@ impl Replica {
 
     fn own_status(&self, asks: Option<ReplicaId>) -> Status {
         let view = self.view.active;
-        let known = self.log.highest().0.saturating_sub(self.last_executed.0).min(SLOTS as u64);
+        let known = self.log.highest().0.saturating_sub(self.last_executed.0).min(Status::MOST_SLOTS as u64);
         let progress = |distance| {
             let slot = self.log.get(self.last_executed.plus(distance));
             slot.map_or(SlotProgress::Unproposed, |slot| slot.progress(view))
@@ -147,6 +144,7 @@ impl Replica {
             return;
         }
         helped.statuses += 1;
+        let (number, is_first) = (self.status.number, helped.statuses == 1);
         let asked = status.asks == Some(self.me);
         let newer = self.view.new_view.as_ref().filter(|it| it.value().view > status.view);
         if let Some(new_view) = newer.filter(|_| asked && self.view.durable) {
@@ -165,7 +163,10 @@ impl Replica {
         if status.asks.is_some() {
             self.help(from, status, effects);
         }
-        self.hand_over_evidence(from, &status.proven, effects);
+        // Everybody tells the same, and it may be large: each tells one at a time, in turn, and once a round.
+        if self.other_replica(number) == from && is_first {
+            self.hand_over_evidence(from, &status.proven, effects);
+        }
     }
 
     /// Sends again this replica's own votes above what the other has executed and, if it is the one asked, proposals,
@@ -174,7 +175,7 @@ impl Replica {
         let asked = status.asks == Some(self.me);
         let same_view = status.view == self.view.active && status.pending.is_none() && self.may_vote();
         let mut bytes = 0;
-        for (sequence, slot) in self.log.above(status.last_executed).take(SLOTS) {
+        for (sequence, slot) in self.log.above(status.last_executed).take(Status::MOST_SLOTS) {
             let distance = (sequence.0 - status.last_executed.0 - 1) as usize;
             let progress = status.slots.get(distance).copied().unwrap_or(SlotProgress::Unproposed);
             if progress == SlotProgress::Committed || bytes > BYTES {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pbft_crypto::{Verified, mutant};
-use pbft_messages::{Conflict, PeerMessage, View, ViewChange};
+use pbft_messages::{PeerMessage, View, ViewChange};
 
 use crate::durability::Awaited;
 use crate::replica::Replica;
@@ -71,21 +71,14 @@ impl Replica {
         effects: &mut Effects,
     ) {
         let (sender, view) = (view_change.signer(), view_change.value().view);
-        self.compare_view_change(&view_change, now, effects);
-        if view <= self.view.active {
+        self.compare_view_changes(&view_change, now, effects);
+        // Kept is the one of the highest view of each sender, never the latest to arrive (fault 2).
+        let held = self.view.view_changes.get(&sender).map(|held| held.value().view);
+        if view <= held.unwrap_or(self.view.active) {
             return;
         }
-        // Kept is the one of the highest view of each sender, never the latest to arrive (fault 2).
-        match self.view.view_changes.get(&sender) {
-            Some(held) if held.value().view == view => {
-                if let Some(conflict) = Conflict::between(held, &view_change) {
-                    self.accuse(conflict, now, effects);
-                }
-                return;
-            }
-            Some(held) if held.value().view > view => return,
-            _ => self.view.view_changes.insert(sender, view_change),
-        };
+        self.compare_with_commits(&view_change, now, effects);
+        self.view.view_changes.insert(sender, view_change);
         if sender == self.primary() && self.view.pending.is_none() {
             self.start_view_change(self.view.active.next(), ViewChangeReason::PrimaryLeft, now, effects);
         }

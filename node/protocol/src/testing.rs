@@ -1,0 +1,148 @@
+//! A replica by itself, for this crate's tests.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use pbft_crypto::{Digest, Domain, SecretKey, Signer as _, Statement, Verified};
+use pbft_messages::{
+    Body, ClientId, Commit, Configuration, Member, Message, Parameters, PeerMessage, PrePrepare, Prepare,
+    PreparedCertificate, Proven, ReplicaId, RequestNumber, Sequence, SessionId, Submission, Timestamp, View,
+    ViewChange, VoteSet,
+};
+
+use crate::replica::Replica;
+use crate::{Effect, Effects, Input, Instant, LeftBehind, Now, Record, Timer, Unreadable, initial_records};
+
+pub(crate) const LIAR: ReplicaId = ReplicaId(0);
+pub(crate) const ME: ReplicaId = ReplicaId(3);
+
+/// A replica, and what it has done since last asked.
+pub(crate) struct Bench {
+    pub(crate) configuration: Arc<Configuration>,
+    pub(crate) replica: Replica,
+    pub(crate) now: Now,
+    pub(crate) effects: Vec<Effect>,
+}
+
+pub(crate) fn key(replica: ReplicaId) -> SecretKey {
+    SecretKey::from_seed(&[replica.0 as u8 + 1; 32])
+}
+
+pub(crate) fn client_key() -> SecretKey {
+    SecretKey::from_seed(&[200; 32])
+}
+
+impl Bench {
+    pub(crate) fn new(parameters: Parameters) -> Self {
+        Self::starting_with(parameters, []).expect("nothing is wrong with no records")
+    }
+
+    /// One that starts again with such records besides the first ones.
+    pub(crate) fn starting_with(
+        parameters: Parameters,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<Self, Unreadable> {
+        let members = (0..4).map(|index| Member {
+            key: key(ReplicaId(index)).public_key(),
+            peer_address: ([127, 0, 0, 1], 1000 + index).into(),
+            client_address: ([127, 0, 0, 1], 2000 + index).into(),
+        });
+        let clients = [client_key().public_key()];
+        let configuration = Configuration::new("test".into(), members.collect(), clients, parameters);
+        let configuration = Arc::new(configuration.expect("it is a good one"));
+        let now = Now { instant: Instant::default(), wall: Timestamp(1) };
+        let records = initial_records().into_iter().chain(records).collect();
+        let left = LeftBehind { records, ledger: vec![], next_deadline: None };
+        let mut effects = Effects::new();
+        let signer = Arc::new(key(ME));
+        let replica = Replica::start(configuration.clone(), ME, signer, left, now, &mut effects)?;
+        Ok(Self { configuration, replica, now, effects: vec![] })
+    }
+
+    /// Hands an input in. What is written is durable at once.
+    pub(crate) fn input(&mut self, input: Input) {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let mut effects = Effects::new();
+            self.replica.handle(self.now, input, &mut effects);
+            for effect in effects {
+                match effect {
+                    Effect::Persist { id, then, .. } => {
+                        next = Some(Input::Durable(id));
+                        self.effects.extend(then);
+                    }
+                    other => self.effects.push(other),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn message(&mut self, from: ReplicaId, message: Message) {
+        self.input(Input::Message { from, message });
+    }
+
+    pub(crate) fn sign<T: Statement<Signer = ReplicaId>>(&self, from: ReplicaId, value: T) -> Verified<T> {
+        Verified::sign(value, from, &key(from), self.configuration.scope())
+    }
+
+    /// A batch of one operation of so many bytes.
+    pub(crate) fn body(&self, number: u64, bytes: usize) -> Arc<Body> {
+        let (client, operations) =
+            (ClientId::from(client_key().public_key()), vec![Bytes::from(vec![0; bytes])]);
+        let value = Submission::Requests { session: SessionId(1), first: RequestNumber(number), operations };
+        let submission = Verified::sign(value, client, &client_key(), self.configuration.scope());
+        Arc::new(Body::new(self.now.wall, &[submission]))
+    }
+
+    pub(crate) fn propose(&mut self, from: ReplicaId, view: u64, sequence: u64, bytes: usize) -> Arc<Body> {
+        let body = self.body(sequence, bytes);
+        let header = PrePrepare { view: View(view), sequence: Sequence(sequence), digest: body.digest() };
+        let header = self.sign(from, header);
+        self.message(from, Message::Proposal(header, body.clone()));
+        body
+    }
+
+    /// A COMMIT of a batch of this name.
+    pub(crate) fn commit(&self, from: u16, view: u64, sequence: u64, name: u64) -> Verified<Commit> {
+        let value = Commit { view: View(view), sequence: Sequence(sequence), digest: digest(name) };
+        self.sign(ReplicaId(from), value)
+    }
+
+    /// A VIEW-CHANGE that shows nothing.
+    pub(crate) fn bare_view_change(&self, from: u16, view: u64) -> Verified<ViewChange> {
+        let value = ViewChange { view: View(view), stable: None, prepared: vec![] };
+        self.sign(ReplicaId(from), value)
+    }
+
+    /// The certificate of a batch of this name.
+    pub(crate) fn prepared(&self, view: u64, sequence: u64, name: u64) -> PreparedCertificate {
+        let (view, sequence, digest) = (View(view), Sequence(sequence), digest(name));
+        let primary = self.configuration.primary(view);
+        let mut votes = VoteSet::default();
+        for backup in self.configuration.replicas().filter(|backup| *backup != primary).take(2) {
+            votes.insert(self.sign(backup, Prepare { view, sequence, digest })).expect("a first vote");
+        }
+        let header = self.sign(primary, PrePrepare { view, sequence, digest });
+        Proven::prepared(&header, &votes, self.configuration.quorum()).expect("enough votes").get().clone()
+    }
+
+    /// The messages sent since last asked.
+    pub(crate) fn sent(&mut self) -> Vec<PeerMessage> {
+        let sent = self.effects.drain(..).filter_map(|effect| match effect {
+            Effect::Send { message, .. } => Some(message),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    pub(crate) fn next_round(&mut self) {
+        self.now.instant = self.now.instant.plus(self.configuration.parameters().status_interval);
+        self.input(Input::Timer(Timer::Status));
+        self.effects.clear();
+    }
+}
+
+pub(crate) fn digest(number: u64) -> Digest {
+    Digest::of(Domain::Batch, &number.to_le_bytes())
+}
