@@ -384,5 +384,7 @@ fn evidence_is_judged_from_public_keys_alone() {
     bench.assert_fails(&verify, 1, &["of another cluster"]);
     write("{\"nothing\":1}");
     bench.assert_fails(&verify, 3, &["evidence: neither"]);
+    write(" \n");
+    bench.assert_fails(&verify, 3, &["evidence: there is nothing in it"]);
     bench.assert_fails(&["verify-evidence", "absent"], 3, &["cannot read absent"]);
 }

@@ -6,11 +6,9 @@ use bytes::{Bytes, BytesMut};
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use tokio::time::{Instant, timeout_at};
 
+use crate::framing::{PartialBody, PartialLength};
 use crate::limits::PIECE;
 use crate::outbox::Outbox;
-
-/// The bytes of a frame's length.
-const HEADER: usize = 4;
 
 /// A frame that has begun must be complete after this time, and the time that its size takes at [`SLOWEST`]. A slow
 /// drip (fault 47) therefore holds a buffer for a bounded time, while a link that is clogged for seconds is not cut.
@@ -81,41 +79,29 @@ impl FrameReader {
     /// before [`FrameReader::body`], so the caller can make room first.
     pub(crate) async fn length(&mut self) -> Result<usize, FrameError> {
         self.fill().await?;
-        let mut header = [0; HEADER];
-        let mut received = 0;
+        let mut partial = PartialLength::default();
         let deadline = Instant::now() + GRACE;
-        loop {
-            let taken = self.chunk.len().min(HEADER - received);
-            header[received..received + taken].copy_from_slice(&self.chunk.split_to(taken));
-            received += taken;
-            if received == HEADER {
-                break;
+        let length = loop {
+            if let Some(length) = partial.take(&mut self.chunk) {
+                break length;
             }
-            let stalled = |_| FrameError::Stalled { length: HEADER, received };
+            let stalled =
+                |_| FrameError::Stalled { length: PartialLength::BYTES, received: partial.received() };
             timeout_at(deadline, self.fill()).await.map_err(stalled)??;
-        }
-        let length = u32::from_le_bytes(header) as usize;
+        };
         if length > self.limit { Err(FrameError::Oversize { length, limit: self.limit }) } else { Ok(length) }
     }
 
-    /// Reads the bytes of a frame whose length was read. The buffer grows with what has come in, so that an
-    /// announcement alone costs the reader nothing.
+    /// Reads the bytes of a frame whose length was read.
     pub(crate) async fn body(&mut self, length: usize) -> Result<Bytes, FrameError> {
-        if length <= self.chunk.len() {
-            // A copy, since a slice would keep alive all the datagrams that were received together.
-            return Ok(Bytes::copy_from_slice(&self.chunk.split_to(length)));
-        }
         let deadline =
             Instant::now() + GRACE + Duration::from_secs(1).mul_f64(length as f64 / f64::from(SLOWEST));
-        let mut frame = BytesMut::with_capacity(length.min(PIECE));
+        let mut partial = PartialBody::new(length);
         loop {
-            let taken = self.chunk.len().min(length - frame.len());
-            frame.extend_from_slice(&self.chunk.split_to(taken));
-            if frame.len() == length {
-                return Ok(frame.freeze());
+            if let Some(frame) = partial.take(&mut self.chunk) {
+                return Ok(frame);
             }
-            let received = frame.len();
-            let stalled = |_| FrameError::Stalled { length, received };
+            let stalled = |_| FrameError::Stalled { length, received: partial.received() };
             timeout_at(deadline, self.fill()).await.map_err(stalled)??;
         }
     }

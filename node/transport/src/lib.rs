@@ -32,6 +32,7 @@ mod client;
 mod close;
 mod dial;
 mod frame;
+mod framing;
 mod gate;
 mod hello;
 mod inbox;
@@ -50,6 +51,7 @@ pub use client::{
 };
 pub use close::Refusal;
 pub use dial::DialError;
+pub use framing::{PartialBody, PartialLength};
 pub use hello::VERSION;
 pub use limits::{ClientLimits, LaneLimits, LinkLimits, OffenceLimits, PeerLimits, QueueLimits};
 pub use peer::{

@@ -76,7 +76,7 @@ struct Hostile {
 
 impl Hostile {
     fn new(identity: u8, protocol: Protocol) -> Self {
-        let (_, endpoint) = Socket::open(loopback(), EndpointConfig::default(), None).unwrap();
+        let (_, endpoint) = Socket::open(loopback(), EndpointConfig::default(), None, None).unwrap();
         Self { identity: key(identity), protocol, endpoint }
     }
 

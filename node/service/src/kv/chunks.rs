@@ -68,30 +68,31 @@ impl Header {
     }
 }
 
-/// One change of one key. A key's history may be spread over several chunks.
+/// One change of one key. A key's history may be spread over several chunks. What is written borrows its bytes from the
+/// history.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Record {
-    pub(super) key: Bytes,
+pub(super) struct Record<B = Bytes> {
+    pub(super) key: B,
     pub(super) mod_revision: u64,
     /// What the change made of the key; `None` is a deletion.
-    pub(super) life: Option<RecordedLife>,
+    pub(super) life: Option<RecordedLife<B>>,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct RecordedLife {
+pub(super) struct RecordedLife<B = Bytes> {
     pub(super) create_revision: u64,
     pub(super) version: u64,
-    pub(super) value: Bytes,
+    pub(super) value: B,
 }
 
-impl Record {
-    pub(super) fn new(key: &Bytes, mod_revision: u64, life: Option<&Life>) -> Self {
+impl<'a> Record<&'a Bytes> {
+    pub(super) fn new((key, mod_revision, life): (&'a Bytes, u64, Option<&'a Life>)) -> Self {
         let life = life.map(|life| RecordedLife {
             create_revision: life.create_revision,
             version: life.version,
-            value: life.value.clone(),
+            value: &life.value,
         });
-        Self { key: key.clone(), mod_revision, life }
+        Self { key, mod_revision, life }
     }
 
     fn position(&self) -> Position {
@@ -106,15 +107,15 @@ impl Record {
     /// Multiplied, as the plain checksums of numbered keys come in clusters.
     pub(super) fn checksum(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&self.key);
+        hasher.update(self.key);
         hasher.update(&self.mod_revision.to_le_bytes());
         hasher.finalize().wrapping_mul(0x9E37_79B1)
     }
 }
 
 /// A chunk's records, and what they were found by.
-pub(super) struct Cut {
-    pub(super) records: Vec<Record>,
+pub(super) struct Cut<'a> {
+    pub(super) records: Vec<Record<&'a Bytes>>,
     /// Where the next chunk starts; `None` after the last one.
     pub(super) next: Option<Position>,
     /// The last record that had a say in where the chunk ends, at or after `next`; `None` if all up to the end had.
@@ -122,11 +123,10 @@ pub(super) struct Cut {
     pub(super) seen: Option<Position>,
 }
 
-impl Cut {
+impl<'a> Cut<'a> {
     /// Cuts off the chunk that starts with the record at `start`.
-    pub(super) fn new(history: &History, start: &Position) -> Self {
-        let mut versions =
-            history.versions_from(start).map(|(key, revision, life)| Record::new(key, revision, life));
+    pub(super) fn new(history: &'a History, start: &Position) -> Self {
+        let mut versions = history.versions_from(start).map(Record::new);
         let (mut records, mut size) = (Vec::new(), 0);
         // The least checksum in the second half, and how many records there are up to it.
         let mut least: Option<(u32, usize)> = None;
@@ -156,6 +156,15 @@ impl Cut {
 }
 
 /// The chunk of these records.
-pub(super) fn encode(records: &[Record]) -> Bytes {
+pub(super) fn encode(records: &[Record<&Bytes>]) -> Bytes {
     codec::encode(records).into()
+}
+
+/// The chunk from the record at `start` up to where the next one starts, once that is known.
+pub(super) fn chunk(history: &History, start: &Position, next: Option<&Position>) -> Bytes {
+    let is_next = |record: &Record<&Bytes>| {
+        next.is_some_and(|(key, revision)| (record.mod_revision, record.key) == (*revision, key))
+    };
+    let records = history.versions_from(start).map(Record::new).take_while(|record| !is_next(record));
+    encode(&records.collect::<Vec<_>>())
 }

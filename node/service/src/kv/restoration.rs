@@ -31,6 +31,10 @@ pub(super) fn restore(
             header.retained
         )));
     }
+    // The empty store has revision 1.
+    if header.revision == 0 {
+        return Err(inconsistent("it has a revision that no store has"));
+    }
     if header.compacted > header.revision {
         return Err(inconsistent("a future revision is compacted"));
     }

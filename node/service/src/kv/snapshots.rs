@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pbft_crypto::{Digest, MerkleTree};
 use pbft_messages::codec;
 
-use super::chunks::{Cut, Header, encode};
+use super::chunks::{Cut, Header, chunk, encode};
 use super::history::{History, Position};
 use super::state::State;
 use super::touched::Touched;
@@ -105,7 +105,11 @@ impl Snapshot for StateSnapshot {
     fn chunk(&self, index: usize) -> Bytes {
         match index.checked_sub(1) {
             None => self.header(),
-            Some(index) => encode(&Cut::new(&self.state.history, &self.records()[index].start).records),
+            Some(index) => {
+                let chunks = self.records();
+                let next = chunks.get(index + 1).map(|chunk| &chunk.start);
+                chunk(&self.state.history, &chunks[index].start, next)
+            }
         }
     }
 }
@@ -168,7 +172,7 @@ mod tests {
     /// Two runs of records that end no chunk, and between them records of which every third does.
     #[test]
     fn each_single_change_is_seen_by_all_chunks_that_depend_on_it() {
-        let is_unending = |key: &Bytes| Record::new(key, 2, None).checksum() >> 31 == 1;
+        let is_unending = |key: &Bytes| Record::new((key, 2, None)).checksum() >> 31 == 1;
         let numbered = |first: usize| (first..).map(|number| Bytes::from(format!("{number:04}")));
         let keys: Vec<_> = numbered(0)
             .filter(is_unending)

@@ -61,7 +61,9 @@ fn read(file: &Path) -> Result<String, Failure> {
 /// The encoded pieces in a file, in hexadecimal digits.
 fn pieces(text: &str) -> Result<Vec<String>, String> {
     if !text.trim_start().starts_with('{') {
-        return Ok(text.split_whitespace().map(Into::into).collect());
+        let pieces: Vec<_> = text.split_whitespace().map(Into::into).collect();
+        // Nothing from a pipe is whatever failed before it, and no verdict.
+        return if pieces.is_empty() { Err("there is nothing in it".into()) } else { Ok(pieces) };
     }
     let document: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let entries = ["evidence", "records"].iter().find_map(|name| document[name].as_array());
