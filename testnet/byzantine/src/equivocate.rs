@@ -1,24 +1,79 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use pbft_crypto::{Signed, Verified};
-use pbft_messages::{Body, Commit, PeerMessage, PrePrepare, ReplicaId, Sequence, Timestamp, View};
-use pbft_protocol::{Effect, Effects, Now};
+use pbft_crypto::{Digest, Signed};
+use pbft_messages::{
+    Body, Commit, EvidenceKind, Message, PeerMessage, PrePrepare, Prepare, ReplicaId, Sequence, Timestamp,
+    View,
+};
+use pbft_protocol::{Effect, Effects, Input, Now};
 
+use crate::batch::altered;
+use crate::group::Group;
+use crate::parameters::{Values, choice};
 use crate::rewrite::rewrite;
-use crate::{Identity, Strategy};
+use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+
+pub(crate) const DESCRIPTION: Description = Description {
+    name: "equivocate",
+    row: 25,
+    parameters: &[
+        Parameter {
+            name: "to",
+            default: "half",
+            meaning: "who gets the second batch, of those who are no accomplices",
+        },
+        Parameter {
+            name: "differ",
+            default: "time",
+            meaning: "how it differs from the first: in its time, in the order of its submissions, or by the omission of \
+                      one; in its time where there is nothing to reorder or omit",
+        },
+    ],
+    does: "As primary, proposes two different batches at each sequence, A to some of the backups and B to the rest, and \
+           commits to A with the first and to B with the rest. If it has accomplices who do likewise, it signs their \
+           votes for A and for B too, and they keep quiet. As another's backup it behaves well.",
+    defeated_by: "Quorum intersection: no two batches get certificates at one place unless more than f lie; and N3: each \
+                  PREPARE carries the proposal that it answers, so the two halves show each other the lie.",
+    expect: "Evidence of kind pre-prepare that names exactly this replica, and with it, at once, a view change (VC1); of \
+             kind commit too where both of its COMMITs reach a replica, and of kind omission where its VIEW-CHANGE is \
+             compared with the one to B. With f accomplices, two correct replicas execute different batches.",
+    stage: Stage::Primary,
+    samples: &["equivocate", "equivocate:to=1", "equivocate:differ=order", "equivocate:to=1,differ=omission"],
+    proof: Some(EvidenceKind::PrePrepare),
+    pause: Pause::ViewTimeouts(1),
+};
+
+pub(crate) fn make(values: &Values<'_>, identity: &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy> {
+    let configuration = &identity.configuration;
+    let victims = identity.others().filter(|it| !identity.accomplices.contains_key(it));
+    let lied_to = values.get::<Group>("to", configuration)?.among(victims, configuration);
+    let differ = values.get("differ", configuration)?;
+    Ok(Box::new(Equivocate { identity: identity.clone(), lied_to, differ, lies: BTreeMap::new() }))
+}
+
+choice! {
+    /// How the second batch differs.
+    Differ { Time = "time", Order = "order", Omission = "omission" },
+    "time, order or omission"
+}
 
 /// `equivocate`: a primary that gives one place in the order to two batches.
 ///
-/// For each batch A that its core proposes from now on it makes a second one, B: the same submissions at a time one
-/// nanosecond later, under a header that is signed with the replica's real key. The first half of the backups
-/// (rounded up) gets A, the rest gets B, and everybody gets its COMMIT for A and its COMMIT for B. When a backup is
-/// sent its proposal again it gets the same lie again. While its replica is a backup it changes nothing.
+/// For each batch A that its core proposes from now on it makes a second one, B, under a header that is signed with the
+/// replica's real key. Some backups get B, with a COMMIT for it, and the others A, with a COMMIT for that. When a backup
+/// is sent its proposal again it gets the same lie again. Its own core believes in A.
 ///
-/// See [`crate::STRATEGIES`] for the rule that defeats it.
+/// Accomplices vote in each other's views as the primary of the view wants: it holds their keys, and sends its victims
+/// their votes beside the proposal. What their own cores would say of it they keep to themselves.
+///
+/// See [`DESCRIPTION`] for the rule that defeats it.
 #[derive(Debug)]
-pub struct Equivocate {
+struct Equivocate {
     identity: Identity,
+    /// Who gets the second batch.
+    lied_to: BTreeSet<ReplicaId>,
+    differ: Differ,
     /// The second batch at each place, until the place is covered by a stable checkpoint.
     lies: BTreeMap<(Sequence, View), Lie>,
 }
@@ -31,66 +86,53 @@ struct Lie {
 }
 
 impl Equivocate {
-    pub(crate) const NAME: &'static str = "equivocate";
-
-    /// The strategy for one replica.
-    #[must_use]
-    pub fn new(identity: Identity) -> Self {
-        Self { identity, lies: BTreeMap::new() }
-    }
-
-    /// Whether `backup` is one of those who get the second batch.
-    fn is_lied_to(&self, backup: ReplicaId) -> bool {
-        let (own, backups) = (self.identity.replica, self.identity.configuration.n() - 1);
-        let place = backup.index() - usize::from(backup > own);
-        place >= backups.div_ceil(2)
-    }
-
     /// Carries a proposal of the core out as two.
     fn propose(&mut self, header: Signed<PrePrepare>, body: Arc<Body>, out: &mut Vec<Effect>) {
-        // Not this replica's own: it was passed on as it came.
+        // Not this replica's own: it was passed on as it came. The null batch has no time and so no second version.
         let own = header.claimed_signer() == self.identity.replica;
-        let (Ok(proposal), true) = (header.peek(), own) else {
-            out.push(Effect::Broadcast(PeerMessage::Proposal(header, body)));
-            return;
-        };
-        // The null batch has no time and so no second version.
-        let Some(Timestamp(time)) = body.time() else {
-            out.push(Effect::Broadcast(PeerMessage::Proposal(header, body)));
-            return;
+        let (Ok(proposal), Some(time), true) = (header.peek(), body.time(), own) else {
+            return out.push(Effect::Broadcast(PeerMessage::Proposal(header, body)));
         };
         let place = (proposal.sequence, proposal.view);
-        let second = self.lies.get(&place).cloned();
-        let second =
-            second.unwrap_or_else(|| self.lie(&proposal, body.with_time(Timestamp(time.saturating_add(1)))));
-        let lied = second.body.digest();
-        let configuration = Arc::clone(&self.identity.configuration);
-        for to in configuration.replicas().filter(|to| *to != self.identity.replica) {
-            let message = if self.is_lied_to(to) {
-                PeerMessage::Proposal(second.header.clone(), Arc::clone(&second.body))
-            } else {
-                PeerMessage::Proposal(header.clone(), Arc::clone(&body))
-            };
+        let second = self.lies.get(&place).cloned().unwrap_or_else(|| self.lie(&proposal, &body, time));
+        let first = Lie { header, body };
+        for to in self.identity.others() {
+            let told = if self.lied_to.contains(&to) { &second } else { &first };
+            let message = PeerMessage::Proposal(told.header.clone(), Arc::clone(&told.body));
             out.push(Effect::Send { to, message });
-        }
-        for digest in [proposal.digest, lied] {
-            let commit = Commit { view: proposal.view, sequence: proposal.sequence, digest };
-            out.push(Effect::Broadcast(PeerMessage::Commit(self.sign(commit))));
+            if !self.identity.accomplices.contains_key(&to) {
+                let votes = self.votes(&proposal, told);
+                out.extend(votes.into_iter().map(|message| Effect::Send { to, message }));
+            }
         }
         self.lies.insert(place, second);
     }
 
-    fn lie(&self, proposal: &PrePrepare, body: Body) -> Lie {
+    fn lie(&self, proposal: &PrePrepare, body: &Body, Timestamp(time): Timestamp) -> Lie {
+        let other = match self.differ {
+            Differ::Time => None,
+            Differ::Order => altered(body, |submissions| submissions.reverse()),
+            Differ::Omission => altered(body, |submissions| drop(submissions.pop())),
+        };
+        let other = other.filter(|it| it.digest() != body.digest());
+        let body = other.unwrap_or_else(|| body.with_time(Timestamp(time.saturating_add(1))));
         let header = PrePrepare { digest: body.digest(), ..proposal.clone() };
-        Lie { header: self.sign(header), body: Arc::new(body) }
+        Lie { header: self.identity.sign(header), body: Arc::new(body) }
     }
 
-    fn sign<T>(&self, statement: T) -> Signed<T>
-    where
-        T: pbft_crypto::Statement<Signer = ReplicaId>,
-    {
-        let Identity { replica, signer, configuration } = &self.identity;
-        Verified::sign(statement, *replica, &**signer, configuration.scope()).signed().clone()
+    /// What makes a proposal look well supported: the accomplices' votes for it, and this replica's COMMIT.
+    fn votes(&self, PrePrepare { view, sequence, .. }: &PrePrepare, told: &Lie) -> Vec<PeerMessage> {
+        let (view, sequence, digest) = (*view, *sequence, told.body.digest());
+        let Identity { replica, signer, accomplices, .. } = &self.identity;
+        let prepares = accomplices.iter().map(|(accomplice, signer)| {
+            let vote = self.identity.sign_as(*accomplice, &**signer, Prepare { view, sequence, digest });
+            PeerMessage::Prepare(vote, *told.header.signature())
+        });
+        let commits = accomplices.iter().chain([(replica, signer)]).map(|(signatory, signer)| {
+            let vote = Commit { view, sequence, digest };
+            PeerMessage::Commit(self.identity.sign_as(*signatory, &**signer, vote))
+        });
+        prepares.chain(commits).collect()
     }
 
     /// A proposal that one backup is sent again.
@@ -98,17 +140,70 @@ impl Equivocate {
         let own = header.claimed_signer() == self.identity.replica;
         let lie = header.peek().ok().and_then(|it| self.lies.get(&(it.sequence, it.view)));
         match lie {
-            Some(lie) if own && self.is_lied_to(to) => {
+            Some(lie) if own && self.lied_to.contains(&to) => {
                 PeerMessage::Proposal(lie.header.clone(), Arc::clone(&lie.body))
             }
             _ => PeerMessage::Proposal(header, body),
         }
     }
+
+    /// Whether a message gives the game away: the core's own votes at a place where others were sent, and evidence
+    /// against the band.
+    fn betrays(&self, message: &PeerMessage) -> bool {
+        match message {
+            PeerMessage::Prepare(vote, _) => vote.peek().is_ok_and(|it| self.is_accomplices(it.view)),
+            PeerMessage::Commit(vote) => vote.peek().is_ok_and(|it| {
+                self.is_accomplices(it.view) || self.lies.contains_key(&(it.sequence, it.view))
+            }),
+            PeerMessage::Evidence(evidence) => {
+                evidence.accusation().is_ok_and(|it| self.is_of_band(it.accused))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the core must not hear a message, for it would find out what its replica does.
+    fn is_unheard(&self, message: &Message) -> bool {
+        let foreign = |view, sequence, digest: Digest| {
+            self.is_accomplices(view)
+                || self.lies.get(&(sequence, view)).is_some_and(|lie| lie.body.digest() == digest)
+        };
+        match message {
+            Message::Prepare(vote, _) => {
+                let Prepare { view, sequence, digest } = *vote.value();
+                foreign(view, sequence, digest)
+            }
+            Message::Commit(vote) => {
+                let Commit { view, sequence, digest } = *vote.value();
+                foreign(view, sequence, digest)
+            }
+            Message::Evidence(evidence) => {
+                evidence.get().accusation().is_ok_and(|it| self.is_of_band(it.accused))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether an accomplice leads a view.
+    fn is_accomplices(&self, view: View) -> bool {
+        self.identity.accomplices.contains_key(&self.identity.configuration.primary(view))
+    }
+
+    fn is_of_band(&self, replica: ReplicaId) -> bool {
+        replica == self.identity.replica || self.identity.accomplices.contains_key(&replica)
+    }
 }
 
 impl Strategy for Equivocate {
-    fn name(&self) -> &'static str {
-        Self::NAME
+    fn name(&self) -> &str {
+        DESCRIPTION.name
+    }
+
+    fn hear(&mut self, _: Now, input: Input, heard: &mut VecDeque<Input>) {
+        let unheard = matches!(&input, Input::Message { message, .. } if self.is_unheard(message));
+        if !unheard {
+            heard.push_back(input);
+        }
     }
 
     fn effects(&mut self, _: Now, effects: Effects) -> Effects {
@@ -117,6 +212,7 @@ impl Strategy for Equivocate {
             Effect::Send { to, message: PeerMessage::Proposal(header, body) } => {
                 out.push(Effect::Send { to, message: self.repeat(to, header, body) });
             }
+            Effect::Broadcast(message) | Effect::Send { message, .. } if self.betrays(&message) => {}
             Effect::Collect { through, .. } => {
                 self.lies = self.lies.split_off(&(through.next(), View(0)));
                 out.push(effect);
@@ -128,11 +224,18 @@ impl Strategy for Equivocate {
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::{Certificate as _, Conflict, Evidence, EvidenceKind, Message};
+    use pbft_messages::{Certificate as _, Conflict, Evidence, Message};
     use pbft_protocol::WriteId;
 
     use super::*;
-    use crate::testing::{body, configuration, identity, proposal};
+    use crate::testing::{band, body, configuration, identity, proposal, submission};
+
+    /// The strategy that lies to the half of those who are no accomplices.
+    fn equivocate(identity: &Identity, differ: Differ) -> Equivocate {
+        let victims = identity.others().filter(|it| !identity.accomplices.contains_key(it));
+        let lied_to = Group::Half.among(victims, &identity.configuration);
+        Equivocate { identity: identity.clone(), lied_to, differ, lies: BTreeMap::new() }
+    }
 
     /// What `strategy` makes of a proposal by `primary` in `view`.
     fn proposed(strategy: &mut Equivocate, view: u64, sequence: u64) -> Vec<Effect> {
@@ -154,7 +257,7 @@ mod tests {
     #[test]
     fn half_of_the_backups_get_a_and_the_rest_b() {
         for (n, first_half) in [(4, 2), (5, 2), (6, 3), (7, 3), (10, 5)] {
-            let mut strategy = Equivocate::new(identity(n, ReplicaId(1)));
+            let mut strategy = equivocate(&identity(n, ReplicaId(1)), Differ::Time);
             let sent = proposals(&proposed(&mut strategy, 1, 9));
             let to: Vec<_> = sent.iter().map(|(to, ..)| to.0).collect();
             assert_eq!(to, (0..n).filter(|it| *it != 1).collect::<Vec<_>>());
@@ -173,7 +276,7 @@ mod tests {
     #[test]
     fn both_batches_pass_as_proposals_and_together_they_are_evidence() {
         let configuration = configuration(4);
-        let mut strategy = Equivocate::new(identity(4, ReplicaId(1)));
+        let mut strategy = equivocate(&identity(4, ReplicaId(1)), Differ::Time);
         let sent = proposals(&proposed(&mut strategy, 1, 9));
         let headers: Vec<_> = sent
             .into_iter()
@@ -189,24 +292,93 @@ mod tests {
         assert_eq!((accusation.view, accusation.sequence), (View(1), Sequence(9)));
     }
 
-    #[test]
-    fn it_commits_to_both() {
-        let configuration = configuration(4);
-        let mut strategy = Equivocate::new(identity(4, ReplicaId(1)));
-        let effects = proposed(&mut strategy, 1, 9);
-        let proposed: Vec<_> = proposals(&effects).iter().map(|(_, _, body)| body.digest()).collect();
-        let commits = effects.iter().filter_map(|effect| match effect {
-            Effect::Broadcast(PeerMessage::Commit(commit)) => {
-                Some(commit.clone().verify(&configuration).unwrap().value().digest)
-            }
+    /// The votes that a replica is sent: whose, and for what.
+    fn votes(effects: &[Effect], receiver: ReplicaId) -> Vec<(&'static str, ReplicaId, Digest)> {
+        let sent = effects.iter().filter_map(|effect| match effect {
+            Effect::Send { to, message } if *to == receiver => Some(message.clone()),
             _ => None,
         });
-        assert_eq!(commits.collect::<Vec<_>>(), [proposed[0], proposed[2]]);
+        let vote = |message: PeerMessage| match message.verify(&configuration(4)).unwrap() {
+            Message::Prepare(vote, _) => Some(("prepare", vote.signer(), vote.value().digest)),
+            Message::Commit(vote) => Some(("commit", vote.signer(), vote.value().digest)),
+            _ => None,
+        };
+        sent.filter_map(vote).collect()
+    }
+
+    #[test]
+    fn it_commits_to_what_each_half_got() {
+        let mut strategy = equivocate(&identity(4, ReplicaId(1)), Differ::Time);
+        let effects = proposed(&mut strategy, 1, 9);
+        for (to, _, body) in proposals(&effects) {
+            assert_eq!(votes(&effects, to), [("commit", ReplicaId(1), body.digest())]);
+        }
+        // What its core commits to in the end is not said to all.
+        let commit = Commit { view: View(1), sequence: Sequence(9), digest: body().digest() };
+        let commit = Effect::Broadcast(PeerMessage::Commit(strategy.identity.sign(commit)));
+        assert_eq!(strategy.effects(Now::default(), vec![commit].into()), Effects::new());
+    }
+
+    #[test]
+    fn the_second_batch_differs_as_asked() {
+        let (header, _) = proposal(ReplicaId(1), 1, 9);
+        let differ = |differ, submissions: &[_]| {
+            let body = Arc::new(Body::new(Timestamp(5), submissions));
+            let effects = vec![Effect::Broadcast(PeerMessage::Proposal(header.clone(), body))];
+            let mut strategy = equivocate(&identity(4, ReplicaId(1)), differ);
+            let effects = Vec::from(strategy.effects(Now::default(), effects.into()));
+            Body::clone(&proposals(&effects)[2].2)
+        };
+        let (a, b) = (submission(1), submission(2));
+        let both = [a.clone(), b.clone()];
+        assert_eq!(differ(Differ::Time, &both), Body::new(Timestamp(6), &both));
+        assert_eq!(differ(Differ::Order, &both), Body::new(Timestamp(5), [&b, &a]));
+        assert_eq!(differ(Differ::Omission, &both), Body::new(Timestamp(5), [&a]));
+        assert_eq!(differ(Differ::Order, &both[..1]), Body::new(Timestamp(6), [&a]));
+        assert_eq!(differ(Differ::Omission, &[]), Body::new(Timestamp(6), []));
+    }
+
+    #[test]
+    fn accomplices_vote_for_both_and_say_nothing_themselves() {
+        let [mut primary, mut accomplice] =
+            band(4, [ReplicaId(1), ReplicaId(2)]).map(|it| equivocate(&it, Differ::Time));
+        let effects = proposed(&mut primary, 1, 9);
+        let digests: BTreeMap<_, _> =
+            proposals(&effects).into_iter().map(|(to, _, body)| (to, body.digest())).collect();
+        let [a, b] = [digests[&ReplicaId(0)], digests[&ReplicaId(3)]];
+        assert_eq!(digests.into_values().collect::<Vec<_>>(), [a, a, b]);
+        for (to, told) in [(0, a), (3, b)] {
+            let expected = ["prepare", "commit"].map(|kind| (kind, ReplicaId(2), told));
+            let expected = [&expected[..], &[("commit", ReplicaId(1), told)]].concat();
+            assert_eq!(votes(&effects, ReplicaId(to)), expected, "r{to}");
+        }
+        assert_eq!(votes(&effects, ReplicaId(2)), []);
+        let commit = Commit { view: View(1), sequence: Sequence(9), digest: a };
+        let elsewhere = Commit { view: View(3), ..commit.clone() };
+        let commits = [commit, elsewhere]
+            .map(|it| Effect::Broadcast(PeerMessage::Commit(accomplice.identity.sign(it))));
+        let passed = accomplice.effects(Now::default(), commits.to_vec().into());
+        assert_eq!(Vec::from(passed), commits[1..]);
+    }
+
+    #[test]
+    fn its_own_core_hears_nothing_of_the_lie() {
+        let mut strategy = equivocate(&identity(4, ReplicaId(1)), Differ::Time);
+        let bodies: Vec<_> = proposals(&proposed(&mut strategy, 1, 9)).into_iter().map(|it| it.2).collect();
+        let mut hears = |body: &Body| {
+            let vote = Commit { view: View(1), sequence: Sequence(9), digest: body.digest() };
+            let vote = identity(4, ReplicaId(3)).sign(vote);
+            let message = PeerMessage::Commit(vote).verify(&configuration(4)).unwrap();
+            let mut heard = VecDeque::new();
+            strategy.hear(Now::default(), Input::Message { from: ReplicaId(3), message }, &mut heard);
+            heard.len() == 1
+        };
+        assert_eq!((hears(&bodies[0]), hears(&bodies[2])), (true, false));
     }
 
     #[test]
     fn the_lie_stands_when_it_is_repeated_and_is_forgotten_with_the_log() {
-        let mut strategy = Equivocate::new(identity(4, ReplicaId(1)));
+        let mut strategy = equivocate(&identity(4, ReplicaId(1)), Differ::Time);
         let first = proposals(&proposed(&mut strategy, 1, 9));
         let (header, body) = proposal(ReplicaId(1), 1, 9);
         let again = |strategy: &mut Equivocate, to| {
@@ -226,7 +398,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_write_is_split_inside_it() {
-        let mut strategy = Equivocate::new(identity(4, ReplicaId(1)));
+        let mut strategy = equivocate(&identity(4, ReplicaId(1)), Differ::Time);
         let (header, body) = proposal(ReplicaId(1), 1, 9);
         let then = vec![Effect::Broadcast(PeerMessage::Proposal(header, body))];
         let write = Effect::Persist { id: WriteId(1), records: Vec::new(), then };
@@ -237,7 +409,7 @@ mod tests {
 
     #[test]
     fn a_backup_stays_honest() {
-        let mut strategy = Equivocate::new(identity(4, ReplicaId(2)));
+        let mut strategy = equivocate(&identity(4, ReplicaId(2)), Differ::Time);
         let (header, body) = proposal(ReplicaId(1), 1, 9);
         let effects = || {
             let fetched = PeerMessage::Body(body_of_a_proposal());

@@ -4,26 +4,58 @@
 //! what it says is signed as the replica's own word. It is as pure as the core: the same strategy runs in the
 //! simulator and in a live process. The production node does not link this crate and cannot misbehave.
 //!
-//! Strategies are known by name, see [`STRATEGIES`]; a [`Switch`] changes them while a replica runs.
+//! Strategies are known by name, see [`STRATEGIES`], and [`strategy`] makes them, several at once too; a [`Switch`]
+//! changes them while a replica runs.
 
+mod accuse;
+mod bad_leader;
+mod bad_signatures;
+mod batch;
+mod chain;
+mod client;
+mod contradict;
+mod corrupt_chunks;
+mod description;
+mod drip;
 mod equivocate;
+mod false_target;
+mod forge_proofs;
+mod group;
 mod holding;
+mod invent;
+mod kinds;
+mod lie;
+mod misdate;
+mod misplace;
+mod omit_proofs;
+mod oversize;
+mod own_view_change;
+mod parameters;
+mod partial;
 mod registry;
+mod reproposal;
 mod rewrite;
 mod silent;
+mod skip;
 mod slow;
 mod stale_reads;
+mod stampede;
 mod starve;
 mod strategy;
 mod switch;
 #[cfg(test)]
 mod testing;
+mod ticker;
+mod two_new_views;
+mod usurp;
+mod wrong_new_view;
+mod wrong_root;
 
-pub use equivocate::Equivocate;
-pub use registry::{Description, STRATEGIES, UnknownStrategy, strategy};
-pub use silent::Silent;
-pub use slow::Slow;
-pub use stale_reads::StaleReads;
-pub use starve::Starve;
+pub use client::{
+    CLIENT_STRATEGIES, ClientIdentity, ClientShot, ClientStrategy, client_described, client_strategy,
+};
+pub use description::{Description, Parameter, Pause, Stage};
+pub use parameters::UnknownStrategy;
+pub use registry::{STRATEGIES, described, strategy};
 pub use strategy::{Identity, Strategy};
 pub use switch::Switch;

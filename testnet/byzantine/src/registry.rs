@@ -1,101 +1,78 @@
-//! Every strategy by its name, with what to expect of it.
+//! Every strategy by its name.
 
-use std::time::Duration;
+use crate::chain::Chain;
+use crate::parameters::parse;
+use crate::{Description, Identity, Strategy, UnknownStrategy};
 
-use pbft_crypto::PublicKey;
+/// The table: each of these modules has a `DESCRIPTION`, and a function `make` that makes the strategy for an identity
+/// with the parameters that were given.
+macro_rules! strategies {
+    ($($module:ident),* $(,)?) => {
+        /// All strategies, by their rows in the catalogue.
+        pub const STRATEGIES: &[Description] = &[$(crate::$module::DESCRIPTION),*];
 
-use crate::{Equivocate, Identity, Silent, Slow, StaleReads, Starve, Strategy};
-
-/// What there is to know about a strategy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Description {
-    /// The name that commands use.
-    pub name: &'static str,
-    /// What may follow the name.
-    pub parameters: &'static str,
-    /// One paragraph: what it does, which rule defeats it, and what can be seen.
-    pub text: &'static str,
+        fn make(place: usize) -> Make {
+            const MAKE: &[Make] = &[$(crate::$module::make),*];
+            MAKE[place]
+        }
+    };
 }
 
-/// All strategies.
-pub const STRATEGIES: &[Description] = &[
-    Description {
-        name: Silent::NAME,
-        parameters: "",
-        text: "Sends nothing to anybody: no proposals, votes, replies or state, while it goes on listening and \
-               keeping its own books. Defeated by VC1: requests that wait too long at a silent primary start a view \
-               change, and a quorum never needs f of the replicas. Expect one pause of about the view timeout if it \
-               is the primary, and none otherwise; silence leaves no evidence, since a slow network looks the same.",
-    },
-    Description {
-        name: Equivocate::NAME,
-        parameters: "",
-        text: "As primary, proposes two different batches at each sequence: A to half of the backups, B to the rest, \
-               and commits to both; as a backup it behaves well. Defeated by quorum intersection (no two batches get \
-               certificates at one place) and by N3: each PREPARE carries the proposal that it answers, so the two \
-               halves show each other the lie. Expect evidence of kind pre-prepare that names exactly this replica, \
-               and with it, at once, a view change (VC1).",
-    },
-    Description {
-        name: Slow::NAME,
-        parameters: "[:MILLISECONDS]",
-        text: "As primary, sits on every request for a while (by default three quarters of the view timeout, so that no \
-               timer ends) before it proposes it. Defeated by VC9: backups see requests wait while other primaries did \
-               better. Expect answers as slow as the delay for about six view timeouts, then a view change for the \
-               reason slow-primary; slowness leaves no evidence.",
-    },
-    Description {
-        name: Starve::NAME,
-        parameters: "[:CLIENT-KEY[:MILLISECONDS]]",
-        text: "As primary, leaves one client's requests out of its proposals (by default the first client's; a key may \
-               be cut short), or sits on them for a while, and serves all others well. Defeated by N8: the timer \
-               measures the oldest waiting request whatever else is executed, and by VC9 if the delay stays under the \
-               timeout. Expect one pause of about the view timeout for that client, then a view change.",
-    },
-    Description {
-        name: StaleReads::NAME,
-        parameters: "",
-        text: "Answers each unordered read as it answered the same one for the first time, whatever was written since; \
-               in everything else it behaves well. Defeated by N5: a client believes a quorum of equal results, in \
-               which correct replicas stand that wait for all that they helped to commit. Expect reads that are \
-               ordered after all when another replica is slow, never a stale value; nothing is signed, so there is no \
-               evidence.",
-    },
+strategies![
+    equivocate,
+    silent,
+    slow,
+    partial,
+    starve,
+    invent,
+    skip,
+    misdate,
+    contradict,
+    bad_signatures,
+    accuse,
+    misplace,
+    lie,
+    stale_reads,
+    stampede,
+    usurp,
+    omit_proofs,
+    forge_proofs,
+    wrong_new_view,
+    two_new_views,
+    bad_leader,
+    oversize,
+    wrong_root,
+    corrupt_chunks,
+    false_target,
+    drip,
 ];
 
-/// There is no strategy of that name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no strategy is called {0:?}: there are {names}", names = names())]
-pub struct UnknownStrategy(pub String);
+type Make = fn(&crate::parameters::Values<'_>, &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy>;
 
-fn names() -> String {
-    let usages = STRATEGIES.iter().map(|it| format!("{}{}", it.name, it.parameters));
-    usages.collect::<Vec<_>>().join(", ")
-}
-
-/// Makes the strategy that `text` names, with its parameters behind colons, for one replica.
+/// Makes the strategy that `text` names, for one replica: `name`, or `name:key=value,key=value`, or several of these
+/// with `+` between them, through which effects and inputs pass in this order.
 ///
 /// # Errors
-/// [`UnknownStrategy`], with the names that there are, if there is none of that name, or none with such parameters.
+/// [`UnknownStrategy`], with the part, parameter or value that is wrong, and with what there is.
 pub fn strategy(text: &str, identity: &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy> {
-    let unknown = || UnknownStrategy(text.to_owned());
-    let delay = |text: &str| text.parse().map(Duration::from_millis).map_err(|_| unknown());
-    let client = |prefix: &str| {
-        let named = |(_, key): &(_, PublicKey)| key.to_string().starts_with(prefix);
-        identity.configuration.clients().find(named).map(|(client, _)| client).ok_or_else(unknown)
+    let part = |text| {
+        let part = parse(text, STRATEGIES)?;
+        make(part.place)(&part.values, identity)
     };
-    let words: Vec<_> = text.split(':').collect();
-    Ok(match words[..] {
-        [Silent::NAME] => Box::new(Silent),
-        [Equivocate::NAME] => Box::new(Equivocate::new(identity.clone())),
-        [StaleReads::NAME] => Box::<StaleReads>::default(),
-        [Slow::NAME] => Box::new(Slow::new(identity, None)),
-        [Slow::NAME, milliseconds] => Box::new(Slow::new(identity, Some(delay(milliseconds)?))),
-        [Starve::NAME] => Box::new(Starve::new(client("")?, None)),
-        [Starve::NAME, key] => Box::new(Starve::new(client(key)?, None)),
-        [Starve::NAME, key, milliseconds] => Box::new(Starve::new(client(key)?, Some(delay(milliseconds)?))),
-        _ => return Err(unknown()),
-    })
+    let mut parts = text.split('+').map(part).collect::<Result<Vec<_>, _>>()?;
+    if parts.len() > 1 {
+        return Ok(Box::new(Chain { text: text.to_owned(), parts }));
+    }
+    Ok(parts.pop().expect("a text has at least one part"))
+}
+
+/// The descriptions of the strategies that `text` names. Values are not looked at: what they may be is known only with
+/// a cluster at hand.
+///
+/// # Errors
+/// [`UnknownStrategy`], with the part or parameter that is wrong, and with what there is.
+pub fn described(text: &str) -> Result<Vec<&'static Description>, UnknownStrategy> {
+    text.split('+').map(|text| Ok(&STRATEGIES[parse(text, STRATEGIES)?.place])).collect()
 }
 
 #[cfg(test)]
@@ -105,26 +82,52 @@ mod tests {
     use super::*;
     use crate::testing::identity;
 
+    fn error(text: &str) -> String {
+        strategy(text, &identity(4, ReplicaId(0))).err().unwrap().to_string()
+    }
+
     #[test]
     fn every_described_strategy_can_be_made() {
-        for description in STRATEGIES {
-            let made = strategy(description.name, &identity(4, ReplicaId(0))).unwrap();
-            assert_eq!(made.name(), description.name);
+        for it in STRATEGIES {
+            for text in [it.name, &it.usage()].iter().chain(it.samples) {
+                let made = strategy(text, &identity(4, ReplicaId(0))).unwrap();
+                assert_eq!(made.name(), it.name, "{text}");
+                assert_eq!(described(text).unwrap(), [it]);
+            }
+            assert!(!it.samples.is_empty() && it.summary().ends_with('.'), "{}", it.name);
         }
-        for text in ["slow:250", "starve:", "starve::250"] {
-            assert!(strategy(text, &identity(4, ReplicaId(0))).is_ok(), "{text}");
-        }
+        assert!(STRATEGIES.is_sorted_by_key(|it| it.row));
+    }
+
+    #[test]
+    fn several_are_one() {
+        let text = "equivocate+slow:delay=300ms+starve";
+        assert_eq!(strategy(text, &identity(4, ReplicaId(0))).unwrap().name(), text);
+        let names: Vec<_> = described(text).unwrap().iter().map(|it| it.name).collect();
+        assert_eq!(names, ["equivocate", "slow", "starve"]);
     }
 
     #[test]
     fn whoever_asks_for_another_is_told_what_there_is() {
-        for text in ["lazy", "", "silent:1", "slow:soon", "slow:1:2", "starve:nobody", "starve::soon"] {
-            let error = strategy(text, &identity(4, ReplicaId(0))).err().unwrap().to_string();
-            assert!(
-                error.starts_with(&format!("no strategy is called {text:?}: there are silent, ")),
-                "{error}"
-            );
-            assert!(error.contains("slow[:MILLISECONDS]"), "{error}");
+        for text in ["lazy", "", "silent+", "+silent", "silent+lazy:at=all"] {
+            let error = error(text);
+            assert!(error.contains("called \"\"") || error.contains("called \"lazy\""), "{text}: {error}");
+            assert!(error.contains("there are equivocate, silent, "), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn whoever_gives_a_wrong_parameter_is_told_which_and_what_to_give() {
+        assert_eq!(error("silent+slow:rate=1"), "slow has no parameter \"rate\": delay");
+        assert_eq!(error("stale-reads:delay=1s"), "stale-reads has no parameter \"delay\": it has none");
+        for text in ["slow:", "slow:1s", "slow:delay=1s,delay=2s", "slow:delay=1s,"] {
+            assert!(error(text).ends_with("written key=value, once, with commas between them"), "{text}");
+        }
+        let soon = error("slow:delay=soon");
+        assert!(
+            soon.starts_with("slow: delay is a time such as ") && soon.ends_with("not \"soon\""),
+            "{soon}"
+        );
+        assert!(error("starve:client=nobody").contains("client is an admitted client's key"));
     }
 }

@@ -1,35 +1,45 @@
-use pbft_protocol::{Effect, Effects, Now};
+use pbft_protocol::{Effects, Now};
 
-use crate::Strategy;
+use crate::kinds::{Kind, Kinds};
+use crate::parameters::Values;
 use crate::rewrite::rewrite;
+use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
 
-/// `silent`: hears everything, keeps its own state up to date, and tells nobody anything.
+pub(crate) const DESCRIPTION: Description = Description {
+    name: "silent",
+    row: 26,
+    parameters: &[Parameter { name: "kinds", default: "all", meaning: "what it does not send" }],
+    does: "Sends nothing, or nothing of some kinds, to anybody. It goes on listening and keeping its own books.",
+    defeated_by: "VC1: requests that wait too long at a silent primary start a view change, and a quorum never needs f \
+                  of the replicas.",
+    expect: "One pause of about the view timeout if it is the primary, and none otherwise. Silence leaves no evidence, \
+             since a slow network looks the same.",
+    stage: Stage::Always,
+    samples: &["silent", "silent:kinds=proposals", "silent:kinds=votes", "silent:kinds=replies/state"],
+    proof: None,
+    pause: Pause::ViewTimeouts(1),
+};
+
+pub(crate) fn make(values: &Values<'_>, identity: &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy> {
+    Ok(Box::new(Silent { kinds: values.get("kinds", &identity.configuration)? }))
+}
+
+/// `silent`: hears everything, keeps its own state up to date, and keeps its words to itself.
 ///
-/// See [`crate::STRATEGIES`] for the rule that defeats it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Silent {
-    pub(crate) const NAME: &'static str = "silent";
+/// See [`DESCRIPTION`] for the rule that defeats it.
+#[derive(Debug)]
+struct Silent {
+    kinds: Kinds,
 }
 
 impl Strategy for Silent {
-    fn name(&self) -> &'static str {
-        Self::NAME
+    fn name(&self) -> &str {
+        DESCRIPTION.name
     }
 
     fn effects(&mut self, _: Now, effects: Effects) -> Effects {
         rewrite(effects, &mut |effect, out| {
-            let speaks = matches!(
-                effect,
-                Effect::Send { .. }
-                    | Effect::Broadcast(_)
-                    | Effect::Reply { .. }
-                    | Effect::Busy { .. }
-                    | Effect::ServePart { .. }
-                    | Effect::AnswerRead { .. }
-            );
-            if !speaks {
+            if !Kind::of(&effect).is_some_and(|kind| self.kinds.hold(kind)) {
                 out.push(effect);
             }
         })
@@ -39,10 +49,10 @@ impl Strategy for Silent {
 #[cfg(test)]
 mod tests {
     use pbft_messages::{ClientId, Part, PartId, PeerMessage, ReplicaId, RequestNumber, Sequence, SessionId};
-    use pbft_protocol::{Instant, Report, Timer, WriteId};
+    use pbft_protocol::{Effect, Instant, Report, Timer, WriteId};
 
     use super::*;
-    use crate::testing::digest;
+    use crate::testing::{digest, identity, made};
 
     #[test]
     fn nothing_leaves_and_everything_local_goes_on() {
@@ -70,6 +80,9 @@ mod tests {
         let all = || [speech(), local()].concat();
         let effects = [all(), vec![write(all())]].concat();
         let expected = [local(), vec![write(local())]].concat();
-        assert_eq!(Silent.effects(Now::default(), effects.into()), expected.into());
+        let identity = identity(4, ReplicaId(0));
+        assert_eq!(made("silent", &identity).effects(Now::default(), effects.into()), expected.into());
+        let passed = made("silent:kinds=state/replies", &identity).effects(Now::default(), speech().into());
+        assert_eq!(Vec::from(passed), speech()[..2]);
     }
 }

@@ -5,25 +5,44 @@ use bytes::Bytes;
 use pbft_messages::{ReadAnswer, ReadId, ReadOutcome};
 use pbft_protocol::{Effect, Effects, Now, Query};
 
-use crate::Strategy;
+use crate::parameters::Values;
 use crate::rewrite::rewrite;
+use crate::{Description, Identity, Pause, Stage, Strategy, UnknownStrategy};
+
+pub(crate) const DESCRIPTION: Description = Description {
+    name: "stale-reads",
+    row: 36,
+    parameters: &[],
+    does: "Answers each unordered read as it answered the same one for the first time, whatever was written since. In \
+           everything else it behaves well.",
+    defeated_by: "N5: a client believes a quorum of equal results, in which correct replicas stand that wait for all \
+                  that they helped to commit.",
+    expect: "Reads that are ordered after all when another replica is slow, never a stale value. Nothing is signed, so \
+             there is no evidence.",
+    stage: Stage::Always,
+    samples: &["stale-reads"],
+    proof: None,
+    pause: Pause::None,
+};
+
+pub(crate) fn make(_: &Values<'_>, _: &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy> {
+    Ok(Box::<StaleReads>::default())
+}
 
 /// How many reads under way, and how many operations with their first results, are remembered.
 const REMEMBERED: usize = 1024;
 
 /// `stale-reads`: answers each unordered read as it answered the same one for the first time.
 ///
-/// See [`crate::STRATEGIES`] for the rule that defeats it.
+/// See [`DESCRIPTION`] for the rule that defeats it.
 #[derive(Debug, Default)]
-pub struct StaleReads {
+pub(crate) struct StaleReads {
     /// The reads that the service was asked, oldest first.
     asked: VecDeque<(ReadId, Bytes)>,
     first: BTreeMap<Bytes, ReadOutcome>,
 }
 
 impl StaleReads {
-    pub(crate) const NAME: &'static str = "stale-reads";
-
     fn on_query(&mut self, query: &Query) {
         if self.asked.len() == REMEMBERED {
             self.asked.pop_front();
@@ -43,8 +62,8 @@ impl StaleReads {
 }
 
 impl Strategy for StaleReads {
-    fn name(&self) -> &'static str {
-        Self::NAME
+    fn name(&self) -> &str {
+        DESCRIPTION.name
     }
 
     fn effects(&mut self, _: Now, effects: Effects) -> Effects {

@@ -4,34 +4,59 @@ use std::time::Duration;
 use pbft_messages::ClientId;
 use pbft_protocol::{Effects, Input, Now};
 
-use crate::Strategy;
 use crate::holding::{Holding, requester};
+use crate::parameters::Values;
+use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+
+pub(crate) const DESCRIPTION: Description = Description {
+    name: "starve",
+    row: 29,
+    parameters: &[
+        Parameter {
+            name: "client",
+            default: "first",
+            meaning: "whose requests it leaves out: the beginning of a key, or first for the first client's",
+        },
+        Parameter { name: "delay", default: "ever", meaning: "how long it sits on each of them" },
+    ],
+    does: "As primary, leaves one client's requests out of its proposals, or sits on them for a while, and serves all \
+           others well. As a backup it only keeps to itself what reaches the primary anyway.",
+    defeated_by: "N8: the timer measures the oldest waiting request whatever else is executed; and VC9 if the delay \
+                  stays under the timeout.",
+    expect: "One pause of about the view timeout for that client, then a view change. Censorship leaves no evidence.",
+    stage: Stage::Primary,
+    samples: &["starve", "starve:delay=75%"],
+    proof: None,
+    pause: Pause::ViewTimeouts(2),
+};
+
+pub(crate) fn make(values: &Values<'_>, identity: &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy> {
+    let configuration = &identity.configuration;
+    Ok(Box::new(Starve::new(values.get("client", configuration)?, values.get("delay", configuration)?)))
+}
 
 /// `starve`: a primary that never proposes one client's requests, or only after some time; all others are served well.
 ///
 /// While its replica is a backup it only keeps to itself what reaches the primary anyway.
 ///
-/// See [`crate::STRATEGIES`] for the rule that defeats it.
+/// See [`DESCRIPTION`] for the rule that defeats it.
 #[derive(Debug)]
-pub struct Starve {
+pub(crate) struct Starve {
     client: ClientId,
     /// Without it the client is never heard.
     requests: Option<Holding>,
 }
 
 impl Starve {
-    pub(crate) const NAME: &'static str = "starve";
-
     /// Starves a client: for ever, or with a delay.
-    #[must_use]
-    pub fn new(client: ClientId, delay: Option<Duration>) -> Self {
+    fn new(client: ClientId, delay: Option<Duration>) -> Self {
         Self { client, requests: delay.map(Holding::new) }
     }
 }
 
 impl Strategy for Starve {
-    fn name(&self) -> &'static str {
-        Self::NAME
+    fn name(&self) -> &str {
+        DESCRIPTION.name
     }
 
     fn hear(&mut self, now: Now, input: Input, heard: &mut VecDeque<Input>) {

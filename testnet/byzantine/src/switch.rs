@@ -34,10 +34,10 @@ impl Switch {
         self.current = None;
     }
 
-    /// The name of the strategy that is set.
+    /// The text of the strategy that is set.
     #[must_use]
-    pub fn name(&self) -> Option<&'static str> {
-        self.current.as_ref().map(|(_, strategy)| strategy.name())
+    pub fn text(&self) -> Option<&str> {
+        self.current.as_ref().map(|(text, _)| text.as_str())
     }
 
     /// What is done in place of `effects`.
@@ -70,12 +70,12 @@ mod tests {
         let mut switch = Switch::new(identity(4, ReplicaId(0)));
         let effects = || vec![Effect::Broadcast(PeerMessage::FetchBody(digest(b"a")))];
         let passed = |switch: &mut Switch| switch.effects(Now::default(), effects().into());
-        assert_eq!((switch.name(), passed(&mut switch)), (None, effects().into()));
-        switch.set("silent").unwrap();
-        assert_eq!((switch.name(), passed(&mut switch)), (Some("silent"), Effects::new()));
+        assert_eq!((passed(&mut switch), switch.text()), (effects().into(), None));
+        switch.set("silent+slow:delay=1s").unwrap();
+        assert_eq!((passed(&mut switch), switch.text()), (Effects::new(), Some("silent+slow:delay=1s")));
         assert!(switch.set("loud").is_err());
-        assert_eq!(switch.name(), Some("silent"));
+        assert_eq!(switch.text(), Some("silent+slow:delay=1s"));
         switch.clear();
-        assert_eq!((switch.name(), passed(&mut switch)), (None, effects().into()));
+        assert_eq!((passed(&mut switch), switch.text()), (effects().into(), None));
     }
 }
