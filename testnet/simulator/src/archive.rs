@@ -7,22 +7,49 @@ use bytes::Bytes;
 
 use pbft_crypto::{Digest, MerkleTree};
 use pbft_messages::{Chunk, LeafPage, Part, PartId, PeerMessage, Sequence};
+use pbft_service::Snapshot;
 
 /// The snapshots, and what a state transfer has gathered so far. All of it is durable.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Archive {
     chunks: BTreeMap<Digest, Bytes>,
     snapshots: BTreeMap<Sequence, Arc<[Digest]>>,
     gathering: Option<(Sequence, Arc<[Digest]>)>,
 }
 
+/// A state as it was: the replica's own part, and the service's.
+pub(crate) struct State {
+    pub(crate) ledger: Vec<Bytes>,
+    pub(crate) service: Box<dyn Snapshot>,
+}
+
+impl State {
+    pub(crate) fn root(mut self) -> Digest {
+        MerkleTree::new(self.leaves()).root()
+    }
+
+    fn leaves(&mut self) -> Vec<Digest> {
+        let ledger = self.ledger.iter().map(|chunk| MerkleTree::leaf(chunk));
+        ledger.chain(self.service.leaves()).collect()
+    }
+
+    fn chunk(&self, index: usize) -> Bytes {
+        match index.checked_sub(self.ledger.len()) {
+            None => self.ledger[index].clone(),
+            Some(index) => self.service.chunk(index),
+        }
+    }
+}
+
 impl Archive {
-    /// Stores a snapshot; gives its root.
-    pub(crate) fn keep(&mut self, sequence: Sequence, chunks: Vec<Bytes>) -> Digest {
-        let leaves: Arc<[Digest]> = chunks.iter().map(|chunk| MerkleTree::leaf(chunk)).collect();
-        self.chunks.extend(leaves.iter().copied().zip(chunks));
-        self.snapshots.insert(sequence, Arc::clone(&leaves));
-        MerkleTree::new(leaves.to_vec()).root()
+    /// Stores a snapshot, of which the service serializes only what is not stored; gives its root.
+    pub(crate) fn keep(&mut self, sequence: Sequence, mut state: State) -> Digest {
+        let leaves = state.leaves();
+        for (index, leaf) in leaves.iter().enumerate() {
+            self.chunks.entry(*leaf).or_insert_with(|| state.chunk(index));
+        }
+        self.snapshots.insert(sequence, leaves.clone().into());
+        MerkleTree::new(leaves).root()
     }
 
     /// The chunks of a snapshot, in order, if its root is the one given.

@@ -1,62 +1,78 @@
-//! A simulated client: one session, a window of requests in flight, f+1 matching replies.
+//! A simulated client: a session of the client library's core, and what it is to ask for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use pbft_client::core::{Core, Effect, Settings, Ticket};
+use pbft_crypto::{Signed, Signer, Verified};
+use pbft_messages::{ClientId, Configuration, Sequence, SessionId, Submission};
+use rand_chacha::ChaCha8Rng;
 
-use pbft_crypto::{Digest, Scope, Signed, Verified};
-use pbft_messages::{
-    ClientId, Outcome, ReplicaId, Reply, RequestId, RequestNumber, Sequence, SessionId, Submission, View,
-};
-use pbft_service::kv;
-
-use crate::settings::{client_id, client_key};
-
-/// When an unanswered submission is sent to everybody.
-pub(crate) const RETRY: Duration = Duration::from_millis(200);
-
-pub(crate) struct Client {
-    index: u16,
-    scope: Scope,
-    weak_quorum: usize,
-    /// How many requests it has yet to issue.
-    remaining: u64,
-    /// How many it keeps in flight.
-    depth: usize,
-    next: RequestNumber,
-    pub(crate) view: View,
-    in_flight: BTreeMap<RequestNumber, Request>,
-    pub(crate) answered: Vec<(Bytes, Sequence)>,
-}
-
-struct Request {
-    signed: Signed<Submission>,
-    operation: Bytes,
-    digest: Digest,
-    replies: BTreeMap<ReplicaId, (Sequence, Outcome, View)>,
-}
+use crate::workload::{Names, Workload};
 
 /// The one session of every client.
 pub(crate) const SESSION: SessionId = SessionId(1);
 
+pub(crate) struct Client {
+    pub(crate) id: ClientId,
+    pub(crate) core: Core,
+    signer: Arc<dyn Signer>,
+    workload: Workload,
+    names: Names,
+    pub(crate) is_opened: bool,
+    /// How many requests it has yet to issue.
+    remaining: u64,
+    /// How many it keeps in flight.
+    depth: usize,
+    /// How many are in flight.
+    in_flight: usize,
+    /// What is not answered yet.
+    pub(crate) waiting: BTreeMap<Ticket, Waiting>,
+    /// How many requests are answered.
+    pub(crate) answered: usize,
+    /// When it is next woken.
+    wakes_at: Option<Duration>,
+}
+
+/// What a client waits for.
+pub(crate) enum Waiting {
+    /// An ordered request.
+    Request(Bytes),
+    /// An unordered read.
+    Read {
+        operation: Bytes,
+        /// What anybody knew of when it began.
+        known: Sequence,
+    },
+    /// A read that is ordered after all.
+    OrderedRead(Bytes),
+}
+
 impl Client {
-    pub(crate) fn new(index: u16, scope: Scope, weak_quorum: usize) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        signer: Arc<dyn Signer>,
+        configuration: Arc<Configuration>,
+        workload: Workload,
+    ) -> Self {
+        let id = signer.public_key().into();
+        let settings = Settings::suited_to(&configuration, index as u64);
         Self {
-            index,
-            scope,
-            weak_quorum,
+            id,
+            core: Core::new(configuration, id, SESSION, settings, Arc::clone(&signer)),
+            signer,
+            workload,
+            names: Names::new(index),
+            is_opened: false,
             remaining: 0,
             depth: 1,
-            next: RequestNumber(0),
-            view: View(0),
-            in_flight: BTreeMap::new(),
-            answered: Vec::new(),
+            in_flight: 0,
+            waiting: BTreeMap::new(),
+            answered: 0,
+            wakes_at: None,
         }
-    }
-
-    pub(crate) fn id(&self) -> ClientId {
-        client_id(self.index)
     }
 
     /// Asks it to issue more requests, so many at a time.
@@ -66,76 +82,69 @@ impl Client {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.remaining == 0 && self.in_flight.is_empty()
+        self.unanswered() == 0
     }
 
-    /// The next submission to send, if there is one: the session's opening first.
-    pub(crate) fn next_submission(&mut self) -> Option<(Signed<Submission>, Bytes)> {
-        let opening = self.next == RequestNumber(0);
-        let opened = !self.in_flight.contains_key(&RequestNumber(0));
-        if self.remaining == 0 || !opened || self.in_flight.len() >= if opening { 1 } else { self.depth } {
+    /// How much it has asked for, or is yet to ask for, that is not answered.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.remaining + self.waiting.len() as u64
+    }
+
+    /// The next operation to submit, if there is one.
+    pub(crate) fn next_operation(&mut self, random: &mut ChaCha8Rng) -> Option<Bytes> {
+        if self.remaining == 0 || self.in_flight >= self.depth {
             return None;
         }
-        let number = self.next;
-        self.next = RequestNumber(number.0 + 1);
-        let (submission, operation) = if opening {
-            (Submission::Open { session: SESSION }, Bytes::new())
-        } else {
-            self.remaining -= 1;
-            let key = format!("client-{}-{}", self.index, number);
-            let operation = kv::Operation::put(key, number.to_string()).encode();
-            (
-                Submission::Requests { session: SESSION, first: number, operations: vec![operation.clone()] },
-                operation,
-            )
-        };
-        let signed = self.sign(submission);
-        let id = RequestId { client: self.id(), session: SESSION, number };
-        let request = Request {
-            signed: signed.clone(),
-            digest: id.digest(&operation),
-            operation: operation.clone(),
-            replies: BTreeMap::new(),
-        };
-        self.in_flight.insert(number, request);
-        Some((signed, operation))
+        self.remaining -= 1;
+        self.in_flight += 1;
+        Some(self.workload.operation(&mut self.names, random))
     }
 
-    pub(crate) fn sign(&self, submission: Submission) -> Signed<Submission> {
-        Verified::sign(submission, self.id(), &client_key(self.index), &self.scope).signed().clone()
+    /// The next unordered read.
+    pub(crate) fn next_read(&self, random: &mut ChaCha8Rng) -> Bytes {
+        self.workload.read(random)
     }
 
-    /// The submissions that are not answered.
-    pub(crate) fn unanswered(&self) -> Vec<Signed<Submission>> {
-        self.in_flight.values().map(|request| request.signed.clone()).collect()
+    /// Opens the session, unless that has been done.
+    pub(crate) fn open(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.is_opened, true) {
+            self.core.open(now, effects);
+        }
     }
 
-    /// A replica's answer; gives the operation and its place once f+1 agree.
-    pub(crate) fn on_reply(&mut self, from: ReplicaId, reply: Reply) -> Option<(Bytes, Sequence, Outcome)> {
-        let request = self.in_flight.get_mut(&reply.number)?;
-        if reply.digest != request.digest {
+    /// Gives up what it has not sent: its session is over.
+    pub(crate) fn end(&mut self) {
+        self.remaining = 0;
+        self.in_flight = 0;
+        self.waiting.clear();
+    }
+
+    /// What it waited for, now that the answer is there.
+    pub(crate) fn on_answered(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&ticket)?;
+        if matches!(waiting, Waiting::Request(_)) {
+            self.in_flight -= 1;
+            self.answered += 1;
+        }
+        Some(waiting)
+    }
+
+    /// When it is to be woken, if nobody does so by then.
+    pub(crate) fn next_waking(&mut self) -> Option<Duration> {
+        let deadline = self.core.deadline()?;
+        if self.wakes_at.is_some_and(|at| at <= deadline) {
             return None;
         }
-        request.replies.insert(from, (reply.sequence, reply.outcome.clone(), reply.view));
-        let agreeing: BTreeSet<_> = request
-            .replies
-            .iter()
-            .filter(|(_, (sequence, outcome, _))| (*sequence, outcome) == (reply.sequence, &reply.outcome))
-            .map(|(replica, _)| *replica)
-            .collect();
-        if agreeing.len() < self.weak_quorum {
-            return None;
-        }
-        let lowest = agreeing
-            .iter()
-            .filter_map(|replica| request.replies.get(replica))
-            .map(|(_, _, view)| *view)
-            .min();
-        self.view = self.view.max(lowest.unwrap_or_default());
-        let request = self.in_flight.remove(&reply.number)?;
-        if reply.number > RequestNumber(0) {
-            self.answered.push((request.operation.clone(), reply.sequence));
-        }
-        Some((request.operation, reply.sequence, reply.outcome))
+        self.wakes_at = Some(deadline);
+        self.wakes_at
+    }
+
+    /// It is woken, as planned; says whether that is still what was planned last.
+    pub(crate) fn wakes(&mut self, now: Duration) -> bool {
+        self.wakes_at.take_if(|at| *at <= now).is_some()
+    }
+
+    pub(crate) fn sign(&self, submission: Submission, configuration: &Configuration) -> Signed<Submission> {
+        Verified::sign(submission, self.id, &*self.signer, configuration.scope()).signed().clone()
     }
 }

@@ -1,4 +1,4 @@
-//! The replicas' wall clocks, each right or wrong in its own way (N6). Their monotonic clocks are all right.
+//! The replicas' clocks, each right or wrong in its own way (N6).
 
 use std::time::Duration;
 
@@ -52,6 +52,41 @@ impl WallClock {
     }
 }
 
+/// How a replica's monotonic clock goes: it is never set, and may be too fast or too slow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// By how many millionths it is too fast, since `since`, when it showed `shown`.
+    drift: i32,
+    since: Duration,
+    shown: Duration,
+}
+
+impl Pace {
+    const MILLION: i64 = 1_000_000;
+
+    /// The same clock, which goes otherwise from now on.
+    pub(crate) fn drifting(self, drift: i32, now: Duration) -> Self {
+        Self { drift, since: now, shown: self.at(now) }
+    }
+
+    /// What it shows.
+    pub(crate) fn at(&self, now: Duration) -> Duration {
+        self.shown + scaled(now - self.since, Self::MILLION + i64::from(self.drift), Self::MILLION)
+    }
+
+    /// How long it takes to go on by so much, or a little longer.
+    pub(crate) fn takes(&self, duration: Duration) -> Duration {
+        let rounding = if self.drift == 0 { 0 } else { 2 };
+        scaled(duration, Self::MILLION, Self::MILLION + i64::from(self.drift))
+            + Duration::from_nanos(rounding)
+    }
+}
+
+fn scaled(duration: Duration, by: i64, of: i64) -> Duration {
+    let scaled = i128::from(nanoseconds(duration)) * i128::from(by) / i128::from(of);
+    Duration::from_nanos(u64::try_from(scaled).expect("clocks go forward"))
+}
+
 fn nanoseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).expect("simulations last less than centuries")
 }
@@ -59,6 +94,19 @@ fn nanoseconds(duration: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn monotonic_clocks_drift_and_never_jump() {
+        let second = Duration::from_secs(1);
+        let fast = Pace::default().drifting(10_000, second * 10);
+        assert_eq!([fast.at(second * 10), fast.at(second * 110)], [second * 10, second * 111]);
+        let slow = fast.drifting(-10_000, second * 110);
+        assert_eq!([slow.at(second * 110), slow.at(second * 210)], [second * 111, second * 210]);
+        for pace in [fast, slow, Pace::default()] {
+            let (now, wait) = (second * 300, Duration::from_millis(123));
+            assert!(pace.at(now + pace.takes(wait)) >= pace.at(now) + wait);
+        }
+    }
 
     #[test]
     fn clocks_are_wrong_as_told() {

@@ -1,73 +1,99 @@
 //! The cluster: virtual time, and everything that happens in it, one event after the other.
 
+mod clients;
+mod commands;
+mod damage;
 mod effects;
 mod power;
+mod queries;
+mod traffic;
+mod watch;
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbft_byzantine::Strategy;
-use pbft_crypto::{Digest, Signed};
-use pbft_messages::{
-    Chunk, ClientId, ClientMessage, Configuration, Outcome, PeerMessage, RecoveryNonce, ReplicaId,
-    ReplicaMessage, Reply, Sequence, Submission, Timestamp, codec,
-};
-use pbft_protocol::{AuditId, Input, Instant, Now, Report, Standing, Timer, WriteId};
-use rand::{RngExt as _, SeedableRng as _};
+use pbft_byzantine::ClientStrategy;
+use pbft_messages::{Chunk, Configuration, ReplicaId};
+use pbft_protocol::{Input, Instant, Now, Report, Timer, WriteId};
+use pbft_service::kv::KeyValueStore;
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::checker::{Checker, Violation};
-use crate::client::{Client, RETRY, SESSION};
-use crate::clock::WallClock;
+use crate::agenda::Agenda;
+use crate::certificates::Certificates;
+use crate::checker::Checker;
+use crate::client::Client;
 use crate::instance::Instance;
-use crate::network::{Faults, Network};
-use crate::reads::Reads;
-use crate::settings::{Settings, replica_key};
+use crate::keys::Keys;
+use crate::letter::Letter;
+use crate::network::Network;
+use crate::question::Question;
 use crate::transcript::Transcript;
+use crate::votes::Votes;
+use crate::witness::Witness;
+use crate::{InstanceId, Settings, Wire};
 
 pub use power::PowerCut;
+
+/// How many events may happen at one instant: more than any cluster has to do then.
+const AT_ONCE: u32 = 200_000;
 
 /// A simulated cluster.
 pub struct Cluster {
     configuration: Arc<Configuration>,
+    keys: Keys,
     now: Duration,
-    /// What will happen, by time and then by the order in which it was planned.
-    events: BTreeMap<(Duration, u64), Event>,
-    planned: u64,
+    /// How many events have happened at this instant.
+    at_once: u32,
+    agenda: Agenda<Event>,
     random: ChaCha8Rng,
     network: Network,
+    /// See [`Faults::replay`](crate::Faults::replay).
+    old_letters: Vec<(InstanceId, Rc<Letter>)>,
     write_latency: Duration,
     instances: Vec<Instance>,
     clients: Vec<Client>,
-    reads: Reads,
+    /// How many unordered reads were begun, and how many a quorum answered.
+    reads_begun: usize,
+    reads_answered: usize,
+    attackers: Vec<Box<dyn ClientStrategy>>,
     checker: Checker,
-    reports: Vec<(Duration, ReplicaId, Report)>,
-    transcript: Transcript,
-    filter: Option<Filter>,
-    power_cut: Option<PowerCut>,
+    certificates: Certificates,
+    witness: Witness,
+    votes: Votes,
+    reports: Vec<(Duration, InstanceId, Report)>,
+    /// `None` if nobody wants it.
+    transcript: Option<Transcript>,
+    wire: Option<Box<dyn Wire>>,
+    power_cuts: Vec<PowerCut>,
 }
 
-/// See [`Cluster::set_filter`].
-type Filter = Box<dyn FnMut(ReplicaId, ReplicaId, &PeerMessage) -> bool>;
-
 enum Event {
-    /// A message arrives, as bytes.
-    Arrival { from: ReplicaId, to: ReplicaId, frame: Vec<u8> },
+    /// A message arrives.
+    Arrival { to: InstanceId, letter: Rc<Letter> },
     /// A client begins to read, and so many times more after each interval.
     Reader { client: usize, more: u64, interval: Duration },
-    /// A client's read arrives.
-    Read { to: ReplicaId, client: usize, frame: Vec<u8> },
-    /// A client's submission arrives.
-    Submission { to: ReplicaId, frame: Vec<u8> },
+    /// A client's message arrives.
+    Request { to: InstanceId, question: Rc<Question> },
     /// An answer arrives at a client.
-    Answer { from: ReplicaId, to: usize, frame: Vec<u8> },
-    /// Something that belongs to one run of a replica.
-    Local { at: ReplicaId, run: u64, what: Local },
-    /// The power is back at a replica that lost it in a run.
-    PowerReturns { at: ReplicaId, run: u64 },
-    /// A client looks after its unanswered requests.
-    Retry { client: usize },
+    Answer { from: ReplicaId, to: Receiver, frame: Rc<[u8]> },
+    /// A client is woken.
+    Waking { client: usize },
+    /// A malicious client may act.
+    Attack { attacker: usize },
+    /// Something that belongs to one run of an instance.
+    Local { at: InstanceId, run: u64, what: Local },
+    /// The power is back at an instance that lost it in a run.
+    PowerReturns { at: InstanceId, run: u64 },
+}
+
+/// Who gets an answer.
+#[derive(Clone, Copy)]
+enum Receiver {
+    Client(usize),
+    /// All malicious clients: whatever one knows, all do.
+    Attackers,
 }
 
 enum Local {
@@ -81,189 +107,52 @@ impl Cluster {
     /// A cluster whose replicas have all started.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let configuration = settings.configuration();
-        let weak_quorum = configuration.weak_quorum().get();
-        let clients = (0..settings.clients)
-            .map(|index| Client::new(index, configuration.scope().clone(), weak_quorum))
-            .collect();
+        let keys = settings.keys();
+        let configuration = settings.configuration(&keys).expect("whoever makes settings checks them");
+        let client = |(index, key): (usize, &Arc<_>)| {
+            Client::new(index, Arc::clone(key), Arc::clone(&configuration), settings.workload)
+        };
+        let instance = |replica: ReplicaId| {
+            let service = settings.service.unwrap_or(|| Box::new(KeyValueStore::default()));
+            Instance::new(replica, Arc::clone(&keys.replicas[replica.index()]), service)
+        };
         let mut cluster = Self {
             now: Duration::ZERO,
-            events: BTreeMap::new(),
-            planned: 0,
+            at_once: 0,
+            agenda: Agenda::default(),
             random: ChaCha8Rng::seed_from_u64(settings.seed),
-            network: Network::new(settings.faults),
+            network: Network::new(settings.faults.clone()),
+            old_letters: Vec::new(),
             write_latency: settings.write_latency,
-            instances: configuration
-                .replicas()
-                .map(|replica| Instance::new(replica, settings.service))
-                .collect(),
-            clients,
-            reads: Reads::default(),
-            checker: Checker::default(),
+            instances: configuration.replicas().chain(settings.twins.iter().copied()).map(instance).collect(),
+            clients: keys.clients.iter().enumerate().map(client).collect(),
+            reads_begun: 0,
+            reads_answered: 0,
+            attackers: Vec::new(),
+            checker: Checker::new(settings.service.is_none()),
+            certificates: Certificates::default(),
+            witness: Witness::default(),
+            votes: Votes::default(),
             reports: Vec::new(),
-            transcript: Transcript::default(),
-            filter: None,
-            power_cut: None,
+            transcript: settings.trace.then(Transcript::default),
+            wire: None,
+            power_cuts: Vec::new(),
             configuration,
+            keys,
         };
-        for replica in cluster.configuration.replicas() {
-            cluster.start(replica);
+        for instance in 0..cluster.instances.len() {
+            if settings.twins.contains(&cluster.instances[instance].replica) {
+                cluster.count_as_malicious(InstanceId(instance));
+            }
+            cluster.start(InstanceId(instance));
         }
         cluster
-    }
-
-    /// Starts a replica that is down, from its disk.
-    pub fn start(&mut self, replica: ReplicaId) {
-        let now = self.clocks(replica);
-        self.transcript.line(self.now, &format!("{replica} starts"));
-        let effects = self.instances[replica.index()].start(&self.configuration, now);
-        self.carry_out(replica, effects);
-    }
-
-    /// Kills a replica: its memory is gone, and what its disk had not synced.
-    pub fn crash(&mut self, replica: ReplicaId) {
-        self.transcript.line(self.now, &format!("{replica} crashes"));
-        let instance = &mut self.instances[replica.index()];
-        instance.running = None;
-        instance.disk.crash();
-    }
-
-    /// Kills a replica and takes its disk away. Started again, it recovers (D8).
-    pub fn wipe(&mut self, replica: ReplicaId) {
-        self.transcript.line(self.now, &format!("{replica} loses its disk"));
-        let nonce = RecoveryNonce(self.random.random());
-        self.instances[replica.index()].wipe(nonce);
-    }
-
-    /// Stops a replica in good order.
-    pub fn shut_down(&mut self, replica: ReplicaId) {
-        self.input(replica, Input::Shutdown);
-        self.run_for(self.write_latency * 4);
-        self.transcript.line(self.now, &format!("{replica} stops in good order"));
-        self.instances[replica.index()].running = None;
-    }
-
-    /// Makes a replica malicious.
-    pub fn corrupt(&mut self, replica: ReplicaId, strategy: Box<dyn Strategy>) {
-        self.transcript.line(self.now, &format!("{replica} turns malicious: {}", strategy.name()));
-        let instance = &mut self.instances[replica.index()];
-        instance.malicious = true;
-        instance.strategy = Some(strategy);
-    }
-
-    /// What a strategy needs to know of a replica: its keys among it.
-    #[must_use]
-    pub fn identity(&self, replica: ReplicaId) -> pbft_byzantine::Identity {
-        pbft_byzantine::Identity {
-            replica,
-            signer: Arc::new(replica_key(replica)),
-            configuration: Arc::clone(&self.configuration),
-        }
-    }
-
-    /// Cuts every link between two groups of replicas.
-    pub fn partition(&mut self, left: &[ReplicaId], right: &[ReplicaId]) {
-        for from in left {
-            for to in right {
-                self.network.cut(*from, *to);
-                self.network.cut(*to, *from);
-            }
-        }
-    }
-
-    /// Mends every link.
-    pub fn heal(&mut self) {
-        self.network.heal();
-    }
-
-    /// Looks at every message between replicas as it is sent; those for which it gives `false` are lost.
-    pub fn set_filter(&mut self, filter: impl FnMut(ReplicaId, ReplicaId, &PeerMessage) -> bool + 'static) {
-        self.filter = Some(Box::new(filter));
-    }
-
-    /// Loses no more messages by the filter.
-    pub fn clear_filter(&mut self) {
-        self.filter = None;
-    }
-
-    /// Lets a message arrive in the name of a replica, as a malicious one would send it.
-    pub fn inject(&mut self, from: ReplicaId, to: ReplicaId, message: &PeerMessage) {
-        self.plan(Duration::ZERO, Event::Arrival { from, to, frame: message.encode().to_vec() });
-    }
-
-    /// What a right wall clock shows.
-    #[must_use]
-    pub fn wall_clock(&self) -> Timestamp {
-        WallClock::default().at(self.now)
-    }
-
-    /// Sets a replica's wall clock, from now on; it survives crashes.
-    pub fn set_wall_clock(&mut self, replica: ReplicaId, clock: WallClock) {
-        self.instances[replica.index()].clock = WallClock { since: self.now, ..clock };
-    }
-
-    /// What the correct replicas' services were told the time is: for each timed batch when it was first executed
-    /// anywhere, by a right clock, and its agreed time.
-    pub fn agreed_times(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> + '_ {
-        let times = self.checker.times();
-        times.map(|(executed, agreed)| (WallClock::default().at(executed), agreed))
-    }
-
-    /// Changes how long a durable write takes, at every replica.
-    pub fn set_write_latency(&mut self, latency: Duration) {
-        self.write_latency = latency;
-    }
-
-    /// Changes the network's faults.
-    pub fn set_faults(&mut self, faults: Faults) {
-        self.network.faults = faults;
-    }
-
-    /// Lets every client issue so many requests more, `depth` at a time.
-    pub fn load(&mut self, requests: u64, depth: usize) {
-        for client in 0..self.clients.len() {
-            self.load_from(client, requests, depth);
-        }
-    }
-
-    /// Lets one client issue so many requests more, `depth` at a time.
-    pub fn load_from(&mut self, client: usize, requests: u64, depth: usize) {
-        self.clients[client].issue(requests, depth);
-        self.pump(client);
-        self.plan(RETRY, Event::Retry { client });
-    }
-
-    /// Lets a client begin an unordered read after each interval, so many times: of how many requests are done.
-    pub fn read(&mut self, client: usize, times: u64, interval: Duration) {
-        if let Some(more) = times.checked_sub(1) {
-            self.plan(interval, Event::Reader { client, more, interval });
-        }
-    }
-
-    /// How many unordered reads a quorum has answered, and how many not.
-    #[must_use]
-    pub fn reads(&self) -> (usize, usize) {
-        (self.reads.answered, self.reads.open())
-    }
-
-    /// Lets a client send a submission of its own making to some replicas, as a malicious client would.
-    pub fn submit(&mut self, client: usize, submission: Submission, to: &[ReplicaId]) {
-        let id = self.clients[client].id();
-        for request in submission.requests() {
-            self.checker.issued(id, request.operation.clone());
-        }
-        let signed = self.clients[client].sign(submission);
-        self.send_submission(&signed, to);
     }
 
     /// Runs for some virtual time.
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
-        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= end) {
-            let ((at, _), event) = entry.remove_entry();
-            self.now = at;
-            self.happen(event);
-        }
+        while self.happens(end) {}
         self.now = end;
     }
 
@@ -271,180 +160,88 @@ impl Cluster {
     pub fn run_until(&mut self, limit: Duration, holds: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + limit;
         while !holds(self) {
-            match self.events.first_entry().filter(|entry| entry.key().0 <= end) {
-                Some(entry) => {
-                    let ((at, _), event) = entry.remove_entry();
-                    self.now = at;
-                    self.happen(event);
-                }
-                None => return false,
+            if !self.happens(end) {
+                return false;
             }
         }
         true
     }
 
-    /// Runs until every client has all its answers and every running correct replica has executed everything.
-    pub fn settle(&mut self, limit: Duration) -> bool {
-        self.run_until(limit, |cluster| {
-            let highest = cluster.checker.highest();
-            let standings = cluster.correct().filter_map(|replica| cluster.standing(replica));
-            cluster.is_answered()
-                && standings.map(|standing| standing.last_executed).all(|executed| executed == highest)
-        })
-    }
-
-    /// The replicas that never had a strategy.
-    pub fn correct(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.instances.iter().filter(|instance| !instance.malicious).map(|instance| instance.id)
-    }
-
-    /// Where a replica stands; `None` if it is down.
-    #[must_use]
-    pub fn standing(&self, replica: ReplicaId) -> Option<Standing> {
-        self.instances[replica.index()].running.as_ref().map(|running| running.core.standing())
-    }
-
-    /// What the replicas reported, with the time.
-    #[must_use]
-    pub fn reports(&self) -> &[(Duration, ReplicaId, Report)] {
-        &self.reports
-    }
-
-    /// The guarantees that were broken.
-    #[must_use]
-    pub fn violations(&self) -> &[Violation] {
-        self.checker.violations()
-    }
-
-    /// How many requests the clients have answers to.
-    #[must_use]
-    pub fn answered(&self) -> usize {
-        self.clients.iter().map(|client| client.answered.len()).sum()
-    }
-
-    /// Whether every client has all its answers.
-    #[must_use]
-    pub fn is_answered(&self) -> bool {
-        self.clients.iter().all(Client::is_done)
-    }
-
-    /// How many requests one client has answers to.
-    #[must_use]
-    pub fn answered_to(&self, client: usize) -> usize {
-        self.clients[client].answered.len()
-    }
-
-    /// The state roots of the running correct replicas, each with the sequence it is of.
-    #[must_use]
-    pub fn state_roots(&mut self) -> Vec<(Sequence, Digest)> {
-        let correct: Vec<_> = self.correct().collect();
-        for replica in &correct {
-            self.input(*replica, Input::Audit(AuditId(0)));
+    /// Lets the next event happen; `false` if there is none by `end`.
+    ///
+    /// # Panics
+    /// If time stands still, since events bring about others at the same instant for ever.
+    fn happens(&mut self, end: Duration) -> bool {
+        let Some((at, event)) = self.agenda.next(end) else { return false };
+        self.at_once = if at == self.now { self.at_once + 1 } else { 1 };
+        self.now = at;
+        assert!(self.at_once <= AT_ONCE, "time stands still at {at:?}: {AT_ONCE} events, and more to come");
+        if let Some(free_at) = self.is_kept_waiting(&event) {
+            self.plan(free_at - at, event);
+            return true;
         }
-        let audits = |instance: &mut Instance| instance.running.as_mut().and_then(|it| it.audits.pop_back());
-        correct.iter().filter_map(|replica| audits(&mut self.instances[replica.index()])).collect()
-    }
-
-    /// The story so far, a line each event; statuses and forwarded requests are left out.
-    #[must_use]
-    pub fn transcript(&self) -> String {
-        self.transcript.text()
-    }
-
-    /// Begins the transcript anew.
-    pub fn clear_transcript(&mut self) {
-        self.transcript = Transcript::default();
-    }
-
-    /// The virtual time.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.now
-    }
-
-    fn clocks(&self, replica: ReplicaId) -> Now {
-        let wall = self.instances[replica.index()].clock.at(self.now);
-        Now { instant: Instant::after_start(self.now), wall }
+        self.checker.event(at);
+        self.happen(event);
+        true
     }
 
     fn plan(&mut self, delay: Duration, event: Event) {
-        self.planned += 1;
-        self.events.insert((self.now + delay, self.planned), event);
+        self.agenda.plan(self.now + delay, event);
     }
 
-    fn plan_local(&mut self, at: ReplicaId, delay: Duration, what: Local) {
-        let run = self.instances[at.index()].run;
+    fn plan_local(&mut self, at: InstanceId, delay: Duration, what: Local) {
+        let run = self.instances[at.0].run;
         self.plan(delay, Event::Local { at, run, what });
     }
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Arrival { from, to, frame } => {
-                let message = PeerMessage::decode(&frame).expect("simulated replicas encode well");
-                // A malicious replica's message may be refused here, as the real node's workers would.
-                if let Ok(message) = message.verify(&self.configuration) {
-                    self.input(to, Input::Message { from, message });
+            Event::Arrival { to, letter } => {
+                if let Some(message) = letter.open(&self.configuration) {
+                    self.watch(to, &letter, &message);
+                    self.input(to, Input::Message { from: letter.from, message });
                 }
             }
-            Event::Reader { client, more, interval } => {
-                let frame = codec::encode(&ClientMessage::Read(self.reads.begin(self.checker.known())));
-                for to in self.configuration.replicas().collect::<Vec<_>>() {
-                    for delay in self.network.arrivals(&mut self.random) {
-                        self.plan(delay, Event::Read { to, client, frame: frame.clone() });
-                    }
-                }
-                self.read(client, more, interval);
-            }
-            Event::Read { to, client, frame } => {
-                let Ok(ClientMessage::Read(read)) = codec::decode(&frame) else { return };
-                self.input(to, Input::Read { client: self.clients[client].id(), session: SESSION, read });
-            }
-            Event::Submission { to, frame } => {
-                let Ok(ClientMessage::Submit(signed)) = codec::decode(&frame) else { return };
-                if let Ok(submission) = signed.verify(&self.configuration) {
-                    self.input(to, Input::Submission(submission));
+            Event::Request { to, question } => {
+                if let Some(input) = question.open(&self.configuration) {
+                    self.input(to, input);
                 }
             }
-            Event::Answer { from, to, frame } => match codec::decode(&frame) {
-                Ok(ReplicaMessage::Replies(replies)) => {
-                    replies.into_iter().for_each(|reply| self.on_reply(from, to, reply));
-                }
-                Ok(ReplicaMessage::Read(answer)) => {
-                    let read = self.reads.on_answer(from, answer, self.configuration.quorum());
-                    if let Some((known, count)) = read {
-                        self.checker.read(known, count);
-                    }
-                }
-                _ => {}
-            },
+            Event::Reader { client, more, interval } => self.on_reader(client, more, interval),
+            Event::Answer { from, to, frame } => self.on_answer(from, to, &frame),
             Event::Local { at, run, what } => {
-                if self.instances[at.index()].run == run && self.instances[at.index()].running.is_some() {
+                let instance = &self.instances[at.0];
+                if instance.run == run && instance.running.is_some() {
                     self.local(at, what);
                 }
             }
             Event::PowerReturns { at, run } => self.on_power_returned(at, run),
-            Event::Retry { client } => {
-                let everybody: Vec<_> = self.configuration.replicas().collect();
-                for signed in self.clients[client].unanswered() {
-                    self.send_submission(&signed, &everybody);
-                }
-                if !self.clients[client].is_done() {
-                    self.plan(RETRY, Event::Retry { client });
-                }
-            }
+            Event::Waking { client } => self.on_waking(client),
+            Event::Attack { attacker } => self.on_attack(attacker),
         }
     }
 
-    fn local(&mut self, at: ReplicaId, what: Local) {
+    fn local(&mut self, at: InstanceId, what: Local) {
+        let instance = &mut self.instances[at.0];
         match what {
             Local::Timer(timer, set_for) => {
-                let timers = self.instances[at.index()].running.as_mut().map(|running| &mut running.timers);
-                if timers.is_some_and(|timers| timers.get(&timer) == Some(&set_for)) {
+                let timers = instance.running.as_ref().map(|running| &running.timers);
+                if timers.is_none_or(|timers| timers.get(&timer) != Some(&set_for)) {
+                    return;
+                }
+                // The clock may have become slower since the timer was set: no timer goes off early.
+                let left = set_for.since(Instant::after_start(instance.pace.at(self.now)));
+                if left > Duration::ZERO {
+                    let delay = instance.pace.takes(left);
+                    self.plan_local(at, delay, Local::Timer(timer, set_for));
+                } else {
                     self.input(at, Input::Timer(timer));
                 }
             }
+            Local::Synced(_) if instance.disk.fails => self.halt_on_disk(at),
             Local::Synced(id) => {
-                if let Some(then) = self.instances[at.index()].disk.sync(id) {
+                if let Some(then) = instance.disk.sync(id) {
+                    self.watch_disk(at);
                     self.step(at);
                     self.carry_out(at, then.into());
                     self.step(at);
@@ -452,7 +249,7 @@ impl Cluster {
                 }
             }
             Local::Kept(Chunk { sequence, index, content }) => {
-                self.instances[at.index()].disk.archive.keep_chunk(content);
+                instance.disk.archive.keep_chunk(content);
                 self.step(at);
                 self.input(at, Input::ChunkKept { sequence, index });
             }
@@ -460,67 +257,22 @@ impl Cluster {
         }
     }
 
-    fn input(&mut self, replica: ReplicaId, input: Input) {
-        let now = self.clocks(replica);
-        let effects = self.instances[replica.index()].handle(now, input);
-        self.carry_out(replica, effects);
+    fn input(&mut self, at: InstanceId, input: Input) {
+        let now = self.clocks(at);
+        let effects = self.instances[at.0].handle(now, input);
+        self.check_bounds(at);
+        self.carry_out(at, effects);
     }
 
-    fn send(&mut self, from: ReplicaId, to: &[ReplicaId], message: &PeerMessage) {
-        self.transcript.message(self.now, from, to, message);
-        let frame = message.encode().to_vec();
-        for to in to.iter().filter(|to| **to != from) {
-            if self.network.is_cut(from, *to) {
-                continue;
-            }
-            if self.filter.as_mut().is_some_and(|filter| !filter(from, *to, message)) {
-                continue;
-            }
-            for delay in self.network.arrivals(&mut self.random) {
-                self.plan(delay, Event::Arrival { from, to: *to, frame: frame.clone() });
-            }
-        }
+    fn clocks(&self, at: InstanceId) -> Now {
+        let instance = &self.instances[at.0];
+        Now { instant: Instant::after_start(instance.pace.at(self.now)), wall: instance.clock.at(self.now) }
     }
 
-    pub(super) fn answer(&mut self, from: ReplicaId, client: ClientId, message: &ReplicaMessage) {
-        let Some(to) = self.clients.iter().position(|it| it.id() == client) else { return };
-        let frame = codec::encode(message);
-        for delay in self.network.arrivals(&mut self.random) {
-            self.plan(delay, Event::Answer { from, to, frame: frame.clone() });
-        }
-    }
-
-    fn on_reply(&mut self, from: ReplicaId, to: usize, reply: Reply) {
-        let client = &mut self.clients[to];
-        let id = client.id();
-        if let Some((operation, sequence, outcome)) = client.on_reply(from, reply) {
-            match outcome {
-                Outcome::Executed(_) => self.checker.acknowledged(id, &operation, sequence),
-                Outcome::Opened => {}
-                Outcome::Refused(refusal) => {
-                    self.checker.violated(format!("client {id} was refused: {refusal}"))
-                }
-            }
-            self.pump(to);
-        }
-    }
-
-    /// Lets a client send what it may.
-    fn pump(&mut self, client: usize) {
-        while let Some((signed, operation)) = self.clients[client].next_submission() {
-            let id = self.clients[client].id();
-            self.checker.issued(id, operation);
-            let primary = self.configuration.primary(self.clients[client].view);
-            self.send_submission(&signed, &[primary]);
-        }
-    }
-
-    fn send_submission(&mut self, signed: &Signed<Submission>, to: &[ReplicaId]) {
-        let frame = codec::encode(&ClientMessage::Submit(signed.clone()));
-        for to in to {
-            for delay in self.network.arrivals(&mut self.random) {
-                self.plan(delay, Event::Submission { to: *to, frame: frame.clone() });
-            }
+    /// Tells something in the story, if anybody wants it.
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        if let Some(transcript) = &mut self.transcript {
+            transcript.line(self.now, &line());
         }
     }
 }

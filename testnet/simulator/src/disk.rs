@@ -1,10 +1,12 @@
 //! A replica's disk: what was synced survives a crash, what was not is lost.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use pbft_messages::Sequence;
+use pbft_messages::{Body, Commit, Sequence};
 use pbft_protocol::{Effect, Record, WriteId};
 
+use crate::Invariant;
 use crate::archive::Archive;
 
 /// What is to be written, in order.
@@ -20,6 +22,14 @@ pub(crate) struct Disk {
     records: BTreeMap<Vec<u8>, Record>,
     pub(crate) archive: Archive,
     pending: VecDeque<Pending>,
+    /// Whether a checksum does not hold: of a record or a chunk that has rotted, was written elsewhere, or not at all.
+    pub(crate) is_damaged: bool,
+    /// When the last write that was issued is done: none is done before one that was issued earlier.
+    pub(crate) busy_until: Duration,
+    /// Whether the next sync fails.
+    pub(crate) fails: bool,
+    /// What was written that takes back what was there, in words.
+    pub(crate) taken_back: Option<(Invariant, String)>,
 }
 
 impl Disk {
@@ -27,6 +37,11 @@ impl Disk {
         let mut disk = Self::default();
         disk.apply(initial);
         disk
+    }
+
+    /// What is on it, as it is.
+    pub(crate) fn image(&self) -> Self {
+        Self { records: self.records.clone(), archive: self.archive.clone(), ..Self::default() }
     }
 
     pub(crate) fn issue(&mut self, pending: Pending) {
@@ -69,14 +84,44 @@ impl Disk {
     /// The power goes: what was not synced is lost.
     pub(crate) fn crash(&mut self) {
         self.pending.clear();
+        self.busy_until = Duration::ZERO;
     }
 
+    /// Everything that is written, one record a key.
     pub(crate) fn records(&self) -> Vec<Record> {
         self.records.values().cloned().collect()
     }
 
     fn apply(&mut self, records: Vec<Record>) {
-        self.records.extend(records.into_iter().map(|record| (record.key(), record)));
+        for record in records {
+            let key = record.key();
+            if let Some(before) = self.records.get(&key) {
+                self.taken_back = self.taken_back.take().or_else(|| takes_back(before, &record));
+            }
+            self.records.insert(key, record);
+        }
+    }
+
+    /// Whether what a COMMIT claims is on it: the certificate and the body; or what took their place, a certificate of a
+    /// later view or a stable checkpoint.
+    pub(crate) fn backs(&self, vote: &Commit) -> bool {
+        let Commit { view, sequence, digest } = vote;
+        let [low, high] = [sequence.0 - 1, sequence.0].map(|it| Record::key_above(Record::LOG, Sequence(it)));
+        let here = || self.records.range(low.clone()..high.clone()).map(|(_, record)| record);
+        let mut certificates = here().filter_map(|record| match record {
+            Record::Prepared(certificate) => Some(certificate.proposal()),
+            _ => None,
+        });
+        let mut bodies = here().filter_map(|record| match record {
+            Record::Body(_, body) => Some(body.digest()),
+            _ => None,
+        });
+        let is_held = *digest == Body::null_digest() || bodies.any(|body| body == *digest);
+        certificates.any(|it| it.view > *view || (it.view, it.digest) == (*view, *digest) && is_held)
+            || self
+                .records
+                .values()
+                .any(|record| matches!(record, Record::Stable(it) if it.statement.sequence >= *sequence))
     }
 
     fn collect(&mut self, through: Sequence, keep: &BTreeSet<Sequence>) {
@@ -87,5 +132,21 @@ impl Disk {
             !(key[0] == Record::LOG && *key < log || key[0] == Record::SNAPSHOT && *key < snapshots)
         });
         self.archive.collect(through, keep);
+    }
+}
+
+/// What may not be written over what was there, in words.
+fn takes_back(before: &Record, after: &Record) -> Option<(Invariant, String)> {
+    match (before, after) {
+        (Record::View(before, _), Record::View(after, _)) if after < before => {
+            Some((Invariant::VC8, format!("went back from view {before} to {after}")))
+        }
+        (Record::Stable(before), Record::Stable(after))
+            if after.statement.sequence < before.statement.sequence =>
+        {
+            let [before, after] = [before, after].map(|it| it.statement.sequence);
+            Some((Invariant::C1, format!("wrote stable checkpoint {after} over {before}")))
+        }
+        _ => None,
     }
 }

@@ -1,11 +1,12 @@
 //! The network: how long a message takes, and whether it arrives at all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pbft_messages::ReplicaId;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
+
+use crate::InstanceId;
 
 /// The network's faults.
 #[derive(Clone, Debug)]
@@ -18,13 +19,24 @@ pub struct Faults {
     pub loss: f64,
     /// The share of messages that arrive twice, 0 to 1.
     pub duplication: f64,
+    /// The share of messages that take up to a hundred times the jitter, 0 to 1.
+    pub tail: f64,
+    /// With how many of the messages between replicas an old one is heard again, of whatever link and view, 0 to 1.
+    pub replay: f64,
 }
 
 impl Faults {
     /// One millisecond each way, and nothing lost.
     #[must_use]
     pub fn none() -> Self {
-        Self { latency: Duration::from_millis(1), jitter: Duration::ZERO, loss: 0.0, duplication: 0.0 }
+        Self {
+            latency: Duration::from_millis(1),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            duplication: 0.0,
+            tail: 0.0,
+            replay: 0.0,
+        }
     }
 
     /// A bad network: much jitter, a tenth lost, a tenth twice.
@@ -34,39 +46,59 @@ impl Faults {
     }
 }
 
+/// How much longer than the jitter the longest delays are.
+const TAIL: u32 = 100;
+
 /// The links between replicas.
 pub(crate) struct Network {
     pub(crate) faults: Faults,
-    cut: BTreeSet<(ReplicaId, ReplicaId)>,
+    cut: BTreeSet<(InstanceId, InstanceId)>,
+    /// Until when a link holds back what is sent over it.
+    clogged: BTreeMap<(InstanceId, InstanceId), Duration>,
 }
 
 impl Network {
     pub(crate) fn new(faults: Faults) -> Self {
-        Self { faults, cut: BTreeSet::new() }
+        Self { faults, cut: BTreeSet::new(), clogged: BTreeMap::new() }
     }
 
     /// Cuts the link from one replica to another, in this direction.
-    pub(crate) fn cut(&mut self, from: ReplicaId, to: ReplicaId) {
+    pub(crate) fn cut(&mut self, from: InstanceId, to: InstanceId) {
         self.cut.insert((from, to));
     }
 
-    /// Mends every link.
-    pub(crate) fn heal(&mut self) {
-        self.cut.clear();
+    /// Clogs the link from one replica to another, in this direction, until some time.
+    pub(crate) fn clog(&mut self, from: InstanceId, to: InstanceId, until: Duration) {
+        self.clogged.insert((from, to), until);
     }
 
-    pub(crate) fn is_cut(&self, from: ReplicaId, to: ReplicaId) -> bool {
+    /// How long what is sent now waits for the link.
+    pub(crate) fn held_back(&self, from: InstanceId, to: InstanceId, now: Duration) -> Duration {
+        self.clogged.get(&(from, to)).map_or(Duration::ZERO, |until| until.saturating_sub(now))
+    }
+
+    /// Mends every link. What a clogged one holds comes when it was to come.
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+        self.clogged.clear();
+    }
+
+    pub(crate) fn is_cut(&self, from: InstanceId, to: InstanceId) -> bool {
         self.cut.contains(&(from, to))
     }
 
     /// After which delays a message arrives: not at all, once, or twice.
-    pub(crate) fn arrivals(&self, random: &mut ChaCha8Rng) -> Vec<Duration> {
-        if random.random_bool(self.faults.loss) {
-            return vec![];
+    pub(crate) fn arrivals(&self, random: &mut ChaCha8Rng) -> [Option<Duration>; 2] {
+        let faults = &self.faults;
+        if random.random_bool(faults.loss) {
+            return [None, None];
         }
-        let copies = if random.random_bool(self.faults.duplication) { 2 } else { 1 };
-        (0..copies)
-            .map(|_| self.faults.latency + self.faults.jitter.mul_f64(random.random::<f64>()))
-            .collect()
+        let twice = random.random_bool(faults.duplication);
+        let mut delay = || {
+            let jitter = faults.jitter.mul_f64(random.random::<f64>());
+            let stretch = if faults.tail > 0.0 && random.random_bool(faults.tail) { TAIL } else { 1 };
+            faults.latency + jitter * stretch
+        };
+        [Some(delay()), twice.then(delay)]
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbft_crypto::{PublicKey, SecretKey, Signer as _};
-use pbft_messages::{ClientId, Configuration, Member, Parameters, ReplicaId};
-use pbft_service::{Service, kv::KeyValueStore};
+use pbft_messages::{Configuration, InvalidConfiguration, Member, Parameters, ReplicaId};
+use pbft_service::Service;
 
+use crate::keys::{Keys, Signatures};
 use crate::network::Faults;
+use crate::workload::Workload;
 
 /// A simulated cluster's settings.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Settings {
     pub n: u16,
     /// The number of clients.
     pub clients: u16,
+    /// What they ask for.
+    pub workload: Workload,
     /// What everything random is drawn from.
     pub seed: u64,
     /// The protocol's parameters.
@@ -24,8 +27,18 @@ pub struct Settings {
     pub faults: Faults,
     /// How long a durable write takes.
     pub write_latency: Duration,
-    /// Makes the service that is replicated. Clients put keys into what should be a key-value store.
-    pub service: fn() -> Box<dyn Service>,
+    /// Makes the service that is replicated: `None` for the key-value store, whose results are checked.
+    pub service: Option<fn() -> Box<dyn Service>>,
+    /// What everybody signs with.
+    pub signatures: Signatures,
+    /// Which replicas run as two instances with one key and a disk each. They count as malicious. Instances are
+    /// numbered on from the replicas' own, in this order.
+    pub twins: Vec<ReplicaId>,
+    /// The primaries of the first views; after the end, and if it is empty, that of view v is v mod n.
+    pub leaders: Vec<ReplicaId>,
+    /// Whether the story is written down, which takes more time than most of what it tells; see
+    /// [`crate::Cluster::transcript`].
+    pub trace: bool,
 }
 
 impl Settings {
@@ -42,44 +55,35 @@ impl Settings {
         Self {
             n,
             clients: 1,
+            workload: Workload::Puts,
             seed,
             parameters,
             faults: Faults::none(),
             write_latency: Duration::from_millis(1),
-            service: || Box::new(KeyValueStore::default()),
+            service: None,
+            signatures: Signatures::default(),
+            twins: Vec::new(),
+            leaders: Vec::new(),
+            trace: true,
         }
     }
 
+    /// Everybody's keys.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::new(self.signatures, self.n, self.clients)
+    }
+
     /// The cluster's configuration. Addresses mean nothing here, and only have to differ.
-    pub(crate) fn configuration(&self) -> Arc<Configuration> {
-        let members = (0..self.n).map(|index| Member {
-            key: replica_key(ReplicaId(index)).public_key(),
+    pub(crate) fn configuration(&self, keys: &Keys) -> Result<Arc<Configuration>, InvalidConfiguration> {
+        let members = (0..).zip(&keys.replicas).map(|(index, key)| Member {
+            key: key.public_key(),
             peer_address: ([127, 0, 0, 1], 10_000 + index).into(),
             client_address: ([127, 0, 0, 1], 20_000 + index).into(),
         });
-        let clients = (0..self.clients).map(|index| client_key(index).public_key());
+        let clients = keys.clients.iter().map(|key| key.public_key());
         let configuration =
-            Configuration::new("simulated".into(), members.collect(), clients, self.parameters.clone());
-        Arc::new(configuration.expect("a test's settings make a valid configuration"))
+            Configuration::new("simulated".into(), members.collect(), clients, self.parameters.clone())
+                .and_then(|configuration| configuration.with_leaders(self.leaders.clone()));
+        configuration.map(Arc::new)
     }
-}
-
-/// The key of a replica: the same in every run, so that transcripts do not change.
-pub(crate) fn replica_key(replica: ReplicaId) -> SecretKey {
-    let mut seed = [1; 32];
-    seed[..2].copy_from_slice(&replica.0.to_le_bytes());
-    SecretKey::from_seed(&seed)
-}
-
-/// The key of a client.
-pub(crate) fn client_key(index: u16) -> SecretKey {
-    let mut seed = [2; 32];
-    seed[..2].copy_from_slice(&index.to_le_bytes());
-    SecretKey::from_seed(&seed)
-}
-
-/// The identity of a client.
-pub(crate) fn client_id(index: u16) -> ClientId {
-    let key: PublicKey = client_key(index).public_key();
-    key.into()
 }

@@ -8,6 +8,8 @@ use pbft_crypto::Digest;
 use pbft_messages::{Body, Part, PartId, PeerMessage, ReplicaId, Sequence};
 use pbft_protocol::Report;
 
+use crate::InstanceId;
+
 /// Lines of text, with short names for digests.
 #[derive(Default)]
 pub(crate) struct Transcript {
@@ -40,7 +42,7 @@ impl Transcript {
     pub(crate) fn message(
         &mut self,
         now: Duration,
-        from: ReplicaId,
+        from: InstanceId,
         to: &[ReplicaId],
         message: &PeerMessage,
     ) {
@@ -158,7 +160,7 @@ impl Transcript {
     }
 
     /// Reports that say more than the messages do.
-    pub(crate) fn report(&mut self, now: Duration, from: ReplicaId, report: &Report) {
+    pub(crate) fn report(&mut self, now: Duration, from: InstanceId, report: &Report) {
         let what = match report {
             Report::Started { view, last_executed, abstains_through, .. } => {
                 let abstains =

@@ -10,10 +10,11 @@ use bytes::Bytes;
 
 use pbft_crypto::{Signed, Verified};
 use pbft_messages::{
-    PeerMessage, RecoveryAnswer, RecoveryNonce, ReplicaId, Sequence, ShownView, View, ViewChange,
+    PeerMessage, RecoveryAnswer, RecoveryNonce, ReplicaId, Sequence, SessionId, ShownView, Submission, View,
+    ViewChange,
 };
 use pbft_protocol::Report;
-use pbft_simulator::{Cluster, Settings};
+use pbft_simulator::{Cluster, InstanceId, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -24,7 +25,7 @@ fn r(index: u16) -> ReplicaId {
 
 fn recovered(cluster: &Cluster, replica: ReplicaId) -> usize {
     let of =
-        |it: &&(Duration, ReplicaId, Report)| it.1 == replica && matches!(it.2, Report::Recovered { .. });
+        |it: &&(Duration, InstanceId, Report)| it.1 == replica && matches!(it.2, Report::Recovered { .. });
     cluster.reports().iter().filter(of).count()
 }
 
@@ -70,12 +71,12 @@ fn forgotten_commits_decide_no_second_batch() {
         if !cluster.run_until(SECOND * 5, |cluster| recovered(cluster, r(wiped)) == 1) {
             // It may not vote yet, so nobody else may fail: the network must get better first.
             cluster.heal();
-            cluster.clear_filter();
+            cluster.clear_wire();
             let done = cluster.run_until(SECOND * 60, |cluster| recovered(cluster, r(wiped)) == 1);
             assert!(done, "{:?}", cluster.standing(r(wiped)));
         }
     }
-    cluster.clear_filter();
+    cluster.clear_wire();
     cluster.run_for(SECOND * 5);
     cluster.heal();
     conclude(&mut cluster);
@@ -108,6 +109,7 @@ fn a_forgotten_view_change_is_never_contradicted() {
         !is_alone.get() || from != r(3) && to != r(3)
     });
     cluster.load(200, 2);
+    cluster.submit(0, Submission::Open { session: SessionId(9) }, &[r(3)]);
     let asks = |cluster: &Cluster| cluster.standing(r(3)).unwrap().pending == Some(View(1));
     assert!(cluster.run_until(SECOND * 10, asks), "{:?}", cluster.standing(r(3)));
     cluster.run_for(MS * 100);
@@ -220,7 +222,7 @@ fn liars_cannot_hold_up_a_recovery() {
     assert!(view <= View(4), "view {view}");
     let (lowest, highest) = (executed.plus(window.0), stable.plus(3 * window.0));
     assert!(sequence >= lowest && sequence <= highest, "{sequence} is not in {lowest} to {highest}");
-    cluster.clear_filter();
+    cluster.clear_wire();
     cluster.crash(r(0));
     cluster.crash(r(1));
     cluster.load(20, 2);
@@ -249,7 +251,7 @@ fn answers_of_another_time_are_refused() {
     }
     cluster.run_for(SECOND * 5);
     assert_eq!(cluster.standing(r(2)).unwrap().recovering, Some(Sequence(0)), "old answers counted");
-    cluster.clear_filter();
+    cluster.clear_wire();
     assert!(cluster.run_until(SECOND * 60, |cluster| recovered(cluster, r(2)) == 2));
     conclude(&mut cluster);
 }

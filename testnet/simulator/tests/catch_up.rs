@@ -44,7 +44,7 @@ fn left_behind(n: u16, seed: u64, distance: u64, restarted: bool) -> Cluster {
 }
 
 fn conclude(cluster: &mut Cluster, what: &str) {
-    assert!(cluster.settle(SECOND * 20), "{what}\n{}", cluster.transcript());
+    assert!(cluster.settle(SECOND * 60), "{what}\n{}", cluster.transcript());
     assert!(cluster.violations().is_empty(), "{what}: {:?}", cluster.violations());
     let roots: BTreeSet<_> = cluster.state_roots().into_iter().collect();
     assert_eq!(roots.len(), 1, "{what}: {roots:?}");

@@ -152,7 +152,7 @@ fn a_carried_batch_is_never_too_old() {
     cluster.set_filter(|_, _, _| false);
     cluster.crash(r(0));
     cluster.run_for(BOUND * 2);
-    cluster.clear_filter();
+    cluster.clear_wire();
     assert!(cluster.run_until(SECOND * 10, Cluster::is_answered), "{}", cluster.transcript());
     work(&mut cluster, SECOND);
     let carried =
@@ -239,7 +239,7 @@ fn a_service_is_told_the_time_that_it_waits_for() {
     let skewed = [WallClock::default(), WallClock::ahead(BOUND / 2), WallClock::behind(BOUND / 2)];
     for (seed, clock) in skewed.into_iter().enumerate() {
         let service = || -> Box<dyn Service> { Box::new(Alarms::default()) };
-        let mut cluster = Cluster::new(Settings { service, ..settings(50 + seed as u64) });
+        let mut cluster = Cluster::new(Settings { service: Some(service), ..settings(50 + seed as u64) });
         cluster.set_wall_clock(r(0), clock);
         work(&mut cluster, SECOND);
         let set = set_alarm(&mut cluster);
@@ -264,7 +264,7 @@ fn a_service_is_told_the_time_that_it_waits_for() {
 #[test]
 fn a_primary_that_lets_a_deadline_pass_is_replaced() {
     let service = || -> Box<dyn Service> { Box::new(Alarms::default()) };
-    let mut cluster = Cluster::new(Settings { service, ..settings(60) });
+    let mut cluster = Cluster::new(Settings { service: Some(service), ..settings(60) });
     work(&mut cluster, SECOND);
     let set = set_alarm(&mut cluster);
     cluster.set_wall_clock(r(0), WallClock::behind(HOUR));

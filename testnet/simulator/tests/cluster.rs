@@ -5,7 +5,7 @@ use std::time::Duration;
 use pbft_byzantine::strategy;
 use pbft_messages::{ReplicaId, Sequence, View};
 use pbft_protocol::{Report, ViewChangeReason};
-use pbft_simulator::{Cluster, Faults, Settings};
+use pbft_simulator::{Cluster, Faults, InstanceId, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const SIZES: [u16; 5] = [4, 5, 6, 7, 10];
@@ -166,7 +166,7 @@ fn a_restarted_replica_catches_up_from_behind_the_window() {
         cluster.run_for(SECOND);
         cluster.start(r(n - 1));
         conclude(&mut cluster, SECOND * 10, &format!("n = {n}"));
-        let transferred = |(_, at, report): &(_, ReplicaId, Report)| {
+        let transferred = |(_, at, report): &(_, InstanceId, Report)| {
             *at == r(n - 1) && matches!(report, Report::Transferred { .. })
         };
         assert!(cluster.reports().iter().any(transferred), "n = {n}");

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use pbft_byzantine::{Identity, Strategy, strategy};
+use pbft_byzantine::{Identity, strategy};
 use pbft_crypto::{Signed, Verified};
 use pbft_messages::{Commit, EvidenceKind, PeerMessage, ReplicaId, View, ViewChange};
-use pbft_protocol::{Effect, Effects, Now, Report};
+use pbft_protocol::Report;
 use pbft_simulator::{Cluster, Faults, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,37 +18,6 @@ const LIAR: ReplicaId = ReplicaId(3);
 
 fn r(index: u16) -> ReplicaId {
     ReplicaId(index)
-}
-
-/// A replica that shows no certificates when it asks for a view.
-struct Omit(Identity);
-
-impl Omit {
-    fn rewrite(&self, effect: Effect) -> Effect {
-        match effect {
-            Effect::Persist { id, records, then } => {
-                Effect::Persist { id, records, then: then.into_iter().map(|it| self.rewrite(it)).collect() }
-            }
-            Effect::Broadcast(PeerMessage::ViewChange(signed)) => {
-                let mut value = signed.peek().expect("its core encodes well");
-                value.prepared.clear();
-                let Identity { replica, signer, configuration } = &self.0;
-                let signed = Verified::sign(value, *replica, &**signer, configuration.scope());
-                Effect::Broadcast(PeerMessage::ViewChange(signed.signed().clone()))
-            }
-            other => other,
-        }
-    }
-}
-
-impl Strategy for Omit {
-    fn name(&self) -> &'static str {
-        "omit"
-    }
-
-    fn effects(&mut self, _: Now, effects: Effects) -> Effects {
-        Vec::from(effects).into_iter().map(|it| self.rewrite(it)).collect::<Vec<_>>().into()
-    }
 }
 
 /// Who holds proof of this kind against the liar.
@@ -69,7 +38,7 @@ fn entered(cluster: &Cluster, replica: u16, view: u64) -> bool {
 /// primary that is left, is cut off meanwhile.
 fn omitting(cluster: &mut Cluster) {
     let identity = cluster.identity(LIAR);
-    cluster.corrupt(LIAR, Box::new(Omit(identity)));
+    cluster.corrupt(LIAR, strategy("omit-proofs", &identity).expect("there is one"));
     cluster.load(4, 1);
     assert!(cluster.settle(SECOND * 5));
     cluster.partition(&[r(0)], &[r(1), r(2), LIAR]);
@@ -128,7 +97,7 @@ fn evidence_reaches_who_was_down_and_survives_restarts() {
     assert!(cluster.settle(SECOND * 5));
     cluster.crash(r(2));
     let commit = |cluster: &Cluster, name: &[u8]| {
-        let Identity { replica, signer, configuration } = cluster.identity(LIAR);
+        let Identity { replica, signer, configuration, .. } = cluster.identity(LIAR);
         let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, name);
         let value = Commit { view: View(0), sequence: pbft_messages::Sequence(7), digest };
         let signed: Verified<Commit> = Verified::sign(value, replica, &*signer, configuration.scope());

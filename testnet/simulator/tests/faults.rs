@@ -15,7 +15,7 @@ use pbft_messages::{
     ViewChange,
 };
 use pbft_protocol::Report;
-use pbft_simulator::{Cluster, Settings};
+use pbft_simulator::{Cluster, InstanceId, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -55,7 +55,7 @@ fn lose_the_primary_of_a_prepared_batch(cluster: &mut Cluster, heard: fn(Replica
     cluster.run_for(MS * 10);
     cluster.crash(r(0));
     assert!(cluster.run_until(SECOND * 20, |cluster| all_in(cluster, View(1))));
-    cluster.clear_filter();
+    cluster.clear_wire();
 }
 
 #[track_caller]
@@ -117,7 +117,7 @@ fn fault_20_a_view_change_executes_nothing_again() {
     cluster.load(2, 1);
     settle(&mut cluster);
     assert!(all_in(&cluster, View(1)));
-    let mut last: BTreeMap<_, _> = (0..4).map(|replica| (r(replica), Sequence(0))).collect();
+    let mut last: BTreeMap<_, _> = (0..4).map(|replica| (InstanceId(replica), Sequence(0))).collect();
     for (_, replica, report) in cluster.reports() {
         if let Report::Executed { sequence, .. } = report {
             assert_eq!(last.insert(*replica, *sequence).unwrap().next(), *sequence, "{replica}");
@@ -135,7 +135,7 @@ fn fault_21_a_lost_view_change_is_sent_again() {
     let asks = |cluster: &Cluster, replica| cluster.standing(r(replica)).unwrap().pending == Some(View(1));
     assert!(cluster.run_until(SECOND * 5, |cluster| (1..4).all(|replica| asks(cluster, replica))));
     cluster.run_for(MS * 10);
-    cluster.clear_filter();
+    cluster.clear_wire();
     settle(&mut cluster);
 }
 
@@ -224,7 +224,7 @@ fn fault_26_the_backoff_has_a_cap_and_is_reset() {
     let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(gaps.iter().all(|gap| *gap < cap + timeout), "{gaps:?}");
     assert!(gaps.last().is_some_and(|gap| *gap >= cap), "{gaps:?}");
-    cluster.clear_filter();
+    cluster.clear_wire();
     cluster.start(r(0));
     settle(&mut cluster);
     cluster.load(5, 1);
@@ -260,7 +260,7 @@ fn fault_32_no_commit_without_the_body() {
     cluster.run_for(MS * 50);
     assert_eq!(cluster.answered(), 4);
     assert_eq!(*committed.borrow(), [], "r3 has no body");
-    cluster.clear_filter();
+    cluster.clear_wire();
     settle(&mut cluster);
 }
 

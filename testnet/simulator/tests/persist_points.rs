@@ -8,7 +8,7 @@ use std::time::Duration;
 use pbft_byzantine::strategy;
 use pbft_messages::ReplicaId;
 use pbft_protocol::Report;
-use pbft_simulator::{Cluster, PowerCut, Settings};
+use pbft_simulator::{Cluster, InstanceId, PowerCut, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -125,7 +125,8 @@ fn cut_everywhere(scenario: &Scenario, replicas: &[ReplicaId], at_least: usize) 
         for (step, unsynced) in (1..).zip(whole.steps(*at)) {
             for survive in 0..=*unsynced {
                 for victims in [vec![*at], ALL.to_vec()] {
-                    run(scenario, Some(PowerCut { at: *at, step, survive, victims }));
+                    let victims = victims.into_iter().map(InstanceId::from).collect();
+                    run(scenario, Some(PowerCut { at: (*at).into(), step, survive, victims }));
                     points += 1;
                 }
             }

@@ -52,7 +52,7 @@ fn fault_36_unordered_reads_are_never_stale() {
     cluster.run_for(MS * 100);
     assert_eq!(cluster.violations(), []);
     assert_eq!(cluster.reads(), (1, 10));
-    cluster.clear_filter();
+    cluster.clear_wire();
     assert!(cluster.settle(SECOND * 5));
     cluster.read(0, 10, MS);
     cluster.run_for(MS * 100);
@@ -73,7 +73,7 @@ fn fault_36_a_restarted_replica_executes_what_it_committed_before_it_answers() {
     cluster.run_for(MS * 100);
     assert_eq!(cluster.violations(), []);
     assert_eq!(cluster.reads(), (1, 10));
-    cluster.clear_filter();
+    cluster.clear_wire();
     assert!(cluster.settle(SECOND * 5));
     cluster.read(0, 10, MS);
     cluster.run_for(MS * 100);

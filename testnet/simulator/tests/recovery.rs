@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pbft_messages::{PeerMessage, ReplicaId, Sequence};
 use pbft_protocol::Report;
-use pbft_simulator::{Cluster, Settings};
+use pbft_simulator::{Cluster, InstanceId, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -75,7 +75,7 @@ fn a_wiped_replica_rejoins_an_idle_cluster() {
             .iter()
             .all(|vote| matches!(vote, PeerMessage::ViewChange(_) | PeerMessage::Checkpoint(_)));
         assert!(kinds, "it votes for no batch before it has recovered");
-        cluster.clear_filter();
+        cluster.clear_wire();
         cluster.load(10, 2);
         conclude(&mut cluster, SECOND * 30, &format!("n = {n}, r{wiped}"));
     }
@@ -167,7 +167,7 @@ fn a_replica_that_recovers_twice_leaves_the_way_open_for_the_next() {
     assert!(cluster.settle(SECOND * 5));
     for wiped in [3, 3, 2] {
         let recoveries = |cluster: &Cluster| {
-            let of = |it: &&(Duration, ReplicaId, Report)| {
+            let of = |it: &&(Duration, InstanceId, Report)| {
                 it.1 == r(wiped) && matches!(it.2, Report::Recovered { .. })
             };
             cluster.reports().iter().filter(of).count()

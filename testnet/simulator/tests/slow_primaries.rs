@@ -5,7 +5,7 @@ use std::time::Duration;
 use pbft_byzantine::strategy;
 use pbft_messages::{ReplicaId, View};
 use pbft_protocol::{Report, ViewChangeReason};
-use pbft_simulator::{Cluster, Faults, Settings};
+use pbft_simulator::{Cluster, Faults, InstanceId, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -28,9 +28,9 @@ fn corrupt(cluster: &mut Cluster, replica: u16, text: &str) {
 
 /// Why the correct replicas left their views of their own accord, and when.
 fn reasons(cluster: &Cluster) -> Vec<(Duration, ViewChangeReason)> {
-    let own = |(at, replica, report): &(Duration, ReplicaId, Report)| match report {
+    let own = |(at, replica, report): &(Duration, InstanceId, Report)| match report {
         Report::ViewChange { reason, .. } => {
-            let correct = cluster.correct().any(|it| it == *replica);
+            let correct = cluster.correct().any(|it| *replica == it);
             (correct && *reason != ViewChangeReason::Joined).then_some((*at, *reason))
         }
         _ => None,
@@ -86,7 +86,7 @@ fn a_primary_that_is_slow_from_the_start_is_voted_out() {
 fn a_shorter_delay_is_seen_by_comparison() {
     let mut cluster = Cluster::new(settings(4, 3));
     keep_busy(&mut cluster, SECOND * 3, 2);
-    corrupt(&mut cluster, 0, "slow:450");
+    corrupt(&mut cluster, 0, "slow:delay=450ms");
     keep_busy(&mut cluster, SECOND * 10, 2);
     assert_voted_out(&cluster, SECOND * 9, "450 ms");
 }
@@ -110,7 +110,7 @@ fn a_primary_that_starves_a_client_just_under_the_timeout_is_voted_out() {
     let mut cluster = Cluster::new(settings(4, 5));
     keep_busy(&mut cluster, SECOND * 2, 1);
     // The strategy finds clients by their keys; whichever it is, it is one of these.
-    corrupt(&mut cluster, 0, "starve::750");
+    corrupt(&mut cluster, 0, "starve:delay=750ms");
     keep_busy(&mut cluster, SECOND * 9, 1);
     assert_voted_out(&cluster, SECOND * 8, "one client is starved");
 }

@@ -166,7 +166,7 @@ fn silent_sources_are_dropped_and_asked_again_when_none_is_left() {
     cluster.start(r(3));
     cluster.run_for(SECOND * 2);
     assert_eq!(dropped(&cluster), BTreeSet::from([r(0), r(1), r(2)]));
-    cluster.clear_filter();
+    cluster.clear_wire();
     conclude(&mut cluster);
     assert!(lacked(&cluster).len() > 1);
 }
@@ -186,7 +186,7 @@ fn a_transfer_goes_on_after_a_restart() {
     };
     assert!(cluster.run_until(SECOND * 3, half));
     cluster.crash(r(3));
-    cluster.clear_filter();
+    cluster.clear_wire();
     cluster.start(r(3));
     conclude(&mut cluster);
     let lacked = lacked(&cluster);
@@ -206,7 +206,8 @@ fn a_newer_checkpoint_needs_only_what_changed() {
     assert!(cluster.run_until(SECOND * 5, |cluster| cluster.answered() == 3));
     cluster.start(r(3));
     conclude(&mut cluster);
-    let lacked = lacked(&cluster);
+    // The crash may have come before the note that the first transfer is done: it is done again, and lacks nothing.
+    let lacked: Vec<_> = lacked(&cluster).into_iter().filter(|(_, _, missing)| *missing > 0).collect();
     let (first, last) = (lacked[0], *lacked.last().unwrap());
     assert!(lacked.len() == 2 && last.0 > first.0, "{lacked:?}");
     // Fourteen values changed; besides them only what each operation changes.
@@ -228,7 +229,7 @@ fn the_target_moves_on_when_nobody_holds_it() {
     cluster.run_for(SECOND * 12);
     put_large(&mut cluster, 51..=60);
     cluster.heal();
-    cluster.clear_filter();
+    cluster.clear_wire();
     cluster.load(1, 1);
     conclude(&mut cluster);
     let installed = of_r3(&cluster).find_map(|report| match report {

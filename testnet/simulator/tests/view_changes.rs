@@ -5,7 +5,7 @@ use std::time::Duration;
 use pbft_byzantine::strategy;
 use pbft_messages::{PeerMessage, ReplicaId, View};
 use pbft_protocol::{Report, ViewChangeReason};
-use pbft_simulator::{Cluster, Settings};
+use pbft_simulator::{Cluster, InstanceId, Settings};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -46,7 +46,7 @@ fn conclude(cluster: &mut Cluster, what: &str) {
 
 /// When a replica asked for views, for which and why, after some time.
 fn asked(cluster: &Cluster, replica: ReplicaId, after: Duration) -> Vec<(Duration, View, ViewChangeReason)> {
-    let of_replica = |(at, by, report): &(Duration, ReplicaId, Report)| match report {
+    let of_replica = |(at, by, report): &(Duration, InstanceId, Report)| match report {
         Report::ViewChange { view, reason } if *by == replica && *at > after => Some((*at, *view, *reason)),
         _ => None,
     };
@@ -133,7 +133,7 @@ fn restarts_inside_a_view_change_lose_nothing() {
             let speaker = if said.starts_with("NEW-VIEW") { 1 } else { victim };
             assert!(cluster.run_until(SECOND * 5, says(speaker, said)), "{step}");
             cluster.run_for(later);
-            let entered = |(_, at, report): &(_, ReplicaId, Report)| {
+            let entered = |(_, at, report): &(_, InstanceId, Report)| {
                 *at == r(victim) && matches!(report, Report::ViewEntered { .. })
             };
             let has_entered = cluster.reports().iter().any(entered);
@@ -191,7 +191,7 @@ fn the_timeout_doubles_to_its_cap_and_returns_to_normal() {
         }
         assert!(gaps.len() >= 5 && asked.windows(2).all(|pair| pair[1].1 == pair[0].1.next()), "{asked:?}");
         cluster.start(primary);
-        cluster.clear_filter();
+        cluster.clear_wire();
         assert!(cluster.run_until(SECOND * 20, Cluster::is_answered));
     }
     conclude(&mut cluster, "timeouts");

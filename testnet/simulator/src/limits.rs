@@ -1,0 +1,70 @@
+//! The bounds of a replica's tables (I7), computed from the cluster's parameters alone.
+
+use pbft_messages::Configuration;
+use pbft_protocol::Sizes;
+
+/// Of views to come, 32 messages a sender.
+const AHEAD: usize = 32;
+/// Kinds of evidence, and how many pieces of each are kept against one replica.
+const EVIDENCE: usize = 7 * 8;
+/// Windows of slots that are kept below h for want of execution, above it, and for what a NEW-VIEW carries over from a
+/// checkpoint that is still being written.
+const WINDOWS: u64 = 4 + 2 + 1;
+/// Bodies that may be wanted for a slot.
+const WANTED: u64 = 3;
+
+/// What exceeds its bound, in words, if anything does.
+pub(crate) fn exceeded(sizes: &Sizes, configuration: &Configuration) -> Option<String> {
+    let (n, parameters) = (configuration.n(), configuration.parameters());
+    let window = parameters.window;
+    let checkpoints = 2 * window / parameters.checkpoint_interval;
+    let amounts = [
+        ("slots", sizes.slots as u64, WINDOWS * window),
+        ("slots above h", sizes.highest_slot.0.saturating_sub(sizes.stable.0), 2 * window),
+        ("checkpoints", sizes.checkpoints as u64, checkpoints),
+        ("VIEW-CHANGEs", sizes.view_changes as u64, n as u64),
+        ("messages of views to come", sizes.ahead as u64, (AHEAD * n) as u64),
+        ("bodies wanted", sizes.wanted as u64, WANTED * WINDOWS * window),
+        ("pieces of evidence", sizes.evidence as u64, (EVIDENCE * n) as u64),
+        ("waiting requests", sizes.waiting as u64, parameters.waiting_requests as u64),
+    ];
+    let (what, amount, bound) = amounts.into_iter().find(|(_, amount, bound)| amount > bound)?;
+    Some(format!("{amount} {what}, more than {bound}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::Sequence;
+
+    use super::*;
+    use crate::Settings;
+
+    const NONE: Sizes = Sizes {
+        slots: 0,
+        highest_slot: Sequence(0),
+        stable: Sequence(8),
+        checkpoints: 0,
+        view_changes: 0,
+        ahead: 0,
+        wanted: 0,
+        evidence: 0,
+        waiting: 0,
+    };
+
+    #[test]
+    fn every_bound_can_be_exceeded() {
+        let settings = Settings::new(4, 1);
+        let configuration = settings.configuration(&settings.keys()).expect("it is valid");
+        let found = |sizes| exceeded(&sizes, &configuration);
+        assert_eq!(found(NONE), None);
+        assert_eq!(found(Sizes { slots: 112, highest_slot: Sequence(40), ..NONE }), None);
+        assert_eq!(found(Sizes { slots: 113, ..NONE }).unwrap(), "113 slots, more than 112");
+        assert!(found(Sizes { highest_slot: Sequence(41), ..NONE }).is_some());
+        assert!(found(Sizes { checkpoints: 5, ..NONE }).is_some());
+        assert!(found(Sizes { view_changes: 5, ..NONE }).is_some());
+        assert!(found(Sizes { ahead: 129, ..NONE }).is_some());
+        assert!(found(Sizes { wanted: 337, ..NONE }).is_some());
+        assert!(found(Sizes { evidence: 225, ..NONE }).is_some());
+        assert!(found(Sizes { waiting: 16_385, ..NONE }).is_some());
+    }
+}

@@ -1,0 +1,471 @@
+//! Drawing scenarios, swarm style: each seed draws first which kinds of faults are on at all, then how bad they are.
+//! A run in which everything goes wrong at once rarely gets far enough for the interesting to happen.
+
+use std::collections::BTreeSet;
+
+use pbft_byzantine::{CLIENT_STRATEGIES, STRATEGIES, Stage};
+use pbft_messages::{Quorum, ReplicaId, faults_tolerated};
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Act, Action, Conditions, Scenario, Time, Tuning};
+
+/// What kind of scenarios to draw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Swarm {
+    /// Makes f+1 replicas malicious, so that guarantees break.
+    pub beyond_f: bool,
+    /// Lets everybody sign with real keys; the rest is as with simulated ones.
+    pub real_signatures: bool,
+}
+
+/// The kinds of faults that are on or off for a whole scenario.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Loss,
+    Duplication,
+    Reordering,
+    Tail,
+    Replay,
+    Weather,
+    Partition,
+    Cut,
+    Clog,
+    Crash,
+    CrashAll,
+    PowerCut,
+    ShutDown,
+    SlowDisk,
+    Tear,
+    FailSync,
+    Starve,
+    Drift,
+    Clock,
+    Wipe,
+    Damage,
+    RollBack,
+    Twins,
+    Malice,
+    MaliciousClients,
+}
+
+const KINDS: [Kind; 25] = [
+    Kind::Loss,
+    Kind::Duplication,
+    Kind::Reordering,
+    Kind::Tail,
+    Kind::Replay,
+    Kind::Weather,
+    Kind::Partition,
+    Kind::Cut,
+    Kind::Clog,
+    Kind::Crash,
+    Kind::CrashAll,
+    Kind::PowerCut,
+    Kind::ShutDown,
+    Kind::SlowDisk,
+    Kind::Tear,
+    Kind::FailSync,
+    Kind::Starve,
+    Kind::Drift,
+    Kind::Clock,
+    Kind::Wipe,
+    Kind::Damage,
+    Kind::RollBack,
+    Kind::Twins,
+    Kind::Malice,
+    Kind::MaliciousClients,
+];
+
+/// What several liars do together: each signs what the others need to carry two batches at one place.
+const CONSPIRACIES: [&str; 3] = ["equivocate", "equivocate:to=1", "equivocate:differ=order"];
+
+impl Scenario {
+    /// The scenario of a seed: always the same.
+    #[must_use]
+    pub fn draw(seed: u64, swarm: &Swarm) -> Self {
+        Draw::new(seed, swarm).scenario()
+    }
+}
+
+struct Draw<'a> {
+    swarm: &'a Swarm,
+    random: ChaCha8Rng,
+    n: u16,
+    on: Vec<Kind>,
+    /// How long it lasts, in milliseconds.
+    length: u64,
+    twins: BTreeSet<ReplicaId>,
+    acts: Vec<Act>,
+}
+
+impl<'a> Draw<'a> {
+    fn new(seed: u64, swarm: &'a Swarm) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let n = *[4, 4, 4, 4, 4, 4, 4, 5, 6, 7].choose(&mut random).expect("there are some");
+        let share = random.random_range(0.1..0.6);
+        let on = KINDS.into_iter().filter(|_| random.random_bool(share)).collect();
+        let length = random.random_range(500..3000);
+        Self { swarm, random, n, on, length, twins: BTreeSet::new(), acts: Vec::new() }
+    }
+
+    fn scenario(mut self) -> Scenario {
+        let parameters = self.tuning();
+        let network = self.conditions();
+        let write_latency = Time(std::time::Duration::from_micros(self.random.random_range(50..3000)));
+        let mut clients = self.random.random_range(1..=3);
+        self.load(clients);
+        if self.is_on(Kind::MaliciousClients) {
+            clients += self.attack(clients);
+        }
+        let faulty = self.faulty();
+        self.outages();
+        self.disturbances();
+        let core = self.core(&faulty);
+        self.acts.sort_by_key(|act| act.at);
+        Scenario {
+            // TOML's numbers end at 2^63.
+            seed: self.random.random::<u64>() >> 1,
+            n: self.n,
+            clients,
+            keys: self.random.random_bool(0.5).then(|| self.random.random_range(1..6)),
+            beyond_f: self.swarm.beyond_f,
+            real_signatures: self.swarm.real_signatures,
+            core,
+            twins: self.twins,
+            write_latency,
+            parameters,
+            network,
+            acts: self.acts,
+        }
+    }
+
+    fn is_on(&self, kind: Kind) -> bool {
+        self.on.contains(&kind)
+    }
+
+    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+        *values.choose(&mut self.random).expect("there are some")
+    }
+
+    fn replica(&mut self) -> ReplicaId {
+        ReplicaId(self.random.random_range(0..self.n))
+    }
+
+    /// A time within the scenario.
+    fn time(&mut self) -> Time {
+        Time::ms(self.random.random_range(0..self.length))
+    }
+
+    fn later(&mut self, time: Time, most: u64) -> Time {
+        let delay = std::time::Duration::from_millis(self.random.random_range(1..most));
+        Time(time.0 + delay)
+    }
+
+    fn act(&mut self, at: Time, action: Action) {
+        self.acts.push(Act { at, action });
+    }
+
+    fn tuning(&mut self) -> Tuning {
+        let checkpoint_interval = self.one_of(&[1, 2, 4, 8]);
+        let view_timeout = self.one_of(&[200, 300, 500]);
+        Tuning {
+            checkpoint_interval,
+            window: checkpoint_interval * self.one_of(&[2, 3, 4]),
+            view_timeout: Time::ms(view_timeout),
+            view_timeout_cap: Time::ms(view_timeout * self.one_of(&[1, 2, 4])),
+            status_interval: Time::ms(self.one_of(&[50, 100])),
+            pipeline: self.one_of(&[1, 2, 4, 8]),
+        }
+    }
+
+    fn conditions(&mut self) -> Conditions {
+        let micros = |random: &mut ChaCha8Rng, most| {
+            Time(std::time::Duration::from_micros(random.random_range(100..most)))
+        };
+        let latency = micros(&mut self.random, 5000);
+        let jitter = match (self.is_on(Kind::Reordering), self.is_on(Kind::Tail)) {
+            (true, _) => micros(&mut self.random, 60_000),
+            (false, true) => micros(&mut self.random, 2000),
+            (false, false) => Time::default(),
+        };
+        // Two digits are enough, and read well.
+        let share = |on: bool, random: &mut ChaCha8Rng| {
+            if on { f64::from(random.random_range(1..30)) / 100.0 } else { 0.0 }
+        };
+        let loss = share(self.is_on(Kind::Loss), &mut self.random);
+        let duplication = share(self.is_on(Kind::Duplication), &mut self.random);
+        let tail = share(self.is_on(Kind::Tail), &mut self.random) / 4.0;
+        let replay = share(self.is_on(Kind::Replay), &mut self.random);
+        Conditions { latency, jitter, loss, duplication, tail, replay }
+    }
+
+    /// Bursts of requests all along, 20 to 60 in all, and perhaps reads.
+    fn load(&mut self, clients: u16) {
+        let bursts = self.random.random_range(4..8);
+        for _ in 0..bursts {
+            let at = self.time();
+            let client = self.random.random_range(0..clients);
+            let requests = self.random.random_range(2..10);
+            let depth = self.one_of(&[1, 1, 2, 4, 8]);
+            self.act(at, Action::Load { client, requests, depth });
+        }
+        if self.random.random_bool(0.3) {
+            let (at, client) = (self.time(), self.random.random_range(0..clients));
+            let (times, interval) =
+                (self.random.random_range(1..10), Time::ms(self.random.random_range(5..200)));
+            self.act(at, Action::Read { client, times, interval });
+        }
+    }
+
+    /// Clients from `first` on attack; gives how many.
+    fn attack(&mut self, first: u16) -> u16 {
+        let count = self.random.random_range(1..=3);
+        let strategy = self.one_of(CLIENT_STRATEGIES);
+        let strategy = self.one_of(strategy.samples).to_owned();
+        let at = self.time();
+        self.act(at, Action::Attack { clients: (first..first + count).collect(), strategy });
+        count
+    }
+
+    /// Makes up to f replicas faulty, or f+1 malicious; gives whom.
+    fn faulty(&mut self) -> BTreeSet<ReplicaId> {
+        let f = faults_tolerated(usize::from(self.n));
+        let mut replicas: Vec<_> = (0..self.n).map(ReplicaId).collect();
+        replicas.shuffle(&mut self.random);
+        let count = if self.swarm.beyond_f { f + 1 } else { self.random.random_range(1..=f) };
+        let mut ways = vec![Kind::Malice, Kind::Wipe, Kind::Twins, Kind::Damage, Kind::RollBack];
+        if self.swarm.beyond_f {
+            ways = vec![self.one_of(&[Kind::Malice, Kind::Twins])];
+        } else {
+            ways.retain(|kind| self.is_on(*kind));
+        }
+        if ways.is_empty() {
+            return BTreeSet::new();
+        }
+        replicas.truncate(count);
+        let conspiracy = self.swarm.beyond_f && self.random.random_bool(0.5);
+        for replica in &replicas {
+            match self.one_of(&ways) {
+                Kind::Malice if conspiracy => {
+                    let strategy = self.one_of(&CONSPIRACIES).to_owned();
+                    self.act(Time::default(), Action::Corrupt { replica: *replica, strategy });
+                }
+                Kind::Wipe => self.wipe(*replica),
+                Kind::Twins => drop(self.twins.insert(*replica)),
+                Kind::Damage => self.damage(*replica),
+                Kind::RollBack => self.roll_back(*replica),
+                _ => self.corrupt(*replica),
+            }
+        }
+        replicas.into_iter().collect()
+    }
+
+    fn corrupt(&mut self, replica: ReplicaId) {
+        let description = self.one_of(STRATEGIES);
+        if description.stage == Stage::ViewChange {
+            self.unseat_those_before(replica);
+        }
+        let strategy = self.one_of(description.samples).to_owned();
+        // Mostly from the start: the first primary is r0, whatever happens.
+        let at = if self.random.random_bool(0.7) { Time::default() } else { self.time() };
+        self.act(at, Action::Corrupt { replica, strategy });
+        if self.random.random_bool(0.2) {
+            let end = self.later(at, self.length);
+            self.act(end, Action::Behave { replica });
+        }
+    }
+
+    /// Brings a replica's view about: each primary before it crashes, and leaves its view when it starts again (D2).
+    fn unseat_those_before(&mut self, replica: ReplicaId) {
+        let mut at = self.time();
+        for primary in (0..replica.0).map(ReplicaId) {
+            self.act(at, Action::Crash { replica: primary });
+            at = self.later(at, 100);
+            self.act(at, Action::Start { replica: primary });
+            at = self.later(at, 200);
+        }
+    }
+
+    fn wipe(&mut self, replica: ReplicaId) {
+        let at = self.time();
+        self.act(at, Action::Wipe { replica });
+    }
+
+    /// A disk is damaged; perhaps it is replaced later.
+    fn damage(&mut self, replica: ReplicaId) {
+        let at = self.time();
+        self.act(at, Action::Damage { replica });
+        self.start_later(replica, at);
+        if self.random.random_bool(0.5) {
+            let replaced = self.later(at, 1000);
+            self.act(replaced, Action::Wipe { replica });
+        }
+    }
+
+    fn roll_back(&mut self, replica: ReplicaId) {
+        let at = self.time();
+        self.act(at, Action::Save { replica });
+        let back = self.later(at, 1500);
+        self.act(back, Action::RollBack { replica });
+    }
+
+    fn start_later(&mut self, replica: ReplicaId, at: Time) {
+        let back = self.later(at, 800);
+        self.act(back, Action::Start { replica });
+    }
+
+    /// Replicas that stop and start.
+    fn outages(&mut self) {
+        if self.is_on(Kind::Crash) {
+            for _ in 0..self.random.random_range(1..6) {
+                let (replica, at) = (self.replica(), self.time());
+                self.act(at, Action::Crash { replica });
+                self.start_later(replica, at);
+            }
+        }
+        if self.is_on(Kind::Tear) {
+            for _ in 0..self.random.random_range(1..4) {
+                let (replica, at) = (self.replica(), self.time());
+                let survive = self.random.random_range(0..8);
+                self.act(at, Action::Tear { replica, survive });
+                self.start_later(replica, at);
+            }
+        }
+        if self.is_on(Kind::FailSync) {
+            for _ in 0..self.random.random_range(1..3) {
+                let (replica, at) = (self.replica(), self.time());
+                self.act(at, Action::FailSync { replica });
+                self.start_later(replica, at);
+            }
+        }
+        if self.is_on(Kind::CrashAll) {
+            let at = self.time();
+            let back = self.later(at, 300);
+            for replica in (0..self.n).map(ReplicaId) {
+                self.act(at, Action::Crash { replica });
+                self.act(back, Action::Start { replica });
+            }
+        }
+        if self.is_on(Kind::ShutDown) {
+            let (replica, at) = (self.replica(), self.time());
+            self.act(at, Action::ShutDown { replica });
+            let back = self.later(at, 500);
+            self.act(back, Action::Start { replica });
+        }
+        if self.is_on(Kind::PowerCut) {
+            for _ in 0..self.random.random_range(1..4) {
+                let (replica, at) = (self.replica(), self.time());
+                let steps = self.random.random_range(1..60);
+                let survive = self.one_of(&[0, 0, 1, 2, 100]);
+                let mut victims = BTreeSet::from([replica]);
+                let more = self.random.random_range(0..3);
+                victims.extend((0..more).map(|_| self.replica()));
+                self.act(at, Action::PowerCut { replica, steps, survive, victims });
+            }
+        }
+    }
+
+    /// What happens to the network, the disks' speed, the processors and the clocks.
+    fn disturbances(&mut self) {
+        self.bad_links();
+        // Twins that see the same are of little use.
+        if self.is_on(Kind::Partition) || !self.twins.is_empty() {
+            for _ in 0..self.random.random_range(1..4) {
+                let at = self.time();
+                let groups = self.groups();
+                self.act(at, Action::Partition { groups });
+                let end = self.later(at, 1000);
+                self.act(end, Action::Heal);
+            }
+        }
+        if self.is_on(Kind::Weather) {
+            let (at, conditions) = (self.time(), self.conditions());
+            self.act(at, Action::Network(conditions));
+        }
+        if self.is_on(Kind::SlowDisk) {
+            let (at, latency) = (self.time(), Time::ms(self.random.random_range(5..120)));
+            self.act(at, Action::SlowDisk { latency });
+        }
+        if self.is_on(Kind::Starve) {
+            let (replica, at) = (self.replica(), self.time());
+            let each = Time(std::time::Duration::from_micros(self.random.random_range(100..10_000)));
+            self.act(at, Action::Starve { replica, each });
+            let end = self.later(at, 1000);
+            self.act(end, Action::Starve { replica, each: Time::default() });
+        }
+        if self.is_on(Kind::Drift) {
+            for _ in 0..self.random.random_range(1..3) {
+                let (replica, at) = (self.replica(), self.time());
+                let ppm = self.one_of(&[0, 200, -200, 100_000, -100_000, 300_000, -300_000]);
+                self.act(at, Action::Drift { replica, ppm });
+            }
+        }
+        if self.is_on(Kind::Clock) {
+            for _ in 0..self.random.random_range(1..3) {
+                let (replica, at) = (self.replica(), self.time());
+                let ahead_ms = self.one_of(&[0, 0, 1000, -1000, 3_600_000, -3_600_000]);
+                let drift_ppm = self.one_of(&[0, 10_000, -10_000, -1_000_000]);
+                self.act(at, Action::Clock { replica, ahead_ms, drift_ppm });
+            }
+        }
+    }
+
+    /// Links that carry nothing in one direction, or all but those of a ring; and links that hold back.
+    fn bad_links(&mut self) {
+        if self.is_on(Kind::Cut) {
+            for _ in 0..self.random.random_range(1..3) {
+                let at = self.time();
+                let is_ring = self.random.random_bool(0.3);
+                let pairs: Vec<_> =
+                    (0..self.n).flat_map(|from| (0..self.n).map(move |to| (from, to))).collect();
+                let mut links = Vec::new();
+                for (from, to) in pairs {
+                    let distance = (from + self.n - to) % self.n;
+                    let neighbours = distance == 1 || distance == self.n - 1;
+                    let is_cut = if is_ring { !neighbours } else { self.random.random_bool(0.2) };
+                    if from != to && is_cut {
+                        links.push((ReplicaId(from), ReplicaId(to)));
+                    }
+                }
+                self.act(at, Action::Cut { links });
+                let end = self.later(at, 1000);
+                self.act(end, Action::Heal);
+            }
+        }
+        if self.is_on(Kind::Clog) {
+            for _ in 0..self.random.random_range(1..6) {
+                let (from, to, at) = (self.replica(), self.replica(), self.time());
+                let duration = Time::ms(self.random.random_range(20..1500));
+                self.act(at, Action::Clog { from, to, duration });
+            }
+        }
+    }
+
+    /// Two or three groups, or one replica apart.
+    fn groups(&mut self) -> Vec<BTreeSet<ReplicaId>> {
+        let count = self.random.random_range(2..=3);
+        // One group alone would part nobody.
+        loop {
+            let mut groups = vec![BTreeSet::new(); count];
+            for replica in (0..self.n).map(ReplicaId) {
+                groups[self.random.random_range(0..count)].insert(replica);
+            }
+            groups.retain(|group| !group.is_empty());
+            if groups.len() > 1 {
+                return groups;
+            }
+        }
+    }
+
+    /// A quorum of correct replicas, or all of them.
+    fn core(&mut self, faulty: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
+        let mut correct: Vec<_> = (0..self.n).map(ReplicaId).filter(|it| !faulty.contains(it)).collect();
+        correct.shuffle(&mut self.random);
+        if self.random.random_bool(0.5) {
+            correct.truncate(Quorum::of(usize::from(self.n)).get());
+        }
+        correct.into_iter().collect()
+    }
+}

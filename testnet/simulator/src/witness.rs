@@ -1,0 +1,238 @@
+//! Who was heard contradicting itself, and whether it was convicted (I9).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use pbft_crypto::{Signed, Statement, Verified};
+use pbft_messages::{
+    Accusation, EvidenceKind, Exclusive, Message, Parameters, PeerMessage, ReplicaId, Sequence,
+};
+use pbft_protocol::Standing;
+
+use crate::InstanceId;
+
+/// A place at which a correct replica makes one statement at most.
+type Place = (ReplicaId, EvidenceKind, u64, u64);
+
+/// Listens at the correct replicas' ears.
+#[derive(Default)]
+pub(crate) struct Witness {
+    /// The first statement that each run of an instance heard at a place.
+    heard: BTreeMap<(InstanceId, u64, Place), bytes::Bytes>,
+    /// The places at which one replica heard both of two statements that it was to compare.
+    reached: BTreeSet<Place>,
+    /// What is proven at some correct replica.
+    proven: BTreeSet<Place>,
+    /// What the correct replicas themselves ever said at a place, restarts and lost disks included.
+    said: BTreeMap<Place, bytes::Bytes>,
+    false_accusations: usize,
+}
+
+/// How many contradictions could be noticed, and how many were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contradictions {
+    /// Places at which one correct replica received two different signed statements of one replica where it was to
+    /// compare them: of the view and window that it took part in, or asking for a higher view or opening one.
+    pub reached: usize,
+    /// Those of them for which some correct replica holds the proof.
+    pub proven: usize,
+    /// Accusations of correct replicas: there must be none.
+    pub false_accusations: usize,
+}
+
+impl Witness {
+    /// A correct replica, whose stable checkpoint will be `written`, receives a message that it believes.
+    pub(crate) fn hears(
+        &mut self,
+        at: InstanceId,
+        run: u64,
+        standing: &Standing,
+        written: Sequence,
+        parameters: &Parameters,
+        message: &Message,
+    ) {
+        let Some((place, payload)) = statement(message) else { return };
+        // Of each sender's VIEW-CHANGEs that of the highest view is kept.
+        let (replica, kind, view, _) = place;
+        let end = |view| (at, run, (replica, kind, view, u64::MAX));
+        let higher = (Bound::Excluded(end(view)), Bound::Included(end(u64::MAX)));
+        if kind == EvidenceKind::ViewChange && self.heard.range(higher).next().is_some() {
+            return;
+        }
+        if notices(standing, written, parameters, place)
+            && *self.heard.entry((at, run, place)).or_insert_with(|| payload.clone()) != payload
+        {
+            self.reached.insert(place);
+        }
+    }
+
+    /// A correct replica sends a message; tells whether it contradicts what it sent before.
+    pub(crate) fn says(&mut self, replica: ReplicaId, message: &PeerMessage) -> Result<(), String> {
+        let own = match message {
+            PeerMessage::Proposal(header, _) => signed_place(EvidenceKind::PrePrepare, header),
+            PeerMessage::Prepare(vote, _) => signed_place(EvidenceKind::Prepare, vote),
+            PeerMessage::Commit(vote) => signed_place(EvidenceKind::Commit, vote),
+            _ => None,
+        };
+        // What is passed on for others is theirs to answer for.
+        let Some((place, payload)) = own.filter(|(place, _)| place.0 == replica) else { return Ok(()) };
+        let (_, kind, view, sequence) = place;
+        let first = self.said.entry(place).or_insert_with(|| payload.clone());
+        if *first == payload {
+            return Ok(());
+        }
+        Err(format!("contradicts itself ({kind:?}) at {sequence} in view {view}"))
+    }
+
+    /// A correct replica holds evidence.
+    pub(crate) fn convicts(&mut self, it: &Accusation) {
+        self.proven.insert((it.accused, it.kind, it.view.0, it.sequence.0));
+    }
+
+    /// A correct replica accuses another one.
+    pub(crate) fn accuses_falsely(&mut self) {
+        self.false_accusations += 1;
+    }
+
+    pub(crate) fn contradictions(&self) -> Contradictions {
+        let proven = self.reached.intersection(&self.proven).count();
+        Contradictions { reached: self.reached.len(), proven, false_accusations: self.false_accusations }
+    }
+
+    /// Who was heard contradicting itself, and is not convicted of anything.
+    pub(crate) fn unconvicted(&self) -> BTreeSet<ReplicaId> {
+        let liars: BTreeSet<_> = self.reached.iter().map(|place| place.0).collect();
+        let convicted = self.proven.iter().map(|place| place.0).collect();
+        &liars - &convicted
+    }
+}
+
+/// Whether a replica that stands so looks at statements at this place and compares them with what it has heard before.
+fn notices(
+    standing: &Standing,
+    written: Sequence,
+    parameters: &Parameters,
+    (_, kind, view, sequence): Place,
+) -> bool {
+    let (active, pending, stable) = (standing.view.0, standing.pending.map(|view| view.0), standing.stable.0);
+    let in_window = stable < sequence && sequence <= stable + parameters.window;
+    standing.recovering.is_none()
+        && match kind {
+            EvidenceKind::PrePrepare | EvidenceKind::Prepare | EvidenceKind::Commit => {
+                view == active && pending.is_none() && in_window && sequence > standing.last_executed.0
+            }
+            // Votes go when a certificate that covers them is on its way to the disk.
+            EvidenceKind::Checkpoint => {
+                in_window && sequence > written.0 && sequence.is_multiple_of(parameters.checkpoint_interval)
+            }
+            EvidenceKind::ViewChange => view > active,
+            // It enters the view by the first one.
+            EvidenceKind::NewView => view >= active && pending.is_none_or(|pending| pending <= view),
+            EvidenceKind::Omission => false,
+        }
+}
+
+fn statement(message: &Message) -> Option<(Place, bytes::Bytes)> {
+    match message {
+        Message::Proposal(header, _) => Some(place(EvidenceKind::PrePrepare, header)),
+        Message::Prepare(vote, _) => Some(place(EvidenceKind::Prepare, vote)),
+        Message::Commit(vote) => Some(place(EvidenceKind::Commit, vote)),
+        Message::Checkpoint(vote) => Some(place(EvidenceKind::Checkpoint, vote)),
+        Message::ViewChange(view_change) => Some(place(EvidenceKind::ViewChange, view_change)),
+        Message::NewView(new_view) => Some(place(EvidenceKind::NewView, new_view)),
+        _ => None,
+    }
+}
+
+/// The place of what somebody claims to say.
+fn signed_place<T>(kind: EvidenceKind, vote: &Signed<T>) -> Option<(Place, bytes::Bytes)>
+where
+    T: Exclusive + Statement<Signer = ReplicaId>,
+{
+    let (view, sequence) = vote.peek().ok()?.place();
+    Some(((vote.claimed_signer(), kind, view.0, sequence.0), vote.payload().clone()))
+}
+
+fn place<T: Exclusive + Statement<Signer = ReplicaId>>(
+    kind: EvidenceKind,
+    vote: &Verified<T>,
+) -> (Place, bytes::Bytes) {
+    let (view, sequence) = vote.value().place();
+    ((vote.signer(), kind, view.0, sequence.0), vote.signed().payload().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Checkpoint, Commit, View, ViewChange};
+
+    use super::*;
+    use crate::{Cluster, Settings};
+
+    /// Two COMMITs of r1 at one place, heard by r0: it is a liar until somebody proves it.
+    #[test]
+    fn a_liar_that_nobody_convicts_is_named() {
+        let cluster = Cluster::new(Settings::new(4, 1));
+        let identity = cluster.identity(ReplicaId(1));
+        let standing = cluster.standing(ReplicaId(0)).unwrap();
+        let mut witness = Witness::default();
+        let mut hears = |run, digest: &[u8]| {
+            let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, digest);
+            let commit = Commit { view: View(0), sequence: Sequence(3), digest };
+            let commit =
+                Verified::sign(commit, identity.replica, &*identity.signer, identity.configuration.scope());
+            witness.hears(
+                InstanceId(0),
+                run,
+                &standing,
+                Sequence(0),
+                &Parameters::default(),
+                &Message::Commit(commit),
+            );
+            witness.unconvicted().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(hears(1, b"a"), []);
+        assert_eq!(hears(1, b"a"), []);
+        assert_eq!(hears(2, b"b"), [], "it has started anew since, and forgotten the first");
+        assert_eq!(hears(1, b"b"), [ReplicaId(1)]);
+        let it = Accusation {
+            accused: ReplicaId(1),
+            kind: EvidenceKind::Commit,
+            view: View(0),
+            sequence: Sequence(3),
+        };
+        witness.convicts(&it);
+        assert!(witness.unconvicted().is_empty());
+        assert_eq!(witness.contradictions(), Contradictions { reached: 1, proven: 1, false_accusations: 0 });
+    }
+
+    /// A VIEW-CHANGE is compared while it is the last one of its sender and the view that it asks for has not begun.
+    #[test]
+    fn view_changes_are_to_be_compared_while_they_are_kept() {
+        let cluster = Cluster::new(Settings::new(4, 1));
+        let identity = cluster.identity(ReplicaId(1));
+        let mut standing = cluster.standing(ReplicaId(0)).unwrap();
+        let mut witness = Witness::default();
+        let certificate = pbft_messages::StableCertificate {
+            statement: Checkpoint {
+                sequence: Sequence(128),
+                root: pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, b""),
+            },
+            signatures: vec![],
+        };
+        let mut hears = |standing: &Standing, view, stable: bool| {
+            let stable = stable.then(|| certificate.clone());
+            let value = ViewChange { view: View(view), stable, prepared: vec![] };
+            let scope = identity.configuration.scope();
+            let message =
+                Message::ViewChange(Verified::sign(value, identity.replica, &*identity.signer, scope));
+            witness.hears(InstanceId(0), 1, standing, Sequence(0), &Parameters::default(), &message);
+            witness.reached.len()
+        };
+        assert_eq!((hears(&standing, 3, false), hears(&standing, 5, false)), (0, 0));
+        assert_eq!(hears(&standing, 3, true), 0, "a higher one has taken its place");
+        assert_eq!(hears(&standing, 5, true), 1);
+        assert_eq!(hears(&standing, 6, false), 1);
+        standing.view = View(6);
+        assert_eq!(hears(&standing, 6, true), 1, "it may have gone with the entry of its view");
+    }
+}

@@ -1,0 +1,103 @@
+//! The checkers can fail: with more than f malicious replicas they find what is broken, and with f they find that liars
+//! are convicted (I6, I7, I8, I9).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use pbft_byzantine::strategy;
+use pbft_messages::ReplicaId;
+use pbft_simulator::scenario::{Act, Action, Scenario, Swarm, Time};
+use pbft_simulator::{Cluster, Contradictions, Faults, Invariant, PowerCut, Settings};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn r(index: u16) -> ReplicaId {
+    ReplicaId(index)
+}
+
+fn corrupt(cluster: &mut Cluster, liars: &[ReplicaId], text: &str) {
+    for liar in liars {
+        let identity = cluster.colluding_identity(*liar, liars);
+        cluster.corrupt(*liar, strategy(text, &identity).expect("there is one"));
+    }
+}
+
+/// Two of four get two batches committed at one place. Once the two sides talk of what they have, the second
+/// verifier sees it too.
+#[test]
+fn certificates_in_conflict_are_found() {
+    let found: BTreeSet<_> = (0..10)
+        .flat_map(|seed| {
+            let mut cluster = Cluster::new(Settings { faults: Faults::bad(), ..Settings::new(4, seed) });
+            corrupt(&mut cluster, &[r(0), r(1)], "equivocate");
+            cluster.load(30, 3);
+            cluster.run_for(SECOND * 5);
+            cluster.violations().iter().map(|it| it.invariant).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(found.contains(&Invariant::I1) && found.contains(&Invariant::I6), "{found:?}");
+}
+
+/// Whoever is heard contradicting itself is convicted, whatever else the network does.
+#[test]
+fn liars_that_are_heard_are_convicted() {
+    let mut all = Contradictions::default();
+    for (seed, text) in ["equivocate", "contradict", "equivocate", "contradict"].into_iter().enumerate() {
+        let liar = if text == "equivocate" { r(0) } else { r(2) };
+        let faults = if seed < 2 { Faults::none() } else { Faults::bad() };
+        let mut cluster = Cluster::new(Settings { faults, ..Settings::new(4, seed as u64) });
+        corrupt(&mut cluster, &[liar], text);
+        cluster.load(40, 3);
+        cluster.run_for(SECOND * 5);
+        cluster.set_faults(Faults::none());
+        assert!(cluster.settle(SECOND * 60));
+        assert_eq!((cluster.violations(), cluster.unconvicted()), (&[][..], BTreeSet::new()), "{text}");
+        let Contradictions { reached, proven, .. } = cluster.contradictions();
+        (all.reached, all.proven) = (all.reached + reached, all.proven + proven);
+    }
+    assert!(all.reached >= 2 && all.proven > 0, "{all:?}");
+}
+
+/// A scenario in which one thing is done, and everybody is to be there at the end.
+fn doing(action: Action) -> Scenario {
+    let mut scenario = Scenario::draw(1, &Swarm::default());
+    scenario.acts = vec![Act { at: Time::ms(10), action }];
+    scenario.twins.clear();
+    scenario.core = (0..scenario.n).map(ReplicaId).collect();
+    scenario
+}
+
+#[test]
+fn a_replica_that_never_comes_back_is_missed() {
+    let outcome = doing(Action::Damage { replica: r(1) }).play(false);
+    let [violation] = &outcome.violations[..] else { panic!("{:?}", outcome.violations) };
+    assert_eq!(violation.invariant, Invariant::I8);
+    assert!(violation.text.contains("r1 is down"), "{violation}");
+    let outcome = doing(Action::Crash { replica: r(1) }).play(false);
+    assert_eq!(outcome.violations, [], "it is started again");
+}
+
+/// Whoever lost its disk is outside of the core, and rejoins all the same.
+#[test]
+fn a_wiped_replica_is_waited_for() {
+    let mut scenario = doing(Action::Wipe { replica: r(1) });
+    scenario.core.remove(&r(1));
+    let outcome = scenario.play(true);
+    assert_eq!(outcome.violations, []);
+    assert!(outcome.transcript.lines().any(|line| line.contains("r1 may vote from view")));
+}
+
+/// Two power cuts both come; the power's return starts the one that only lost power, and not the one killed since.
+#[test]
+fn whoever_is_killed_while_the_power_is_gone_stays_down() {
+    let mut cluster = Cluster::new(Settings::new(4, 1));
+    for replica in [r(1), r(2)] {
+        let (at, step) = (replica.into(), cluster.steps(replica).len() + 3);
+        cluster.cut_power(PowerCut { at, step, survive: 0, victims: vec![at] });
+    }
+    cluster.load(20, 1);
+    assert!(cluster.run_until(SECOND * 10, Cluster::power_was_cut));
+    cluster.crash(r(1));
+    cluster.run_for(SECOND);
+    assert!(cluster.standing(r(1)).is_none() && cluster.standing(r(2)).is_some());
+}
