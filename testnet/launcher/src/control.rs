@@ -9,6 +9,7 @@ use pbft_messages::{Evidence, ReplicaId};
 use pbft_node::{ControlClient, ControlError, DataFolder, Status};
 
 use crate::TestnetError;
+use crate::order::Order;
 
 /// How long a replica may take to answer. It waits two seconds at most for the root of its state.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -40,9 +41,9 @@ impl Control {
         Ok(entries.iter().filter_map(|entry| entry.evidence().ok()).collect())
     }
 
-    /// Sets the strategy that the replica follows; `None` is honest.
-    pub(crate) async fn set_strategy(&self, strategy: Option<&str>) -> Result<(), TestnetError> {
-        let command = json!({ "command": "fault", "set": strategy });
+    /// Has the replica misbehave, or its links, or neither any more.
+    pub(crate) async fn order(&self, order: &Order) -> Result<(), TestnetError> {
+        let command = json!({ "command": "fault", "order": order });
         self.within(async { self.connect().await?.request(&command).await }).await.map(drop)
     }
 

@@ -16,6 +16,9 @@ use pbft_node::Identity;
 use crate::ports::free_ports;
 use crate::{Folder, TestnetError};
 
+/// How many clients are admitted besides the one that people use: for those that are to be malicious.
+pub(crate) const SPARE_CLIENTS: usize = 4;
+
 /// An address that [`choose_ports`] is about to replace.
 const UNCHOSEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -51,6 +54,7 @@ pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> 
     let generate = || SecretKey::generate().map_err(|error| TestnetError::Randomness(error.to_string()));
     let keys = (0..n).map(|_| generate()).collect::<Result<Vec<_>, _>>()?;
     let client = generate()?;
+    let spare = (0..SPARE_CLIENTS).map(|_| generate()).collect::<Result<Vec<_>, _>>()?;
     let replica = keys.iter().map(|key| ReplicaTable {
         key: key.public_key().to_string(),
         peer_address: UNCHOSEN,
@@ -60,7 +64,10 @@ pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> 
         name: format!("testnet-{}", &client.public_key().to_string()[..8]),
         parameters,
         replica: replica.collect(),
-        client: vec![ClientTable { key: client.public_key().to_string() }],
+        client: std::iter::once(&client)
+            .chain(&spare)
+            .map(|key| ClientTable { key: key.public_key().to_string() })
+            .collect(),
     };
     choose_ports(&mut file, folder)?;
     // Checked before anything is written, so that what makes no cluster leaves nothing behind.
@@ -77,6 +84,9 @@ pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> 
         }
     }
     key_file::create(&folder.client_key(), &client)?;
+    for (index, key) in spare.iter().enumerate() {
+        key_file::create(&folder.spare_client_key(index), key)?;
+    }
     write_cluster_file(folder, &file)
 }
 
@@ -108,7 +118,7 @@ pub(crate) fn read_cluster_file(folder: &Folder) -> Result<(ClusterFile, Configu
     let path = folder.cluster_file();
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Err(TestnetError::NoTestnet { folder: folder.path().to_owned() });
         }
         Err(source) => return Err(TestnetError::File { path, source }),

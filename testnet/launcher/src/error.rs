@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use pbft_messages::{InvalidConfiguration, ReplicaId};
 
+use crate::ClusterStatus;
+
 /// Why something could not be done with a testnet. Each text is one line that names the thing and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum TestnetError {
@@ -161,15 +163,37 @@ pub enum TestnetError {
         /// What it said.
         why: String,
     },
-    /// One fault more than the cluster tolerates.
+    /// Only some replicas did what was asked of all.
     #[error(
-        "{used} of f = {tolerated} faults are in use by others: with one more, nothing is promised, neither progress nor agreement; --allow-exceed-f does it all the same"
+        "{failed}; in effect at: {obeyed}. Give the order again, or `pbft-testnet heal` makes the network whole"
+    )]
+    InPart {
+        /// What happened, with whom.
+        failed: String,
+        /// Who did it.
+        obeyed: String,
+    },
+    /// More faults than the cluster tolerates.
+    #[error(
+        "refused, since {used} replicas would be faulty ({who}), and f = {tolerated} are tolerated: {breaks}; --allow-exceed-f (allow_exceed_f = true in a manifest) does it all the same"
     )]
     ExceedsTolerance {
-        /// How many faults are in use by other replicas.
+        /// How many replicas would be faulty.
         used: usize,
+        /// Which, and why.
+        who: String,
         /// How many are tolerated.
         tolerated: usize,
+        /// What may break.
+        breaks: String,
+    },
+    /// More clients than there are keys for.
+    #[error("{asked} malicious clients: a testnet admits from 1 to {spare} of them, besides its own client")]
+    NoSpareClients {
+        /// How many were asked for.
+        asked: usize,
+        /// How many there are.
+        spare: usize,
     },
     /// No such strategy.
     #[error(transparent)]
@@ -180,12 +204,19 @@ pub enum TestnetError {
 }
 
 impl TestnetError {
+    /// If more replicas are faulty in this state than are tolerated, the refusal to bring it about.
+    pub(crate) fn exceeds(status: &ClusterStatus) -> Option<Self> {
+        let breaks = status.breaks()?;
+        let (used, tolerated) = (status.faults_in_use, status.faults_tolerated);
+        Some(Self::ExceedsTolerance { used, who: status.faulty(), tolerated, breaks })
+    }
+
     /// The exit code of a command that ends with this error: 2 for what cannot be reached, 3 for bad input, 5 for an
     /// unhealthy cluster, a replica's own where it did not start, 1 for the rest.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotRunning { .. } | Self::NoAnswer { .. } | Self::Paused { .. } => 2,
+            Self::NotRunning { .. } | Self::NoAnswer { .. } | Self::Paused { .. } | Self::InPart { .. } => 2,
             Self::NoTestnet { .. }
             | Self::ForeignFolder { .. }
             | Self::Different { .. }
@@ -196,6 +227,7 @@ impl TestnetError {
             | Self::Setup(_)
             | Self::UnknownReplica { .. }
             | Self::ExceedsTolerance { .. }
+            | Self::NoSpareClients { .. }
             | Self::UnknownStrategy(_) => 3,
             Self::DidNotStart { code, .. } => code.unwrap_or(1),
             Self::NoService(_) => 5,

@@ -36,6 +36,12 @@ impl Folder {
         self.0.join("client.key")
     }
 
+    /// The key of another admitted client, which nobody uses but those who try malicious ones.
+    #[must_use]
+    pub fn spare_client_key(&self, index: usize) -> PathBuf {
+        self.0.join(format!("spare-client-{index}.key"))
+    }
+
     /// Which processes run.
     #[must_use]
     pub fn state_file(&self) -> PathBuf {

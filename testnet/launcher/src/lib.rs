@@ -10,12 +10,15 @@
 //! - [`replica_main`] is one replica's process. A program other than `pbft-testnet` that starts testnets can be their
 //!   replicas' program too, see [`Program`].
 
+pub mod attack;
 pub mod check;
 pub mod damage;
 pub mod job;
 pub mod manifest;
+pub mod network;
 pub mod process;
 pub mod traffic;
+pub mod units;
 
 mod control;
 mod create;
@@ -25,6 +28,8 @@ mod evidence;
 mod faults;
 mod folder;
 mod launch;
+mod order;
+mod outlet;
 mod ports;
 mod replica;
 mod state;
@@ -35,8 +40,10 @@ mod trial;
 pub use error::TestnetError;
 pub use events::Following;
 pub use evidence::EvidenceReport;
+pub use faults::Malice;
 pub use folder::Folder;
 pub use launch::{Durability, Lifetime, Program};
+pub use order::{Faults, Followed};
 pub use replica::{ReplicaArguments, replica_main};
 pub use status::{ClusterStatus, Lag, ReplicaStatus, Roots};
 pub use testnet::{Options, Testnet};

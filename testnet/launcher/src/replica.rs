@@ -1,21 +1,21 @@
 //! One replica of a testnet: the production replica's library, with an outlet that can be made to lie.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
-use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use pbft_byzantine::Switch;
-use pbft_node::{DataFolder, Identity, Outlet, RunError, SetupError, StoreError};
-use pbft_protocol::{Effects, Input, Now};
+use pbft_node::{DataFolder, Identity, RunError, SetupError, StoreError};
 use pbft_service::kv::KeyValueStore;
 
-use crate::Durability;
+use crate::network::Layer;
+use crate::outlet::Afflicted;
+use crate::{Durability, Folder};
 
 /// The arguments of one replica's process. Any program that takes them and hands them to [`replica_main`] can be a
 /// testnet's [`crate::Program`].
@@ -86,16 +86,22 @@ fn end_with_standard_input() {
 
 fn run(arguments: ReplicaArguments) -> anyhow::Result<()> {
     let identity = Identity::load(&arguments.cluster, &arguments.key)?;
-    let switch = Switch::new(pbft_byzantine::Identity {
+    let layer = Layer::new(identity.configuration());
+    let afflicted = pbft_byzantine::Identity {
         replica: identity.me(),
         signer: identity.key().clone(),
         configuration: identity.configuration().clone(),
-    });
+        accomplices: BTreeMap::new(),
+    };
+    // The cluster file is in the testnet's folder, beside the replicas' own.
+    let folder = arguments.cluster.parent().map_or_else(|| Folder::at(Path::new(".")), Folder::at)?;
+    let outlet = Afflicted::new(afflicted, folder, layer.clone());
     let options = pbft_node::Options {
         durability: match arguments.durability {
             Durability::Sync => pbft_node::Durability::Sync,
             Durability::Memory => pbft_node::Durability::Memory,
         },
+        peer_layer: Some(Arc::new(layer)),
         ..pbft_node::Options::new(identity, DataFolder::new(arguments.data))
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -112,67 +118,7 @@ fn run(arguments: ReplicaArguments) -> anyhow::Result<()> {
             stopper.cancel();
         });
         let service = Box::new(KeyValueStore::default());
-        pbft_node::run(options, service, Box::new(Switchable(switch)), stop).await?;
+        pbft_node::run(options, service, Box::new(outlet), stop).await?;
         Ok(())
     })
-}
-
-/// Strategies, behind the replica's control socket.
-struct Switchable(Switch);
-
-impl Outlet for Switchable {
-    fn pass(&mut self, now: Now, effects: Effects) -> Effects {
-        self.0.effects(now, effects)
-    }
-
-    fn hear(&mut self, now: Now, input: Input, heard: &mut VecDeque<Input>) {
-        self.0.hear(now, input, heard);
-    }
-
-    fn command(&mut self, command: &Value) -> Result<Value, String> {
-        match command.get("set") {
-            Some(Value::Null) => self.0.clear(),
-            Some(Value::String(name)) => self.0.set(name).map_err(|error| error.to_string())?,
-            _ => return Err("a fault command sets a strategy by its name, or null for none".into()),
-        }
-        Ok(json!({ "strategy": self.0.name() }))
-    }
-
-    fn strategy(&self) -> Option<String> {
-        self.0.name().map(str::to_owned)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use pbft_crypto::{SecretKey, Signer as _};
-    use pbft_messages::{Configuration, Member, Parameters, ReplicaId};
-
-    use super::*;
-
-    #[test]
-    fn the_control_socket_sets_and_clears_strategies() {
-        let key = |index: u16| SecretKey::from_seed(&[index as u8 + 1; 32]);
-        let members = (0..4).map(|index| Member {
-            key: key(index).public_key(),
-            peer_address: ([127, 0, 0, 1], 1000 + index).into(),
-            client_address: ([127, 0, 0, 1], 2000 + index).into(),
-        });
-        let configuration = Configuration::new("test".into(), members.collect(), [], Parameters::default());
-        let mut outlet = Switchable(Switch::new(pbft_byzantine::Identity {
-            replica: ReplicaId(0),
-            signer: Arc::new(key(0)),
-            configuration: Arc::new(configuration.unwrap()),
-        }));
-        assert_eq!(outlet.strategy(), None);
-        let set = |name: Value| json!({ "command": "fault", "set": name });
-        assert_eq!(outlet.command(&set("silent".into())).unwrap(), json!({ "strategy": "silent" }));
-        assert_eq!(outlet.strategy().as_deref(), Some("silent"));
-        assert!(outlet.command(&set("loud".into())).unwrap_err().contains("there are silent, equivocate"));
-        assert!(outlet.command(&json!({ "command": "fault" })).is_err());
-        assert_eq!(outlet.command(&set(Value::Null)).unwrap(), json!({ "strategy": null }));
-        assert_eq!(outlet.strategy(), None);
-    }
 }

@@ -1,5 +1,6 @@
 //! `testnet.json`: which processes make up a testnet, for commands that come later.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::time::Duration;
@@ -26,11 +27,14 @@ pub(crate) struct State {
     pub(crate) durability: Durability,
     /// Each replica's last process; `None` if it was never started, or was killed by a command.
     pub(crate) replicas: Vec<Option<ProcessId>>,
+    /// Who was ever made to sign contradictions: others keep what was signed, whatever the liar does since.
+    #[serde(default)]
+    pub(crate) lied: BTreeSet<ReplicaId>,
 }
 
 impl State {
     pub(crate) fn new(n: usize, durability: Durability) -> Self {
-        Self { format: FORMAT, durability, replicas: vec![None; n] }
+        Self { format: FORMAT, durability, replicas: vec![None; n], lied: BTreeSet::new() }
     }
 
     /// Reads the file; `None` if there is none.
@@ -114,6 +118,7 @@ mod tests {
         assert_eq!(State::read(&folder).unwrap(), None);
         let mut state = State::new(4, Durability::Memory);
         state.replicas[1] = ProcessId::of(std::process::id());
+        state.lied.insert(ReplicaId(2));
         state.write(&folder).unwrap();
         assert_eq!(State::read(&folder).unwrap(), Some(state.clone()));
         assert!(state.living(ReplicaId(1)).is_some());

@@ -1,5 +1,6 @@
 //! Where every replica of a testnet stands.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,17 +9,20 @@ use serde::{Deserialize, Serialize};
 use pbft_messages::{Configuration, Quorum, ReplicaId, Reserve};
 
 use crate::control::Control;
+use crate::network::{LinkFault, Trouble};
+use crate::order::{Faults, Followed};
 use crate::process::Condition;
+use crate::units::Time;
 use crate::{Testnet, TestnetError};
 
 /// A whole testnet's standing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// Each replica's.
     pub replicas: Vec<ReplicaStatus>,
     /// f: how many faulty replicas do no harm.
     pub faults_tolerated: usize,
-    /// How many are dead, paused, without an answer, told to misbehave, or recovering.
+    /// How many are dead, paused, without an answer, told to misbehave, recovering, or cut off.
     pub faults_in_use: usize,
     /// Q: how many replicas must work for service to go on.
     pub quorum: usize,
@@ -27,7 +31,7 @@ pub struct ClusterStatus {
 }
 
 /// One replica's standing, as it says itself. What it did not say is `None`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaStatus {
     /// Which.
     pub replica: ReplicaId,
@@ -52,6 +56,20 @@ pub struct ReplicaStatus {
     pub state_root_at: Option<u64>,
     /// The malicious strategy that it was told to follow.
     pub strategy: Option<String>,
+    /// For how long it follows it still; `None` is until it is cleared.
+    pub strategy_left: Option<Time>,
+    /// The others whose keys it has.
+    pub accomplices: BTreeSet<ReplicaId>,
+    /// What is wrong with its links to the others, as it was told.
+    pub network: Vec<LinkFault>,
+    /// Whether another one that misbehaves has its key: then anything may be said in its name.
+    pub lends_key: bool,
+    /// Whether it was ever made to sign contradictions, in its own process or with its key. It may behave now, but what
+    /// it signed cannot be unsaid.
+    #[serde(default)]
+    pub has_lied: bool,
+    /// Whether links that carry nothing keep it from those that it would need for a quorum.
+    pub cut_off: bool,
 }
 
 /// Why a replica that answers and behaves is no help to service yet.
@@ -131,18 +149,68 @@ impl ReplicaStatus {
             state_root: None,
             state_root_at: None,
             strategy: None,
+            strategy_left: None,
+            accomplices: BTreeSet::new(),
+            network: Vec::new(),
+            lends_key: false,
+            has_lied: false,
+            cut_off: false,
         }
+    }
+
+    /// One that runs, with what it tells of its faults. A production replica tells nothing.
+    fn afflicted(replica: ReplicaId, faults: serde_json::Value) -> Self {
+        let Faults { strategy, network } = serde_json::from_value(faults).unwrap_or_default();
+        let mut status = Self { network, ..Self::silent(replica, true) };
+        if let Some(Followed { text, accomplices, left }) = strategy {
+            (status.strategy, status.strategy_left, status.accomplices) = (Some(text), left, accomplices);
+        }
+        status
     }
 
     /// Why the replica counts against f, if it does: its strategy's name, for one.
     #[must_use]
     pub fn fault(&self) -> Option<&str> {
+        self.present_fault().or(self.has_lied.then_some("has lied"))
+    }
+
+    /// What is wrong with the replica now.
+    fn present_fault(&self) -> Option<&str> {
         match &self.strategy {
             _ if !self.alive => Some("dead"),
             _ if self.view.is_none() => Some("no answer"),
             Some(strategy) => Some(strategy),
-            None => self.recovering.then_some("recovering"),
+            None if self.lends_key => Some("lends its key"),
+            None if self.recovering => Some("recovering"),
+            None => self.cut_off.then_some("cut off"),
         }
+    }
+
+    /// Whether what the replica signs may contradict what it signed before: it lies, or forgot.
+    #[must_use]
+    pub fn may_contradict_itself(&self) -> bool {
+        self.strategy.is_some() || self.lends_key || self.recovering || self.has_lied
+    }
+
+    /// What is wrong with its end of the link to another replica.
+    fn troubles_with(&self, peer: ReplicaId) -> impl Iterator<Item = Trouble> {
+        self.network.iter().filter(move |it| it.peer == peer).map(|it| it.trouble)
+    }
+
+    /// What it was told to do and to suffer, each in a few words.
+    #[must_use]
+    pub fn afflictions(&self) -> Vec<String> {
+        let left = |left: Time| format!(" for {:.1} s more", left.0.as_secs_f64());
+        let lasting = |time: Option<Time>| time.map_or(String::new(), left);
+        let with = self.accomplices.iter().map(|it| format!(" with {it}")).collect::<String>();
+        let strategy =
+            self.strategy.iter().map(|text| format!("{text}{with}{}", lasting(self.strategy_left)));
+        let network = grouped(&self.network);
+        let network = network.iter().map(|(trouble, left, peers)| {
+            let peers: Vec<_> = peers.iter().map(ToString::to_string).collect();
+            format!("{trouble} {}{}", peers.join(" "), lasting(*left))
+        });
+        strategy.chain(network).collect()
     }
 
     /// Whether the replica counts against f.
@@ -153,24 +221,45 @@ impl ReplicaStatus {
 
     /// Whether what the replica says of its state must be right.
     fn is_correct(&self) -> bool {
-        self.view.is_some() && self.strategy.is_none()
+        self.view.is_some() && self.strategy.is_none() && !self.lends_key
     }
 
     /// Whether service can count on the replica now.
     #[must_use]
     pub fn works(&self) -> bool {
-        !self.is_faulty() && self.lag.is_none()
+        self.present_fault().is_none() && self.lag.is_none()
     }
 }
 
+/// The links with the same trouble for the same time, together.
+fn grouped(faults: &[LinkFault]) -> Vec<(Trouble, Option<Time>, Vec<ReplicaId>)> {
+    let mut groups: Vec<(Trouble, Option<Time>, Vec<ReplicaId>)> = Vec::new();
+    for LinkFault { peer, trouble, left } in faults {
+        match groups.iter_mut().find(|(other, until, _)| (other, until) == (trouble, left)) {
+            Some((.., peers)) => peers.push(*peer),
+            None => groups.push((*trouble, *left, vec![*peer])),
+        }
+    }
+    groups
+}
+
 impl ClusterStatus {
-    fn new(mut replicas: Vec<ReplicaStatus>, configuration: &Configuration) -> Self {
+    pub(crate) fn new(mut replicas: Vec<ReplicaStatus>, configuration: &Configuration) -> Self {
         let interval = configuration.parameters().checkpoint_interval;
         let stable = replicas.iter().filter(|it| it.is_correct()).filter_map(|it| it.stable).max();
         for it in &mut replicas {
             // A replica under load may be a few batches behind the fastest at any time.
             let far = stable.filter(|stable| it.last_executed.is_some_and(|at| at + interval <= *stable));
             it.lag = it.lag.or(far.map(|to| Lag::Behind { to }));
+        }
+        let lent: BTreeSet<_> = replicas.iter().flat_map(|it| it.accomplices.iter().copied()).collect();
+        for it in &mut replicas {
+            (it.lends_key, it.cut_off) = (lent.contains(&it.replica), false);
+        }
+        let cut_off: Vec<_> =
+            replicas.iter().map(|it| is_cut_off(it, &replicas, configuration.quorum())).collect();
+        for (it, cut_off) in replicas.iter_mut().zip(cut_off) {
+            it.cut_off = cut_off;
         }
         Self {
             faults_tolerated: configuration.f(),
@@ -179,6 +268,33 @@ impl ClusterStatus {
             working: replicas.iter().filter(|it| it.works()).count(),
             replicas,
         }
+    }
+
+    /// Who counts against f, and why.
+    #[must_use]
+    pub fn faulty(&self) -> String {
+        let named = |it: &ReplicaStatus| it.fault().map(|fault| format!("{} {fault}", it.replica));
+        self.replicas.iter().filter_map(named).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What is not promised any more, if more replicas are faulty than are tolerated.
+    #[must_use]
+    pub fn breaks(&self) -> Option<String> {
+        let Self { faults_tolerated: tolerated, faults_in_use: used, working, quorum, .. } = *self;
+        let liars = self.replicas.iter().filter(|it| it.may_contradict_itself()).count();
+        (used > tolerated).then(|| {
+            if liars > tolerated {
+                format!(
+                    "with {liars} that lie or have lied, or have forgotten what they said, correct replicas may execute different things and lose acknowledged writes"
+                )
+            } else if working < quorum {
+                format!(
+                    "they cannot make correct replicas disagree, but service stands still until some come back, since it needs {quorum} replicas that work, and {working} are left"
+                )
+            } else {
+                "they cannot make correct replicas disagree, but service may stand still".to_owned()
+            }
+        })
     }
 
     /// How far service is from standing still.
@@ -204,12 +320,6 @@ impl ClusterStatus {
         (views.iter().filter(|view| **view == most).count() * 2 > views.len()).then_some(most)
     }
 
-    /// How many replicas but this one count against f.
-    #[must_use]
-    pub fn other_faults(&self, replica: ReplicaId) -> usize {
-        self.replicas.iter().filter(|it| it.replica != replica && it.is_faulty()).count()
-    }
-
     /// The replicas that answer and were not told to misbehave, those that recover included: what they execute must be
     /// right as well.
     pub fn correct(&self) -> impl Iterator<Item = &ReplicaStatus> {
@@ -231,6 +341,18 @@ impl ClusterStatus {
     }
 }
 
+/// Whether a replica has severed links, and too few others left for a quorum: those that are not faulty themselves, and
+/// whose link to it carries something.
+fn is_cut_off(one: &ReplicaStatus, all: &[ReplicaStatus], quorum: Quorum) -> bool {
+    let severed = |other: &&ReplicaStatus| {
+        Trouble::severs(one.troubles_with(other.replica).chain(other.troubles_with(one.replica)))
+    };
+    let others = || all.iter().filter(|other| other.replica != one.replica);
+    others().any(|other| severed(&other))
+        && others().filter(|other| other.present_fault().is_none() && !severed(other)).count() + 1
+            < quorum.get()
+}
+
 async fn ask(
     control: Control,
     replica: ReplicaId,
@@ -245,8 +367,6 @@ async fn ask(
     }
     match control.status(roots == Roots::Asked).await {
         Ok(status) => ReplicaStatus {
-            replica,
-            alive: true,
             view: Some(status.view.0),
             is_primary: Some(status.is_primary),
             last_executed: Some(status.last_executed.0),
@@ -255,7 +375,7 @@ async fn ask(
             lag: Lag::of(&status),
             state_root: status.state_root.map(|root| hex::encode(root.as_bytes())),
             state_root_at: status.state_root_at.map(|sequence| sequence.0),
-            strategy: status.strategy,
+            ..ReplicaStatus::afflicted(replica, status.faults)
         },
         Err(_) => ReplicaStatus::silent(replica, true),
     }
@@ -280,7 +400,8 @@ impl Testnet {
         let mut replicas = Vec::with_capacity(asked.len());
         for (replica, answer) in asked {
             // The task does not panic, and is not aborted before the runtime ends.
-            replicas.push(answer.await.unwrap_or_else(|_| ReplicaStatus::silent(replica, true)));
+            let status = answer.await.unwrap_or_else(|_| ReplicaStatus::silent(replica, true));
+            replicas.push(ReplicaStatus { has_lied: state.lied.contains(&replica), ..status });
         }
         Ok(ClusterStatus::new(replicas, self.configuration()))
     }
@@ -317,6 +438,7 @@ mod tests {
     use pbft_messages::{Member, Parameters};
 
     use super::*;
+    use crate::network::{Direction, Shape};
 
     fn status(views: &[Option<u64>]) -> ClusterStatus {
         let replicas = views.iter().enumerate().map(|(index, view)| {
@@ -362,9 +484,71 @@ mod tests {
         all[2].lag = Some(Lag::Fetching { to: 8, held: 0, chunks: None });
         let one = ClusterStatus::new(all, &configuration());
         assert_eq!((one.faults_in_use, one.working), (1, 3));
-        assert_eq!((one.other_faults(ReplicaId(2)), one.other_faults(ReplicaId(1))), (0, 1));
         assert_eq!(one.replicas[2].fault(), Some("recovering"));
         assert_eq!(one.correct().count(), 4);
+    }
+
+    /// The faulty of four replicas, after these troubles on these links.
+    fn faulty(faults: &[(u16, u16, Trouble)], spoil: impl FnOnce(&mut [ReplicaStatus])) -> String {
+        let mut all = status(&[Some(1); 4]).replicas;
+        for (replica, peer, trouble) in faults {
+            let fault = LinkFault { peer: ReplicaId(*peer), trouble: *trouble, left: None };
+            all[usize::from(*replica)].network.push(fault);
+        }
+        spoil(&mut all);
+        ClusterStatus::new(all, &configuration()).faulty()
+    }
+
+    #[test]
+    fn who_has_no_quorum_left_is_cut_off() {
+        let cut = Trouble::Cut(Direction::To);
+        let bad = |loss: &str| Trouble::Bad(Shape { loss: loss.parse().unwrap(), ..Shape::default() });
+        assert_eq!(faulty(&[(3, 0, cut), (3, 1, cut)], |_| ()), "r3 cut off");
+        assert_eq!(faulty(&[(3, 0, cut)], |_| ()), "", "both ends still find a quorum");
+        assert_eq!(faulty(&[(3, 0, bad("100%")), (1, 3, cut)], |_| ()), "r3 cut off");
+        assert_eq!(faulty(&[(3, 0, bad("50%")), (1, 3, bad("50%"))], |_| ()), "", "slow is not cut");
+        assert_eq!(faulty(&[(3, 0, bad("50%")), (0, 3, bad("50%"))], |_| ()), "", "one link is lost");
+        let both = [(3, 0, bad("50%")), (0, 3, bad("50%")), (3, 1, bad("50%")), (1, 3, bad("50%"))];
+        assert_eq!(faulty(&both, |_| ()), "r3 cut off", "what both ends lose adds up");
+        let halves = [(0, 2, cut), (0, 3, cut), (1, 2, cut), (1, 3, cut)];
+        assert_eq!(faulty(&halves, |_| ()), "r0 cut off, r1 cut off, r2 cut off, r3 cut off");
+        let silent = |all: &mut [ReplicaStatus]| all[1].strategy = Some("silent".into());
+        assert_eq!(faulty(&[(3, 0, cut)], silent), "r0 cut off, r1 silent, r3 cut off");
+        assert_eq!(faulty(&[], silent), "r1 silent");
+    }
+
+    #[test]
+    fn who_lends_its_key_counts() {
+        let collude = |all: &mut [ReplicaStatus]| {
+            all[1].strategy = Some("equivocate".into());
+            all[1].accomplices = [ReplicaId(3)].into();
+        };
+        assert_eq!(faulty(&[], collude), "r1 equivocate, r3 lends its key");
+    }
+
+    #[test]
+    fn who_has_lied_works_again_and_counts_for_ever() {
+        let mut all = status(&[Some(1); 4]).replicas;
+        all[0].has_lied = true;
+        let one = ClusterStatus::new(all.clone(), &configuration());
+        assert_eq!((one.faulty(), one.working, one.breaks()), ("r0 has lied".to_owned(), 4, None));
+        assert_eq!(one.correct().count(), 4, "what it executes must be right again");
+        all[1].strategy = Some("equivocate".into());
+        let two = ClusterStatus::new(all, &configuration());
+        assert_eq!((two.faults_in_use, two.working), (2, 3));
+        assert!(two.breaks().is_some_and(|it| it.contains("with 2 that lie or have lied")));
+    }
+
+    #[test]
+    fn afflictions_are_told_together_where_they_are_the_same() {
+        let mut one = ReplicaStatus::silent(ReplicaId(0), true);
+        (one.strategy, one.strategy_left) = (Some("silent".into()), "8s".parse().ok());
+        let late = Trouble::Bad(Shape { latency: "50ms".parse().unwrap(), ..Shape::default() });
+        for (peer, trouble) in [(1, late), (2, late), (3, Trouble::Cut(Direction::From))] {
+            one.network.push(LinkFault { peer: ReplicaId(peer), trouble, left: None });
+        }
+        let told = ["silent for 8.0 s more", "latency 50ms with r1 r2", "nothing comes from r3"];
+        assert_eq!(one.afflictions(), told);
     }
 
     #[test]
@@ -393,7 +577,8 @@ mod tests {
         assert_eq!(
             text,
             "{\"replica\":\"r2\",\"alive\":false,\"view\":null,\"is_primary\":null,\"last_executed\":null,\
-             \"stable\":null,\"recovering\":false,\"lag\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null}"
+             \"stable\":null,\"recovering\":false,\"lag\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null,\"strategy_left\":null,\
+             \"accomplices\":[],\"network\":[],\"lends_key\":false,\"has_lied\":false,\"cut_off\":false}"
         );
     }
 }

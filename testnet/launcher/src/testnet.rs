@@ -127,6 +127,10 @@ impl Testnet {
         let file = |source| TestnetError::File { path: folder.to_owned(), source };
         let folder = Folder::at(folder).map_err(file)?;
         let (_, configuration) = read_cluster_file(&folder)?;
+        // A cluster file may be somebody else's: this one is written by whoever starts a testnet.
+        if State::read(&folder)?.is_none() {
+            return Err(TestnetError::NoTestnet { folder: folder.path().to_owned() });
+        }
         let program = Program::current().map_err(file)?;
         let lifetime = Lifetime::Detached;
         Ok(Self { folder, configuration, lifetime, program, children: BTreeMap::new(), holds: false })

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -49,16 +50,27 @@ pub struct FinalState {
     pub revision: u64,
     /// Every key, in order.
     pub entries: Vec<(Bytes, Entry)>,
+    /// Whether others wrote to other keys, of whom there is no history: revisions that nothing explains are theirs.
+    pub strangers: bool,
 }
 
 /// An empty store's.
 impl Default for FinalState {
     fn default() -> Self {
-        Self { first_revision: 1, revision: 1, entries: Vec::new() }
+        Self { first_revision: 1, revision: 1, entries: Vec::new(), strangers: false }
     }
 }
 
 impl FinalState {
+    /// What is left to say where others wrote too: only of the keys of a history.
+    #[must_use]
+    pub fn among_strangers(mut self, history: &[Recorded]) -> Self {
+        let own: BTreeSet<_> = history.iter().map(|recorded| recorded.operation.key()).collect();
+        self.entries.retain(|(key, _)| own.contains(key));
+        self.strangers = true;
+        self
+    }
+
     /// A key's entry.
     #[must_use]
     pub fn entry(&self, key: &[u8]) -> Option<&Entry> {

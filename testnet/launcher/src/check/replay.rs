@@ -24,7 +24,7 @@ pub struct Linearized {
 
 /// Checks that a history, with the final state as its last reading, is that of one store which does one operation
 /// at a time, each between its invocation and its answer. The store must have held none of the keys at first, and
-/// nobody else may have written to it.
+/// nobody else may have written to it, but to other keys where the final state says so.
 ///
 /// # Errors
 /// A [`Violation`], naming what contradicts what.
@@ -32,6 +32,12 @@ pub fn linearizable(history: &[Recorded], end: &FinalState) -> Result<Linearized
     let order = claimed_order(history)?;
     agrees_with_real_time(&order)?;
     let unanswered: Vec<_> = history.iter().filter(|it| it.outcome == Outcome::Unknown).collect();
+    if end.strangers && !unanswered.is_empty() {
+        let count = unanswered.len();
+        return Err(Violation(format!(
+            "undecided: {count} operations are unanswered, and revisions may be theirs or other writers'"
+        )));
+    }
     let mut replay = Replay {
         earliest_answers: earliest_answers_from(&order),
         seen: seen_values(&order, end),
@@ -80,7 +86,10 @@ impl Replay<'_> {
             let Placed { recorded, done } = self.order[place];
             let before = done.revision - u64::from(done.observation.changed());
             if model.revision < before {
-                return self.fill(model, place);
+                if !self.end.strangers {
+                    return self.fill(model, place);
+                }
+                model.revision = before;
             }
             let expected = model.apply(&recorded.operation);
             if expected != done.observation || model.revision != done.revision {
@@ -91,7 +100,10 @@ impl Replay<'_> {
             }
         }
         if model.revision < self.end.revision {
-            return self.fill(model, self.order.len());
+            if !self.end.strangers {
+                return self.fill(model, self.order.len());
+            }
+            model.revision = self.end.revision;
         }
         self.compare_end(&model)
     }
@@ -177,8 +189,8 @@ impl Replay<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Done;
     use super::super::testing::{Scene, get, put};
+    use super::super::{Done, Observation};
     use super::*;
 
     #[test]
@@ -281,5 +293,24 @@ mod tests {
         assert!(linearizable(&scene.history, &scene.end()).is_ok());
         scene.history[early].invoked = Duration::from_secs(100);
         assert!(linearizable(&scene.history, &scene.end()).is_err());
+    }
+
+    #[test]
+    fn what_strangers_write_takes_up_revisions_and_explains_nothing_else() {
+        let mut scene = Scene::default();
+        scene.run(put("a", "1"));
+        let theirs = scene.run(put("other", "x"));
+        scene.run(get("a"));
+        scene.run(put("a", "2"));
+        scene.run(put("other", "y"));
+        let end = scene.end();
+        let mut own: Vec<_> = scene.history.clone();
+        own.retain(|it| it.operation.key() != scene.history[theirs].operation.key());
+        assert!(linearizable(&own, &end).is_err());
+        let end = end.among_strangers(&own);
+        assert!(linearizable(&own, &end).is_ok_and(|it| it.answers == 3));
+        let Outcome::Done(read) = &mut own[1].outcome else { panic!("it was answered") };
+        read.observation = Observation::Read(None);
+        assert!(linearizable(&own, &end).is_err());
     }
 }

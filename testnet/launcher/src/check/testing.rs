@@ -47,6 +47,7 @@ impl Scene {
             first_revision: 1,
             revision: self.model.revision,
             entries: self.model.entries.clone().into_iter().collect(),
+            ..FinalState::default()
         }
     }
 }

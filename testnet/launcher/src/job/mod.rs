@@ -72,7 +72,13 @@ pub async fn run(job: Job, progress: Arc<dyn Progress>) -> Result<Report, Testne
     let Played { load, steady, crash, restart, lie, history } = played;
     let liars: BTreeSet<_> = lie.iter().map(|lie| lie.replica).collect();
     let nothing = Preloaded::default();
-    let case = Case { history: &history, preloaded: &nothing, liars: &liars, settled: Settled::Correct };
+    let case = Case {
+        history: &history,
+        preloaded: &nothing,
+        liars: &liars,
+        settled: Settled::Correct,
+        strangers: false,
+    };
     let judgement = judge(&trial, case).await?;
     let phases = Phases { start, load, steady, crash, restart, lie };
     let report = Report::new(&job, &trial.testnet, phases, judgement, &history, reasons);

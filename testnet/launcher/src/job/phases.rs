@@ -144,7 +144,7 @@ impl Scene<'_> {
         self.progress.step(&format!("{replica}, the primary, tells one half this and the other half that"));
         let from = self.meter.now();
         let started = Instant::now();
-        self.testnet.set_fault(replica, "equivocate", false).await?;
+        self.testnet.set_fault(replica, &"equivocate".into(), false).await?;
         let mut evidence = Vec::new();
         let mut attempts = tokio::time::interval(Duration::from_millis(20));
         while evidence.is_empty() && started.elapsed() < self.job.patience {

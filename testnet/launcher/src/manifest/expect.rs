@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use pbft_messages::ReplicaId;
+use pbft_messages::{Accusation, EvidenceKind, ReplicaId};
 
 use super::schedule::{optional, required};
-use super::{StepReport, Usage};
+use super::{Seen, StepReport, Usage};
 use crate::{Check, ClusterStatus};
 
 /// What must hold. That no acknowledged write is lost, that clients saw one consistent store, that nothing was done
@@ -25,13 +25,17 @@ pub struct Expect {
     /// then. One that is struck again before it has need not.
     #[serde(deserialize_with = "optional")]
     pub caught_up_within: Option<Duration>,
-    /// The longest time without an answer.
+    /// The longest time that any client may be without an answer.
     #[serde(deserialize_with = "optional")]
     pub pause_at_most: Option<Duration>,
     /// Answers a second, from the load's begin to its end.
     pub throughput_at_least: Option<f64>,
     /// Who must be proven guilty; nobody else may be.
     pub accused: BTreeSet<ReplicaId>,
+    /// Of what kind the evidence against one of them must be; any, if left out.
+    pub proof: Option<EvidenceKind>,
+    /// Whether correct replicas must have asked for another view.
+    pub view_change: bool,
     /// Replicas that must have executed more than so many batches in the end.
     pub executed_past: BTreeMap<ReplicaId, u64>,
     /// How much more the replicas may need than at first.
@@ -58,6 +62,8 @@ pub(super) struct Measured<'a> {
     pub(super) longest_pause: Duration,
     pub(super) usage: &'a [Usage],
     pub(super) status: &'a ClusterStatus,
+    pub(super) seen: &'a Seen,
+    pub(super) evidence: &'a [Accusation],
 }
 
 impl Expect {
@@ -70,6 +76,19 @@ impl Expect {
         if let Some(limit) = self.pause_at_most {
             let detail = format!("{:.2} s, wanted at most {limit:?}", measured.longest_pause.as_secs_f64());
             checks.push(Check::new("service never paused for long", measured.longest_pause <= limit, detail));
+        }
+        if self.view_change {
+            let passed = !measured.seen.view_changes.is_empty();
+            let detail = format!("seen by others: {}", measured.seen);
+            checks.push(Check::new("correct replicas asked for another view", passed, detail));
+        }
+        if let Some(kind) = self.proof {
+            let proofs = measured.evidence.iter().filter(|it| it.kind == kind).count();
+            checks.push(Check::new(
+                "the proof is of the stated kind",
+                proofs > 0,
+                format!("{proofs} {kind:?}"),
+            ));
         }
         if let Some(limit) = self.throughput_at_least {
             let detail = format!("{:.0} operations/s, wanted at least {limit}", measured.throughput);

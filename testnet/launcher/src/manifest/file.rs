@@ -1,5 +1,6 @@
 //! Reading a manifest, and checking it before anything is started.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -11,12 +12,13 @@ use toml::Spanned;
 
 use pbft_messages::{ParametersTable, ReplicaId};
 
-use super::schedule::Time;
 use super::{Action, Expect, Manifest, Step, Target};
-use crate::Durability;
+use crate::attack::Attack;
 use crate::create::check_size;
-use crate::faults::check_strategy;
+use crate::network::{Partition, Shape};
 use crate::traffic::{Plan, Preload};
+use crate::units::Time;
+use crate::{Durability, Malice};
 
 /// How many steps a manifest may come to once all repetitions are counted.
 const MAX_STEPS: usize = 10_000;
@@ -56,6 +58,8 @@ struct File {
     description: String,
     nodes: Spanned<usize>,
     #[serde(default)]
+    allow_exceed_f: bool,
+    #[serde(default)]
     durability: Durability,
     #[serde(default)]
     late: Vec<Spanned<ReplicaId>>,
@@ -84,13 +88,22 @@ fn patience() -> Time {
 struct StepTable {
     at: Time,
     action: Word,
-    target: Target,
+    target: Option<Target>,
     every: Option<Time>,
     repeat: Option<usize>,
     fault: Option<String>,
+    #[serde(default)]
+    accomplices: BTreeSet<ReplicaId>,
+    network: Option<Shape>,
+    #[serde(default)]
+    peers: BTreeSet<ReplicaId>,
+    partition: Option<Partition>,
+    attack: Option<String>,
+    clients: Option<usize>,
+    r#for: Option<Time>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Word {
     Kill,
@@ -100,7 +113,14 @@ enum Word {
     WipeDisk,
     Start,
     Fault,
+    Network,
+    Partition,
+    Heal,
+    Attack,
 }
+
+/// How many identities a malicious client has if the manifest does not say.
+const CLIENTS: usize = 2;
 
 /// What is wrong, and where.
 type Complaint = (Range<usize>, String);
@@ -153,14 +173,23 @@ impl File {
             let place = table.span();
             let at = |why| (place.clone(), why);
             let step = table.into_inner();
-            if let Target::One(replica) = step.target {
+            for replica in step.named() {
                 known(replica, place.clone())?;
             }
             let (count, every) = step.repetitions().map_err(at)?;
             let action = step.action().map_err(at)?;
-            if step.target == Target::All && action.makes_faulty() {
-                let why =
-                    format!("{action} of all: at most f = {f} of {nodes} replicas may be faulty at once");
+            let target = match (&step.target, action.is_for_the_cluster()) {
+                (None, true) => Target::Cluster,
+                (Some(target), false) => target.clone(),
+                (Some(_), true) => {
+                    return Err(at(format!("{action} is for the whole cluster and has no target")));
+                }
+                (None, false) => return Err(at(format!("{action} needs a target"))),
+            };
+            if target == Target::All && action.makes_faulty() && !self.allow_exceed_f {
+                let why = format!(
+                    "{action} of all: at most f = {f} of {nodes} replicas may be faulty at once, unless allow_exceed_f = true"
+                );
                 return Err(at(why));
             }
             if steps.len() + count > MAX_STEPS {
@@ -168,7 +197,7 @@ impl File {
             }
             for round in 0..count {
                 let at = step.at.0 + every * round as u32;
-                steps.push(Step { at, action: action.clone(), target: step.target.clone() });
+                steps.push(Step { at, action: action.clone(), target: target.clone() });
             }
         }
         // Stable: what is written first comes first.
@@ -193,6 +222,7 @@ impl File {
             name: self.name,
             description: self.description,
             nodes,
+            allow_exceed_f: self.allow_exceed_f,
             durability: self.durability,
             late: self.late.into_iter().map(Spanned::into_inner).collect(),
             duration: self.duration.0,
@@ -216,32 +246,96 @@ impl StepTable {
         }
     }
 
+    /// The replicas that are named.
+    fn named(&self) -> impl Iterator<Item = ReplicaId> {
+        let target = match self.target {
+            Some(Target::One(replica)) => Some(replica),
+            _ => None,
+        };
+        let parted = self.partition.iter().flat_map(Partition::named);
+        target
+            .into_iter()
+            .chain(self.accomplices.iter().copied())
+            .chain(self.peers.iter().copied())
+            .chain(parted)
+    }
+
     fn action(&self) -> Result<Action, String> {
-        let action = match self.action {
+        self.nothing_foreign()?;
+        let last = self.r#for.map(|time| time.0);
+        Ok(match self.action {
             Word::Kill => Action::Kill,
             Word::Pause => Action::Pause,
             Word::Resume => Action::Resume,
             Word::Restart => Action::Restart,
             Word::WipeDisk => Action::WipeDisk,
             Word::Start => Action::Start,
-            Word::Fault => Action::Fault(self.strategy()?),
-        };
-        match (&action, &self.fault) {
-            (Action::Fault(_), _) | (_, None) => {}
-            (_, Some(_)) => return Err(format!("fault = … belongs to action = \"fault\", not \"{action}\"")),
-        }
-        Ok(action)
+            Word::Heal => Action::Heal,
+            Word::Fault => match self.fault.as_deref() {
+                Some("clear") => Action::Clear,
+                Some(strategy) => {
+                    pbft_byzantine::described(strategy).map_err(|error| format!("{error}; clear ends it"))?;
+                    let accomplices = self.accomplices.clone();
+                    Action::Fault(Malice { strategy: strategy.to_owned(), accomplices, last })
+                }
+                None => return Err("action = \"fault\" needs fault = …, a strategy or \"clear\"".into()),
+            },
+            Word::Network => {
+                let peers = self.peers.clone();
+                let shape = self.network.filter(|shape| *shape != Shape::default());
+                let why = "action = \"network\" needs network = { latency = \"50ms\", jitter = \"10ms\", loss = \"5%\", bandwidth = \"1mbit\" }, or some of it";
+                Action::Network { shape: shape.ok_or(why)?, peers, last }
+            }
+            Word::Partition => {
+                let why =
+                    "action = \"partition\" needs partition = \"r0,r1 | r2,r3\", or \"r0 > r1\", or \"r3\"";
+                Action::Partition { partition: self.partition.clone().ok_or(why)?, last }
+            }
+            Word::Attack => {
+                let why = "action = \"attack\" needs attack = …, a strategy of clients";
+                let strategy = self.attack.clone().ok_or(why)?;
+                let attack = Attack { strategy, clients: self.clients.unwrap_or(CLIENTS), last };
+                attack.check().map_err(|error| error.to_string())?;
+                Action::Attack(attack)
+            }
+        })
     }
 
-    /// The strategy to follow; `None` is honest.
-    fn strategy(&self) -> Result<Option<String>, String> {
-        match self.fault.as_deref() {
-            Some("clear") => Ok(None),
-            Some(name) => {
-                check_strategy(name).map_err(|error| format!("{error}; clear ends it"))?;
-                Ok(Some(name.to_owned()))
-            }
-            None => Err("action = \"fault\" needs fault = …, a strategy or \"clear\"".into()),
+    /// An error for a key that belongs to another action.
+    fn nothing_foreign(&self) -> Result<(), String> {
+        use Word::{Attack, Fault, Network, Partition};
+        let keys: [(&str, bool, &[Word]); 8] = [
+            ("fault", self.fault.is_some(), &[Fault]),
+            ("accomplices", !self.accomplices.is_empty(), &[Fault]),
+            ("network", self.network.is_some(), &[Network]),
+            ("peers", !self.peers.is_empty(), &[Network]),
+            ("partition", self.partition.is_some(), &[Partition]),
+            ("attack", self.attack.is_some(), &[Attack]),
+            ("clients", self.clients.is_some(), &[Attack]),
+            ("for", self.r#for.is_some(), &[Fault, Network, Partition, Attack]),
+        ];
+        let foreign = keys.iter().find(|(_, given, of)| *given && !of.contains(&self.action));
+        foreign.map_or(Ok(()), |(key, _, of)| {
+            let of: Vec<_> = of.iter().map(|word| format!("{:?}", word.name())).collect();
+            Err(format!("{key} = … belongs to action = {}", of.join(" or ")))
+        })
+    }
+}
+
+impl Word {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Restart => "restart",
+            Self::WipeDisk => "wipe-disk",
+            Self::Start => "start",
+            Self::Fault => "fault",
+            Self::Network => "network",
+            Self::Partition => "partition",
+            Self::Heal => "heal",
+            Self::Attack => "attack",
         }
     }
 }
@@ -278,6 +372,28 @@ at = "4s"
 action = "fault"
 fault = "silent"
 target = "primary"
+for = "3s"
+
+[[step]]
+at = "6s"
+action = "network"
+network = { latency = "50ms", loss = "5%" }
+target = "r2"
+peers = ["r0"]
+
+[[step]]
+at = "7s"
+action = "partition"
+partition = "r0 > r1"
+
+[[step]]
+at = "8s"
+action = "heal"
+
+[[step]]
+at = "9s"
+action = "attack"
+attack = "flood-requests"
 
 [expect]
 all_equal_within = "10s"
@@ -294,8 +410,13 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
     fn a_manifest_says_what_is_done_when() {
         let manifest = parse(GOOD).unwrap();
         let times: Vec<_> = manifest.steps.iter().map(|step| step.at.as_secs()).collect();
-        assert_eq!(times, [3, 4, 5, 7]);
-        assert_eq!(manifest.steps[1].action, Action::Fault(Some("silent".into())));
+        assert_eq!(times, [3, 4, 5, 6, 7, 7, 8, 9]);
+        let last = Some(Duration::from_secs(3));
+        assert_eq!(manifest.steps[1].action, Action::Fault(Malice { last, ..Malice::from("silent") }));
+        let told: Vec<_> = manifest.steps[3..].iter().map(|step| step.action.to_string()).collect();
+        let network = "network latency 50ms loss 5%";
+        assert_eq!(told, [network, "restart", "partition r0 > r1", "heal", "attack flood-requests"]);
+        assert_eq!(manifest.steps[6].target, Target::Cluster);
         assert_eq!(manifest.expect.executed_past[&ReplicaId(1)], 100);
         assert_eq!(manifest.load, Plan { sessions: 3, ..Plan::default() });
     }
@@ -313,7 +434,7 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
                 }
             }
         }
-        assert_eq!(count, 7);
+        assert_eq!(count, 9);
     }
 
     #[test]
@@ -324,7 +445,7 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
             ("[\"r3\"]", "[\"r4\"]", "line 4: there is no r4: the replicas are r0 to r3"),
             ("[\"r3\"]", "[\"r3\", \"r2\"]", "line 4: at most 1 of 4"),
             ("\"20s\"", "\"20\"", "line 5: \"20\" is no time: write 500ms"),
-            ("\"20s\"", "\"6s\"", "a step comes at 7s"),
+            ("\"20s\"", "\"6s\"", "a step comes at 9s"),
             ("sessions", "people", "line 15: unknown field `people`, expected one of `seed`"),
             ("sessions = 3", "sessions = 0", "line 14: sessions × depth"),
             ("\"restart\"", "\"dance\"", "line 19: unknown variant `dance`, expected one of `kill`"),
@@ -335,15 +456,29 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
                 "action = \"wipe-disk\"\ntarget = \"all\"",
                 "line 17: wipe-disk of all: at most f = 1 of 4",
             ),
-            ("target = \"primary\"", "target = \"all\"", "line 24: fault silent of all: at most f = 1 of 4"),
+            (
+                "target = \"primary\"",
+                "target = \"all\"",
+                "line 24: fault silent for 3s of all: at most f = 1 of 4",
+            ),
             ("repeat = 3", "", "line 17: every and repeat come together"),
             ("repeat = 3", "repeat = 3\nfault = \"silent\"", "line 17: fault = … belongs to"),
             (
                 "fault = \"silent\"",
                 "fault = \"loud\"",
-                "line 24: no strategy is called \"loud\": there are silent",
+                "line 24: no strategy is called \"loud\": there are equivocate, silent",
             ),
             ("fault = \"silent\"", "", "line 24: action = \"fault\" needs fault"),
+            ("loss = \"5%\"", "loss = \"5\"", "\"5\" is no share: write a number from 0% to 100%"),
+            ("{ latency = \"50ms\", loss = \"5%\" }", "{}", "line 31: action = \"network\" needs network"),
+            ("peers = [\"r0\"]", "peers = [\"r5\"]", "line 31: there is no r5"),
+            ("r0 > r1", "r0 > r1 > r2", "is no partition"),
+            ("r0 > r1", "r0 > r4", "there is no r4"),
+            ("\"heal\"", "\"heal\"\nfor = \"1s\"", "for = … belongs to action = \"fault\" or \"network\""),
+            ("\"heal\"", "\"heal\"\ntarget = \"r1\"", "heal is for the whole cluster and has no target"),
+            ("target = \"r2\"\n", "", "needs a target"),
+            ("flood-requests", "love", "no strategy is called \"love\": there are split-requests"),
+            ("\"flood-requests\"", "\"flood-requests\"\nclients = 9", "from 1 to 4"),
             ("all_equal", "all_equals", "unknown field `all_equals_within`, expected one of"),
             ("accused = [\"r1\"]", "accused = [\"r7\"]", "there is no r7"),
             ("nodes = 4", "nodes = 4\ndurability = \"tape\"", "line 4: unknown variant `tape`"),

@@ -1,14 +1,17 @@
 //! Trials that are written down: a TOML file tells the cluster, the load, what is done to it when, and what must
 //! hold; [`run`] does it and judges.
 
+mod attackers;
 mod expect;
 mod file;
 mod play;
 mod report;
 mod samples;
 mod schedule;
+mod seen;
 mod step;
 mod table;
+mod trials;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,8 +27,10 @@ pub use file::ManifestError;
 pub use play::run;
 pub use report::{Report, StepReport};
 pub use samples::{Series, Usage};
+pub use seen::Seen;
 pub use step::{Action, Step, Target};
 pub use table::{lines, table};
+pub use trials::{StrategyTrial, trials};
 
 /// A trial, checked: it can be run.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct Manifest {
     pub description: String,
     /// How many replicas.
     pub nodes: usize,
+    /// Whether steps may make more replicas faulty than the cluster tolerates.
+    pub allow_exceed_f: bool,
     /// Their durability.
     pub durability: Durability,
     /// Replicas that are made and not started before a step does.

@@ -1,5 +1,6 @@
 //! Doing what a manifest says.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,10 @@ use tokio::time::Instant;
 
 use pbft_messages::ReplicaId;
 
+use super::attackers::Attackers;
 use super::expect::Measured;
 use super::samples::Sampler;
+use super::seen::Seen;
 use super::{Action, Manifest, Report, Step, StepReport, Target};
 use crate::check::{Outcome, Recorded};
 use crate::traffic::{Meter, Preloaded};
@@ -50,8 +53,12 @@ pub async fn run(
     progress.step("judging what the clients saw");
     let Played { preloaded, history } = &played;
     let settled = manifest.expect.all_equal_within.map_or(Settled::Correct, Settled::All);
-    let case = Case { history, preloaded, liars: &manifest.expect.accused, settled };
+    let strangers = manifest.steps.iter().any(|step| matches!(step.action, Action::Attack(_)));
+    let case = Case { history, preloaded, liars: &manifest.expect.accused, settled, strangers };
     let Judgement { checks, evidence, status } = judge(&trial, case).await?;
+    let liars = manifest.steps.iter().filter(|step| matches!(step.action, Action::Fault(_)));
+    let liars: BTreeSet<_> = liars.filter_map(|step| step.target.replica()).collect();
+    report.seen = Seen::by_others(&trial.testnet.events()?, &liars);
     trial.end().await?;
     report.unanswered = history.iter().filter(|recorded| recorded.outcome == Outcome::Unknown).count();
     report.operations = history.len() - report.unanswered;
@@ -61,6 +68,8 @@ pub async fn run(
         longest_pause: Duration::from_secs_f64(report.longest_pause_seconds),
         usage: &report.usage,
         status: &status,
+        seen: &report.seen,
+        evidence: &evidence,
     };
     report.checks = [checks, manifest.expect.checks(&measured)].concat();
     (report.evidence, report.status) = (evidence, Some(status));
@@ -104,9 +113,22 @@ async fn play(
             next: 0,
             steps: Vec::new(),
             watched: Vec::new(),
+            attackers: Attackers::default(),
         };
         player.play().await;
+        let attacks = std::mem::take(&mut player.attackers).stop().await;
         report.steps = player.steps;
+        for (strategy, attacked) in attacks {
+            match attacked {
+                Ok(attacked) => {
+                    if attacked.sent == 0 {
+                        report.reasons.push(format!("attack {strategy}: nothing was sent"));
+                    }
+                    report.attacks.push((strategy, attacked));
+                }
+                Err(error) => report.reasons.push(format!("attack {strategy}: {error}")),
+            }
+        }
         measure(report, &meter, from);
         if let Some(sampler) = sampler {
             report.usage = sampler.map_err(|error| error.to_string())?.stop().await;
@@ -132,7 +154,7 @@ fn measure(report: &mut Report, meter: &Meter, from: Duration) {
     let to = meter.now();
     report.load_seconds = (to - from).as_secs_f64();
     report.throughput = meter.rate(from, to);
-    report.longest_pause_seconds = meter.longest_gap(from, to).length.as_secs_f64();
+    report.longest_pause_seconds = meter.longest_wait(from, to).length.as_secs_f64();
     let begins: Vec<_> =
         report.steps.iter().map(|step| from + Duration::from_secs_f64(step.began_seconds)).collect();
     let ends = begins.iter().skip(1).copied().chain([to]);
@@ -151,6 +173,7 @@ struct Player<'a> {
     next: usize,
     steps: Vec<StepReport>,
     watched: Vec<Watched>,
+    attackers: Attackers,
 }
 
 /// A replica that is catching up after a step.
@@ -205,6 +228,7 @@ impl Player<'_> {
         let all: Vec<_> = self.testnet.configuration().replicas().collect();
         Ok(match target {
             Target::One(replica) => vec![*replica],
+            Target::Cluster => Vec::new(),
             Target::All => all,
             Target::Next => {
                 self.next += 1;
@@ -219,6 +243,18 @@ impl Player<'_> {
     }
 
     async fn act(&mut self, step: &Step, replicas: &[ReplicaId]) -> Result<(), TestnetError> {
+        let allow = self.manifest.allow_exceed_f;
+        match &step.action {
+            Action::Partition { partition, last } => {
+                return self.testnet.partition(partition, *last, allow).await;
+            }
+            Action::Heal => return self.testnet.heal().await,
+            Action::Attack(attack) => {
+                self.attackers.start(attack.clone(), self.testnet.folder().path());
+                return Ok(());
+            }
+            _ => {}
+        }
         // All at once, not one after the other: what the others still do in between is no part of the test.
         if step.target == Target::All && matches!(step.action, Action::Kill | Action::Restart) {
             self.testnet.kill_everything().await?;
@@ -232,10 +268,15 @@ impl Player<'_> {
                 Action::Pause => self.testnet.pause(replica).await?,
                 Action::Resume => self.testnet.resume(replica).await?,
                 Action::Restart => self.testnet.restart(replica).await?,
-                Action::WipeDisk => self.testnet.wipe_disk(replica, false).await?,
+                Action::WipeDisk => self.testnet.wipe_disk(replica, allow).await?,
                 Action::Start => self.testnet.start_one(replica).await?,
-                Action::Fault(Some(strategy)) => self.testnet.set_fault(replica, strategy, false).await?,
-                Action::Fault(None) => self.testnet.clear_fault(replica).await?,
+                Action::Fault(malice) => self.testnet.set_fault(replica, malice, allow).await?,
+                Action::Clear => self.testnet.clear_fault(replica).await?,
+                Action::Network { shape, peers, last } => {
+                    self.testnet.spoil_network(replica, *shape, peers, *last, allow).await?;
+                }
+                // Done above, as no replica is their target.
+                Action::Partition { .. } | Action::Heal | Action::Attack(_) => {}
             }
         }
         Ok(())

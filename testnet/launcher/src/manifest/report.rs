@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use pbft_messages::{Accusation, ReplicaId};
 
-use super::{Manifest, Step, Usage};
+use super::{Manifest, Seen, Step, Usage};
+use crate::attack::Attacked;
 use crate::trial::processor;
 use crate::{Check, ClusterStatus, TestnetError, Verdict};
 
@@ -33,7 +34,7 @@ pub struct Report {
     pub load_seconds: f64,
     /// Answers a second under load.
     pub throughput: f64,
-    /// The longest time without an answer under load.
+    /// The longest time that any client was without an answer under load.
     pub longest_pause_seconds: f64,
     /// How many operations were answered.
     pub operations: usize,
@@ -41,6 +42,10 @@ pub struct Report {
     pub unanswered: usize,
     /// What was done, in the order of time.
     pub steps: Vec<StepReport>,
+    /// What malicious clients did, by their strategies.
+    pub attacks: Vec<(String, Attacked)>,
+    /// What the replicas that were not told to misbehave saw of it all.
+    pub seen: Seen,
     /// What was checked.
     pub checks: Vec<Check>,
     /// What the replicas needed; empty unless the manifest limits their growth.
@@ -95,6 +100,8 @@ impl Report {
             operations: 0,
             unanswered: 0,
             steps: Vec::new(),
+            attacks: Vec::new(),
+            seen: Seen::default(),
             checks: Vec::new(),
             usage: Vec::new(),
             evidence: Vec::new(),

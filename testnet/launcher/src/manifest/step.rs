@@ -1,5 +1,6 @@
 //! What can be done to a cluster.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,8 +9,13 @@ use serde::{Deserialize, Deserializer};
 
 use pbft_messages::ReplicaId;
 
+use crate::Malice;
+use crate::attack::Attack;
+use crate::network::{Partition, Shape};
+use crate::units::Time;
+
 /// One thing that is done once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// When, since the load began.
     pub at: Duration,
@@ -19,8 +25,8 @@ pub struct Step {
     pub target: Target,
 }
 
-/// What is done to a replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is done.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// kill -9.
     Kill,
@@ -34,8 +40,30 @@ pub enum Action {
     WipeDisk,
     /// The start of a replica that does not run.
     Start,
-    /// Makes it follow the strategy; honest if there is none.
-    Fault(Option<String>),
+    /// Makes it misbehave.
+    Fault(Malice),
+    /// Lets it behave again, over good lines.
+    Clear,
+    /// Makes its lines to these others bad, or to all others if there are none here.
+    Network {
+        /// What the lines do.
+        shape: Shape,
+        /// To whom.
+        peers: BTreeSet<ReplicaId>,
+        /// For how long.
+        last: Option<Duration>,
+    },
+    /// Divides the network.
+    Partition {
+        /// How.
+        partition: Partition,
+        /// For how long.
+        last: Option<Duration>,
+    },
+    /// Makes the network whole and good.
+    Heal,
+    /// Lets a malicious client loose, while the trial goes on.
+    Attack(Attack),
 }
 
 /// Whom something is done to.
@@ -49,6 +77,19 @@ pub enum Target {
     All,
     /// One replica after the other: r0 the first time that any step says so, then r1, and so on.
     Next,
+    /// Nobody: the action is done to the cluster as a whole.
+    Cluster,
+}
+
+impl Target {
+    /// The replica, if there is just one, and it is known beforehand.
+    #[must_use]
+    pub fn replica(&self) -> Option<ReplicaId> {
+        match self {
+            Self::One(replica) => Some(*replica),
+            Self::Primary | Self::All | Self::Next | Self::Cluster => None,
+        }
+    }
 }
 
 impl Action {
@@ -64,7 +105,24 @@ impl Action {
     /// comes back with its votes.
     #[must_use]
     pub fn makes_faulty(&self) -> bool {
-        matches!(self, Self::WipeDisk | Self::Fault(Some(_)))
+        matches!(self, Self::WipeDisk | Self::Fault(_))
+    }
+
+    /// Whether it is done to the cluster as a whole, and not to a replica.
+    #[must_use]
+    pub fn is_for_the_cluster(&self) -> bool {
+        matches!(self, Self::Partition { .. } | Self::Heal | Self::Attack(_))
+    }
+
+    /// For how long it lasts, if it ends by itself.
+    fn last(&self) -> Option<Duration> {
+        match self {
+            Self::Fault(Malice { last, .. })
+            | Self::Network { last, .. }
+            | Self::Partition { last, .. }
+            | Self::Attack(Attack { last, .. }) => *last,
+            _ => None,
+        }
     }
 }
 
@@ -77,9 +135,14 @@ impl fmt::Display for Action {
             Self::Restart => formatter.write_str("restart"),
             Self::WipeDisk => formatter.write_str("wipe-disk"),
             Self::Start => formatter.write_str("start"),
-            Self::Fault(Some(strategy)) => write!(formatter, "fault {strategy}"),
-            Self::Fault(None) => formatter.write_str("fault cleared"),
-        }
+            Self::Fault(malice) => write!(formatter, "fault {}", malice.strategy),
+            Self::Clear => formatter.write_str("fault cleared"),
+            Self::Network { shape, .. } => write!(formatter, "network {shape}"),
+            Self::Partition { partition, .. } => write!(formatter, "partition {partition}"),
+            Self::Heal => formatter.write_str("heal"),
+            Self::Attack(attack) => write!(formatter, "attack {}", attack.strategy),
+        }?;
+        self.last().map_or(Ok(()), |last| write!(formatter, " for {}", Time(last)))
     }
 }
 

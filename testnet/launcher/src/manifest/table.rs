@@ -1,6 +1,7 @@
 //! What came of a manifest, for people.
 
 use super::{Report, Series, StepReport, Usage};
+use crate::attack::Attacked;
 use crate::trial::empty_table;
 use crate::{Check, Verdict};
 
@@ -16,6 +17,10 @@ pub fn table(report: &Report) -> String {
         }
         text += &format!("{steps}\n");
     }
+    for (strategy, Attacked { sent, heard, cut }) in &report.attacks {
+        text += &format!("{strategy}: {sent} messages sent, {heard} came back, {cut} connections cut\n");
+    }
+    text += &format!("seen by the others: {}\n", report.seen);
     if !report.usage.is_empty() {
         let mut usage = empty_table();
         usage.set_header(["After warm-up, MiB", "at first", "median", "at last", "most"]);
@@ -47,7 +52,8 @@ pub fn lines(report: &Report) -> String {
         let mark = if check.passed { "yes" } else { "NO" };
         format!("{mark}: {}: {}", check.name, check.detail)
     });
-    let all: Vec<_> = steps.chain(usage).chain(checks).chain([verdict(report)]).collect();
+    let seen = format!("seen by the others: {}", report.seen);
+    let all: Vec<_> = steps.chain([seen]).chain(usage).chain(checks).chain([verdict(report)]).collect();
     all.join("\n")
 }
 

@@ -1,5 +1,6 @@
 //! When answers came: for the live line, and to see how long service paused.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub struct Meter {
     start: Instant,
-    answers: Mutex<Vec<Duration>>,
+    /// When each worker was answered.
+    answers: Mutex<BTreeMap<usize, Vec<Duration>>>,
     failures: Mutex<Vec<String>>,
     count: watch::Sender<usize>,
     deadline: watch::Sender<Option<Instant>>,
@@ -67,14 +69,27 @@ impl Meter {
     #[must_use]
     pub fn rate(&self, from: Duration, to: Duration) -> f64 {
         let answers = locked(&self.answers);
-        let count = answers.iter().filter(|at| (from..to).contains(at)).count();
+        let count = answers.values().flatten().filter(|at| (from..to).contains(at)).count();
         count as f64 / to.saturating_sub(from).as_secs_f64().max(1e-9)
     }
 
-    /// The longest time without an answer that touches the span from `from` to `to`.
+    /// The longest time without an answer to anybody that touches the span from `from` to `to`.
     #[must_use]
     pub fn longest_gap(&self, from: Duration, to: Duration) -> Gap {
-        let mut answers = locked(&self.answers).clone();
+        let answers = locked(&self.answers).values().flatten().copied().collect();
+        self.gap(answers, from, to)
+    }
+
+    /// The longest time that any one worker was without an answer and that touches the span from `from` to `to`: others
+    /// may have been served meanwhile.
+    #[must_use]
+    pub fn longest_wait(&self, from: Duration, to: Duration) -> Gap {
+        let all = locked(&self.answers).clone();
+        let gaps = all.into_values().map(|answers| self.gap(answers, from, to));
+        gaps.max_by_key(|gap| gap.length).unwrap_or(Gap { from, length: Duration::ZERO })
+    }
+
+    fn gap(&self, mut answers: Vec<Duration>, from: Duration, to: Duration) -> Gap {
         answers.sort();
         let ends = answers.iter().copied().chain([self.now()]);
         let starts = [Duration::ZERO].into_iter().chain(answers.iter().copied());
@@ -90,8 +105,13 @@ impl Meter {
         (failures.len(), failures.first().cloned())
     }
 
-    pub(super) fn answer(&self, at: Duration) {
-        locked(&self.answers).push(at);
+    /// Expects a worker's answers.
+    pub(super) fn expect(&self, worker: usize) {
+        locked(&self.answers).entry(worker).or_default();
+    }
+
+    pub(super) fn answer(&self, worker: usize, at: Duration) {
+        locked(&self.answers).entry(worker).or_default().push(at);
         self.count.send_modify(|count| *count += 1);
     }
 
@@ -133,16 +153,22 @@ mod tests {
         let ms = Duration::from_millis;
         // All in the past of a meter whose clock has hardly started, but for the last gap, which `now` ends.
         for at in [0, 0, 0] {
-            meter.answer(ms(at));
+            meter.answer(0, ms(at));
         }
         assert!(meter.longest_gap(ms(0), ms(1)).length < ms(1000));
         for at in [5000, 5100, 9000, 9050] {
-            meter.answer(ms(at));
+            meter.answer(0, ms(at));
         }
         assert_eq!(meter.longest_gap(ms(4000), ms(9999)), Gap { from: ms(0), length: ms(5000) });
         assert_eq!(meter.longest_gap(ms(5050), ms(5100)), Gap { from: ms(5000), length: ms(100) });
         assert_eq!(meter.longest_gap(ms(5100), ms(9999)), Gap { from: ms(5100), length: ms(3900) });
         assert_eq!(meter.rate(ms(5000), ms(6000)), 2.0);
         assert_eq!(meter.answered(), 7);
+        // Another one is served in between, which is no comfort to the first, nor to one that never is.
+        meter.answer(1, ms(7000));
+        assert_eq!(meter.longest_gap(ms(5100), ms(9999)).length, ms(2000));
+        assert_eq!(meter.longest_wait(ms(7500), ms(8999)), Gap { from: ms(5100), length: ms(3900) });
+        meter.expect(2);
+        assert_eq!(meter.longest_wait(ms(0), ms(1)).from, ms(0));
     }
 }

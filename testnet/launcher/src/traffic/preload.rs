@@ -111,7 +111,7 @@ mod tests {
         let whole = FinalState { revision: 3, entries: entries.clone(), ..FinalState::default() };
         let mut end = whole.clone();
         assert_eq!(preloaded.take_from(&mut end), 0);
-        assert_eq!(end, FinalState { first_revision: 2, revision: 3, entries: vec![own] });
+        assert_eq!(end, FinalState { first_revision: 2, revision: 3, entries: vec![own], strangers: false });
 
         entries[1].1.value = "other".into();
         entries.pop();

@@ -41,6 +41,7 @@ impl Worker {
         mix: Mix,
         meter: Arc<Meter>,
     ) -> Self {
+        meter.expect(index);
         Self { index, client, connector, mix, meter, history: Vec::new() }
     }
 
@@ -94,7 +95,7 @@ impl Worker {
         let attempt = match &outcome {
             Some(Outcome::Done(done)) => {
                 self.mix.learn(&operation, done);
-                self.meter.answer(done.returned);
+                self.meter.answer(self.index, done.returned);
                 Attempt::Answered
             }
             Some(Outcome::Unknown) => Attempt::Unknown,

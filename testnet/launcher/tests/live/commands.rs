@@ -63,7 +63,7 @@ async fn a_cluster_of_four_from_up_to_down() {
     let backup = back.replicas.iter().find(|replica| replica.is_primary == Some(false)).unwrap().replica;
     net.ok(&format!("fault set {backup} silent"));
     assert_eq!(status(&net).of(backup).unwrap().strategy.as_deref(), Some("silent"));
-    assert!(net.ok("fault list -w simple").contains(&format!("silent: {backup}")));
+    assert!(net.ok("fault list -w simple").contains(&format!("({backup} silent)")));
     client.put("while/silent", "3").await.unwrap();
     net.ok(&format!("fault clear {backup}"));
     testnet.status_when(PATIENCE, Roots::Asked, all_agree).await.unwrap().expect("the silent one catches up");

@@ -5,8 +5,10 @@
 mod bad_input;
 mod commands;
 mod crashes;
+mod faults;
 mod import;
 mod main_job;
 mod manifests;
 mod production_node;
+mod sim;
 mod support;

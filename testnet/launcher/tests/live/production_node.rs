@@ -37,7 +37,7 @@ async fn production_replicas_serve_crash_recover_and_cannot_be_made_to_lie() {
     let client = store(&testnet, Duration::from_secs(20)).await;
     client.put("a", "1").await.unwrap();
 
-    let refused = testnet.set_fault(ReplicaId(1), "equivocate", false).await.unwrap_err();
+    let refused = testnet.set_fault(ReplicaId(1), &"equivocate".into(), false).await.unwrap_err();
     assert!(matches!(&refused, TestnetError::Refused { why, .. } if why.contains("production")), "{refused}");
 
     testnet.kill(ReplicaId(0)).await.unwrap();

@@ -1,12 +1,21 @@
 //! What the command line takes.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Id, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use pbft_messages::ReplicaId;
+use pbft_testnet::network::{Partition, Shape};
+use pbft_testnet::units::Time;
 use pbft_testnet::{Durability, ReplicaArguments};
+
+use crate::generators::{ByzzFuzzArguments, TwinsArguments};
+use crate::mutants::MutantsArguments;
+use crate::sim::SimArguments;
 
 const EXAMPLES: &str = "\
 Without a command it does the main job: starts a cluster, drives load, kills the primary, makes another one lie, \
@@ -19,25 +28,58 @@ Examples:
   pbft-testnet up -n 4 --dir /tmp/net     a cluster that goes on running
   pbft-testnet kill r0 --dir /tmp/net
   pbft-testnet wipe-disk r2 --dir /tmp/net
-  pbft-testnet fault set r1 equivocate --dir /tmp/net
+  pbft-testnet fault set r1 equivocate --for 10s --dir /tmp/net
+  pbft-testnet partition r3 --for 5s --dir /tmp/net
   pbft-testnet evidence --dir /tmp/net
   pbft-testnet down --dir /tmp/net
+  pbft-testnet sim --for 2m               simulated clusters, a hundred a second; no testnet is needed
+  pbft-testnet twins --rounds 3           every scenario of replicas that run twice
+  pbft-testnet byzzfuzz --all             mutated messages
 
 Exit codes: 0 fine, 1 error, 2 not running or no answer, 3 bad input, 5 unhealthy or interrupted, 99 the verdict failed";
 
 const RUN_HELP: &str = "\
 A manifest:
   name = \"wipe\"
+  description = \"what it shows\"
   nodes = 4
+  durability = \"sync\"                        # or memory
   duration = \"20s\"                          # of the load, after the preloading
+  patience = \"30s\"                          # with anything that has no limit of its own
   late = []                                  # replicas that only a step starts
+  allow_exceed_f = false                     # whether steps may make more than f replicas faulty
+  parameters = { view_timeout_ms = 1000 }    # of the cluster, as in cluster.toml
   preload = { keys = 200000, value_bytes = 100 }
   load = { sessions = 4, depth = 2 }
 
-  [[step]]                                   # action: kill pause resume restart wipe-disk start fault
+  [[step]]                                   # action: kill pause resume restart wipe-disk start
   at = \"4s\"                                  # target: r0 r1 … primary all next (r0, then r1, and so on)
-  action = \"wipe-disk\"                       # fault = \"silent\" or \"clear\", with action = \"fault\"
+  action = \"wipe-disk\"
   target = \"r2\"                              # every = \"5s\", repeat = 3: the same again
+
+  [[step]]                                   # a malicious replica
+  at = \"5s\"
+  action = \"fault\"
+  target = \"primary\"
+  fault = \"slow:delay=300ms\"                 # or \"clear\"; accomplices = [\"r3\"]
+  for = \"5s\"                                 # without it, to the end
+
+  [[step]]                                   # bad lines, to all others or to peers = [\"r0\"]
+  at = \"6s\"
+  action = \"network\"
+  target = \"r1\"
+  network = { latency = \"50ms\", jitter = \"10ms\", loss = \"5%\", bandwidth = \"1mbit\" }
+
+  [[step]]                                   # 'r0 | r1,r2', 'r0 > r1' (one way), 'r3' (against all others)
+  at = \"8s\"
+  action = \"partition\"                       # action = \"heal\" ends it, and bad lines
+  partition = \"r3\"
+  for = \"3s\"
+
+  [[step]]                                   # a malicious client
+  at = \"9s\"
+  action = \"attack\"
+  attack = \"flood-requests\"                  # clients = 2: its identities
 
   [expect]                                   # always: no acknowledged write is lost, nobody else is accused
   all_equal_within = \"10s\"                   # after the load
@@ -45,6 +87,11 @@ A manifest:
   pause_at_most = \"2s\"
   throughput_at_least = 100
   accused = []                               # who must be proven guilty
+  proof = \"pre-prepare\"                      # the kind of the proof
+  view_change = false                        # whether correct replicas must ask for another view
+  executed_past = { r3 = 100 }               # a replica's last batch
+
+With malicious clients, who write too, what the load's clients saw is checked by their own keys.
 
 Examples:
   pbft-testnet run testnet/manifests/wipe-disk.toml
@@ -53,9 +100,64 @@ Examples:
 A manifest that is no good ends everything with 3 before anything is started; an expectation that does not hold
 ends with 99 after the others have run, and that cluster's files are kept";
 
+const TRIALS_HELP: &str = "\
+What is stated of a strategy, `fault list NAME` tells. Where a strategy needs an opportunity, the trial makes one: it
+kills the primary for a view change, or wipes a disk for a transfer of state; then there are seven replicas.
+
+Examples:
+  pbft-testnet trials                     all of them, about ten seconds each
+  pbft-testnet trials equivocate lie
+  pbft-testnet trials -w json > trials.jsonl
+
+A strategy that does more harm than stated ends with 99 after the others were tried, and its cluster's files are kept";
+
+const FAULT_HELP: &str = "\
+It takes effect at once, without a restart, and --for ends it by itself: the replica keeps the time.
+
+A bad network delays and loses datagrams between this replica and the others, each way, below QUIC, which repeats them.
+Clients are left alone. Latency and loss use up nothing of f, as long as something gets through: a replica counts as
+cut off when too few others are left to it for a quorum. A link is lost by a partition, or where no handshake gets
+through: from a latency of 750ms on, a loss of 75%, or below 26kbit, all of which both ends of a link add to.
+
+Who was made to sign contradictions counts as one of the f for as long as the testnet's folder is there, even when it
+behaves again: others keep what it signed. A new testnet starts clean, and --allow-exceed-f goes on with this one.
+
+In a strategy's parameters, client=load is the testnet's own client, which loads and pbft-client run as.
+
+Examples:
+  pbft-testnet fault set r0 equivocate --for 10s --dir /tmp/net
+  pbft-testnet fault set r1 slow --param delay=300ms --dir /tmp/net
+  pbft-testnet fault set r2 network --latency 50ms --jitter 10ms --loss 5% --dir /tmp/net
+  pbft-testnet fault set r2 network --bandwidth 1mbit --peers r0,r1 --for 30s --dir /tmp/net";
+
+const ATTACK_HELP: &str = "\
+The client is admitted, with spare keys of the testnet, and speaks to the replicas over real connections. Without --for, Ctrl-C
+ends it, and that is no error. Malicious clients are no part of f: any number of them may do no harm to others.
+
+Examples:
+  pbft-testnet attack split-requests --for 10s --dir /tmp/net
+  pbft-testnet attack flood-requests:rate=2000 --clients 4 --dir /tmp/net";
+
+const EVIDENCE_HELP: &str = "\
+Examples:
+  pbft-testnet evidence --dir /tmp/net
+  pbft-testnet evidence -w json --dir /tmp/net | pbft-node verify-evidence --cluster /tmp/net/cluster.toml -
+                                          anybody can judge it, without a testnet";
+
+const PARTITION_HELP: &str = "\
+Replicas that are not named keep all their links, and clients keep theirs. Partitions add up, and `heal` ends them all.
+QUIC needs both ways: a link that is cut one way is lost after three seconds, and until then the other way works.
+A replica that is left with too few others for a quorum is cut off, and counts as one of the f.
+
+Examples:
+  pbft-testnet partition r3 --for 5s --dir /tmp/net
+  pbft-testnet partition 'r0 > r1' --dir /tmp/net
+  pbft-testnet partition 'r0,r1 | r2,r3' --for 5s --allow-exceed-f --dir /tmp/net
+  pbft-testnet heal --dir /tmp/net";
+
 /// Local PBFT clusters as real processes, and faults to try on them.
 #[derive(Debug, Parser)]
-#[command(name = "pbft-testnet", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(name = "pbft-testnet", version, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) job: JobArguments,
@@ -63,10 +165,30 @@ pub(crate) struct Arguments {
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
     /// No progress
-    #[arg(short, long, global = true, env = "PBFT_QUIET", conflicts_with = "verbose")]
+    #[arg(short, long, global = true, env = "PBFT_QUIET")]
     pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Arguments {
+    /// Reads the command line. The main job's options are no command's.
+    pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        if let Some((name, _)) = matches.subcommand() {
+            let job = JobArguments::augment_args(clap::Command::new("job"));
+            let given = |it: &&Id| matches.value_source(it.as_str()) == Some(ValueSource::CommandLine);
+            let ids: Vec<_> = job.get_arguments().map(|it| it.get_id().clone()).collect();
+            if let Some(id) = ids.iter().find(given) {
+                let why = format!(
+                    "{id} before {name} is the main job's: the command's own options follow its name"
+                );
+                return Err(command.error(ErrorKind::ArgumentConflict, why));
+            }
+        }
+        Self::from_arg_matches(&matches)
+    }
 }
 
 /// The main job's.
@@ -135,11 +257,84 @@ pub(crate) struct Beyond {
     pub(crate) allow_exceed_f: bool,
 }
 
+/// What is wrong with whom.
+#[derive(Debug, Args)]
+pub(crate) struct SetFault {
+    /// Which: r0, r1, …
+    #[arg(value_name = "rN")]
+    pub(crate) replica: ReplicaId,
+    /// A strategy, such as equivocate or slow+silent (`fault list` describes them), or `network`
+    #[arg(value_name = "STRATEGY|network")]
+    pub(crate) fault: String,
+    /// A parameter of the strategy, such as delay=300ms; may be given again
+    #[arg(long = "param", value_name = "KEY=VALUE")]
+    pub(crate) parameters: Vec<String>,
+    /// Who colludes: the replica gets their keys, and they count as faulty too
+    #[arg(long, value_name = "rN,…", value_delimiter = ',')]
+    pub(crate) accomplices: Vec<ReplicaId>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// Of the network, only the links to these; to all others if left out
+    #[arg(long, value_name = "rN,…", value_delimiter = ',')]
+    pub(crate) peers: Vec<ReplicaId>,
+    /// How long it lasts; until it is cleared, or the replica restarts, if left out
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) last: Option<Time>,
+    #[command(flatten)]
+    pub(crate) at: Dir,
+    #[command(flatten)]
+    pub(crate) beyond: Beyond,
+}
+
+/// Which malicious client to be.
+#[derive(Debug, Args)]
+pub(crate) struct AttackArguments {
+    /// A client's strategy, with parameters: `fault list` describes them
+    #[arg(value_name = "CLIENT-STRATEGY")]
+    pub(crate) strategy: String,
+    /// How long it lasts; until Ctrl-C if left out
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) last: Option<Time>,
+    /// How many identities it has
+    #[arg(long, default_value_t = 2, env = "PBFT_TESTNET_CLIENTS")]
+    pub(crate) clients: usize,
+    #[command(flatten)]
+    pub(crate) at: Dir,
+}
+
+/// How the network is divided.
+#[derive(Debug, Args)]
+pub(crate) struct PartitionArguments {
+    /// 'r0,r1 | r2,r3', or 'r0 > r1' (one way), or r3 (against all others)
+    pub(crate) partition: Partition,
+    /// How long it lasts; until `heal` if left out
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) last: Option<Time>,
+    #[command(flatten)]
+    pub(crate) at: Dir,
+    #[command(flatten)]
+    pub(crate) beyond: Beyond,
+}
+
 /// A testnet, and how to print.
 #[derive(Debug, Args)]
 pub(crate) struct Shown {
     #[command(flatten)]
     pub(crate) at: Dir,
+    /// How to print
+    #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
+    pub(crate) write: Format,
+}
+
+/// Which strategies to tell of.
+#[derive(Debug, Args)]
+pub(crate) struct Listed {
+    /// All of this one; of all in short if left out
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// A testnet's folder: who follows which there
+    #[arg(long, env = "PBFT_TESTNET_DIR")]
+    pub(crate) dir: Option<PathBuf>,
     /// How to print
     #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
     pub(crate) write: Format,
@@ -166,6 +361,17 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "MANIFEST")]
         manifests: Vec<PathBuf>,
         /// How to print
+        #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
+        write: Format,
+    },
+    /// Set every strategy on a running cluster of its own, under load, and judge: correct replicas agree, service goes on
+    /// or resumes in the stated time, and evidence names whoever signed contradictions
+    #[command(after_help = TRIALS_HELP)]
+    Trials {
+        /// Only these; all of replicas and of clients if left out
+        #[arg(value_name = "STRATEGY")]
+        strategies: Vec<String>,
+        /// How to print: a table at the end, a line each, or each report as a line of JSON
         #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
         write: Format,
     },
@@ -203,7 +409,16 @@ pub(crate) enum Command {
     /// Make replicas misbehave
     #[command(subcommand)]
     Fault(FaultCommand),
+    /// Divide the network between replicas: what crosses the line is lost
+    #[command(after_help = PARTITION_HELP)]
+    Partition(PartitionArguments),
+    /// Make the network whole and good again, everywhere
+    Heal(Dir),
+    /// Be a malicious client, in the foreground, until interrupted or for a time
+    #[command(after_help = ATTACK_HELP)]
+    Attack(AttackArguments),
     /// Who lied, verified anew from public keys
+    #[command(after_help = EVIDENCE_HELP)]
     Evidence(Shown),
     /// Every replica's typed events as JSON lines, merged by time
     Events {
@@ -223,12 +438,18 @@ pub(crate) enum Command {
     },
     /// Stop every replica; leaves no process
     Down(Dir),
-    /// Put each fault that others shipped back into the code, and show that its test fails
-    Mutants {
-        /// Only these
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-    },
+    /// Simulate clusters under faults that seeds draw, and check every guarantee
+    #[command(after_help = crate::sim::HELP)]
+    Sim(SimArguments),
+    /// Play every way in which faulty replicas that run twice, and the parting of all, can go together
+    #[command(after_help = crate::generators::TWINS_HELP)]
+    Twins(TwinsArguments),
+    /// Play runs in which messages are mutated and replicas parted in a few rounds
+    #[command(name = "byzzfuzz", after_help = crate::generators::BYZZFUZZ_HELP)]
+    ByzzFuzz(ByzzFuzzArguments),
+    /// Put each fault that others shipped back into the code, and show that generators and tests find it
+    #[command(after_help = crate::mutants::HELP)]
+    Mutants(MutantsArguments),
     /// Print a script that completes this command in a shell
     Completions {
         /// The shell
@@ -242,20 +463,37 @@ pub(crate) enum Command {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FaultCommand {
-    /// Make a running replica follow a malicious strategy, from its next message on
-    Set {
-        /// Which: r0, r1, …
-        #[arg(value_name = "rN")]
-        replica: ReplicaId,
-        /// silent, equivocate, slow, …: `fault list` describes them, and what may follow a name
-        strategy: String,
-        #[command(flatten)]
-        at: Dir,
-        #[command(flatten)]
-        beyond: Beyond,
-    },
-    /// Let a replica behave again
+    /// Make a running replica misbehave, or spoil its network, from now on
+    #[command(after_help = FAULT_HELP)]
+    Set(SetFault),
+    /// Let a replica behave again, and make its network good; what `partition` cut stays cut
     Clear(One),
-    /// The strategies, and who follows which
-    List(Shown),
+    /// The strategies: what each does, what defeats it, what to expect
+    List(Listed),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::read(std::iter::once("pbft-testnet").chain(line.split(' ')).map(OsString::from))
+    }
+
+    #[test]
+    fn what_is_said_before_a_command_is_for_all_of_them() {
+        assert!(read("-q status --dir x").is_ok_and(|it| it.quiet));
+        assert!(read("-n 7 --records 5").is_ok_and(|it| it.job.n == 7));
+        for line in ["sim --seed 7 --trace -w json", "sim some.toml --trace"] {
+            assert!(read(line).is_ok(), "{line}: {:?}", read(line).err().map(|error| error.to_string()));
+        }
+        assert!(read("sim some.toml --seed 7").is_err() && read("sim --seed 7 --for 1s --trace").is_err());
+        let sim = Arguments::command().find_subcommand("sim").cloned().unwrap();
+        for name in ["seed", "seeds", "duration", "trace", "shrink"] {
+            let argument = sim.get_arguments().find(|it| it.get_id() == name).unwrap();
+            assert_eq!(argument.get_env(), None, "{name} excludes others, so no variable may give it");
+        }
+        let refused = read("-n 7 status --dir x").unwrap_err().to_string();
+        assert!(refused.contains("n before status is the main job's"), "{refused}");
+    }
 }

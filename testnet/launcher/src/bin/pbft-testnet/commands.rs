@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use pbft_byzantine::STRATEGIES;
-use pbft_messages::ReplicaId;
 use pbft_testnet::{ClusterStatus, Durability, Options, ReplicaStatus, Roots, Testnet};
 
 use crate::arguments::{Format, One, Shown};
@@ -77,61 +75,12 @@ pub(crate) async fn wipe_disk(one: &One, allow_exceed_f: bool) -> anyhow::Result
     done(&testnet, &format!("{} listens, with an empty disk", one.replica)).await
 }
 
-pub(crate) async fn set_fault(
-    dir: &Path,
-    replica: ReplicaId,
-    strategy: &str,
-    allow_exceed_f: bool,
-) -> anyhow::Result<u8> {
-    let mut testnet = Testnet::open(dir)?;
-    testnet.set_fault(replica, strategy, allow_exceed_f).await?;
-    done(&testnet, &format!("{replica} is {strategy} from now on")).await
-}
-
-pub(crate) async fn clear_fault(one: &One) -> anyhow::Result<u8> {
-    let mut testnet = Testnet::open(&one.at.dir)?;
-    testnet.clear_fault(one.replica).await?;
-    done(&testnet, &format!("{} behaves from now on", one.replica)).await
-}
-
 /// Says what was done, and what it leaves of the fault budget.
-async fn done(testnet: &Testnet, what: &str) -> anyhow::Result<u8> {
-    note(&format!("{what}; {}", budget(&testnet.status(Roots::Spared).await?)));
-    Ok(0)
-}
-
-pub(crate) async fn list_faults(shown: &Shown) -> anyhow::Result<u8> {
-    let status = Testnet::open(&shown.at.dir)?.status(Roots::Spared).await?;
-    let followers = |name: &str| {
-        let following = status.replicas.iter().filter(|it| it.strategy.as_deref() == Some(name));
-        following.map(|it| it.replica.to_string()).collect::<Vec<_>>()
-    };
-    match shown.write {
-        Format::Json => {
-            let faults: Vec<_> = STRATEGIES
-                .iter()
-                .map(|it| serde_json::json!({ "strategy": it.name, "replicas": followers(it.name) }))
-                .collect();
-            let (used, tolerated) = (status.faults_in_use, status.faults_tolerated);
-            json(
-                &serde_json::json!({ "faults": faults, "faults_tolerated": tolerated, "faults_in_use": used }),
-            )?;
-        }
-        Format::Table => {
-            let mut rows =
-                table(["strategy", "followed by", "what it does, what defeats it, what to expect"]);
-            for it in STRATEGIES {
-                let name = format!("{}{}", it.name, it.parameters);
-                rows.add_row([&name, &followers(it.name).join(" "), it.text]);
-            }
-            result(&format!("{rows}\n{}", budget(&status)))?;
-        }
-        Format::Simple => {
-            for it in STRATEGIES {
-                result(&format!("{}: {}", it.name, followers(it.name).join(" ")))?;
-            }
-            result(&budget(&status))?;
-        }
+pub(crate) async fn done(testnet: &Testnet, what: &str) -> anyhow::Result<u8> {
+    let status = testnet.status(Roots::Spared).await?;
+    note(&format!("{what}; {}", budget(&status)));
+    if let Some(breaks) = status.breaks() {
+        note(&format!("warning: {breaks}"));
     }
     Ok(0)
 }
@@ -144,7 +93,7 @@ pub(crate) async fn status(shown: &Shown) -> anyhow::Result<u8> {
     match shown.write {
         Format::Json => json(&status)?,
         Format::Table => {
-            let header = ["replica", "state", "view", "executed", "stable", "state root", "strategy"];
+            let header = ["replica", "state", "view", "executed", "stable", "state root", "faults"];
             let mut rows = table(header);
             for it in &status.replicas {
                 rows.add_row(cells(it));
@@ -172,6 +121,7 @@ fn cells(it: &ReplicaStatus) -> [String; 7] {
         (true, Some(true), None) => "primary".to_owned(),
         (true, Some(false), None) => "backup".to_owned(),
     };
+    let afflictions = it.afflictions();
     let root = match (&it.state_root, it.state_root_at) {
         (Some(root), Some(at)) => format!("{} at {at}", &root[..root.len().min(12)]),
         _ => "-".to_owned(),
@@ -183,7 +133,7 @@ fn cells(it: &ReplicaStatus) -> [String; 7] {
         number(it.last_executed),
         number(it.stable),
         root,
-        it.strategy.clone().unwrap_or_else(|| "-".to_owned()),
+        if afflictions.is_empty() { "-".to_owned() } else { afflictions.join(", ") },
     ]
 }
 

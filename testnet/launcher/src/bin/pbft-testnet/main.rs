@@ -1,34 +1,45 @@
 //! `pbft-testnet`: local clusters as real processes.
 
 mod arguments;
+mod attack;
 mod commands;
 mod damage;
+mod faults;
+mod generators;
+mod interrupt;
 mod main_job;
 mod mutants;
 mod output;
 mod progress;
 mod run;
+mod sim;
+mod strategies;
 mod tail;
+mod trials;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use pbft_testnet::TestnetError;
 
 use arguments::{Arguments, Command, FaultCommand};
+use interrupt::Interrupt;
+
+/// What a command that was given something unusable ends with.
+const BAD_INPUT: u8 = 3;
 
 /// What a command that was interrupted ends with.
 const INTERRUPTED: u8 = 5;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read(std::env::args_os()) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Printing fails only where nobody reads it. Help is no error; the rest is bad input.
             let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(3) } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { ExitCode::from(BAD_INPUT) } else { ExitCode::SUCCESS };
         }
     };
     // A replica is a process of its own kind: it has its own runtime, log and signals.
@@ -46,12 +57,19 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    let result = runtime.block_on(async {
-        tokio::select! {
-            result = carry_out(arguments) => result,
-            result = interrupted() => result,
-        }
-    });
+    let result = match &arguments.command {
+        // These tell what they have when they are interrupted.
+        Some(Command::Sim(sim)) => sim::run(sim, arguments.quiet, &Interrupt::watch(&runtime)),
+        Some(Command::Twins(it)) => generators::twins(it, arguments.quiet, &Interrupt::watch(&runtime)),
+        Some(Command::ByzzFuzz(it)) => generators::byzzfuzz(it, arguments.quiet, &Interrupt::watch(&runtime)),
+        Some(Command::Attack(it)) => runtime.block_on(attack::run(it, &Interrupt::watch(&runtime))),
+        _ => runtime.block_on(async {
+            tokio::select! {
+                result = carry_out(arguments) => result,
+                result = interrupted() => result,
+            }
+        }),
+    };
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => failed(&error),
@@ -63,6 +81,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<u8> {
     let Some(command) = command else { return main_job::run(job, quiet).await };
     match command {
         Command::Run { manifests, write } => run::run(&manifests, write, quiet).await,
+        Command::Trials { strategies, write } => trials::run(&strategies, write, quiet).await,
         Command::Damage(arguments) => damage::run(arguments, quiet).await,
         Command::Up { at, n, durability } => commands::up(&at.dir, n, durability).await,
         Command::Status(shown) => commands::status(&shown).await,
@@ -71,22 +90,26 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Resume(one) => commands::resume(&one).await,
         Command::Restart(one) => commands::restart(&one).await,
         Command::WipeDisk { one, beyond } => commands::wipe_disk(&one, beyond.allow_exceed_f).await,
-        Command::Fault(FaultCommand::Set { replica, strategy, at, beyond }) => {
-            commands::set_fault(&at.dir, replica, &strategy, beyond.allow_exceed_f).await
-        }
-        Command::Fault(FaultCommand::Clear(one)) => commands::clear_fault(&one).await,
-        Command::Fault(FaultCommand::List(shown)) => commands::list_faults(&shown).await,
+        Command::Fault(FaultCommand::Set(arguments)) => faults::set(arguments).await,
+        Command::Fault(FaultCommand::Clear(one)) => faults::clear(&one).await,
+        Command::Fault(FaultCommand::List(listed)) => strategies::list(&listed).await,
+        Command::Partition(arguments) => faults::partition(arguments).await,
+        Command::Heal(at) => faults::heal(&at).await,
         Command::Evidence(shown) => commands::evidence(&shown).await,
         Command::Events { at, follow } => tail::events(&at.dir, follow).await,
         Command::Logs { one, follow } => tail::logs(&one, follow).await,
         Command::Down(at) => commands::down(&at.dir).await,
-        Command::Mutants { names } => mutants::run(&names, quiet).await,
+        Command::Mutants(arguments) => mutants::run(&arguments, quiet).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "pbft-testnet", &mut std::io::stdout());
             Ok(0)
         }
-        // Taken care of before the runtime was made.
-        Command::Replica(_) => Ok(1),
+        // Taken care of in `main`.
+        Command::Replica(_)
+        | Command::Sim(_)
+        | Command::Twins(_)
+        | Command::ByzzFuzz(_)
+        | Command::Attack(_) => Ok(1),
     }
 }
 
@@ -111,6 +134,7 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     // A typed error's text holds its cause already; of others the causes make up the text.
     let (text, code) = match error.downcast_ref::<TestnetError>() {
         Some(typed) => (typed.to_string(), typed.exit_code()),
+        None if error.is::<output::BadInput>() => (error.to_string(), BAD_INPUT),
         None => (format!("{error:#}"), 1),
     };
     output::note(&format!("error: {text}"));

@@ -6,7 +6,12 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
-use pbft_testnet::{ClusterStatus, ReplicaStatus};
+use pbft_testnet::ClusterStatus;
+
+/// What was asked for cannot be meant; the text says what could be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadInput(pub(crate) String);
 
 /// Prints a result.
 ///
@@ -22,6 +27,15 @@ pub(crate) fn result(text: &str) -> io::Result<()> {
 /// As [`result`].
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     result(&serde_json::to_string(value)?)
+}
+
+/// The word that stands for one of several alternatives in JSON.
+pub(crate) fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        // None of them has another form.
+        other => other.unwrap_or_default().to_string(),
+    }
 }
 
 /// Tells the user something that is no result.
@@ -41,9 +55,7 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
 /// How many of the tolerated faults are in use and by whom, and what the next failure would mean.
 pub(crate) fn budget(status: &ClusterStatus) -> String {
     let (used, f) = (status.faults_in_use, status.faults_tolerated);
-    let over = if used > f { ": more than f; where liars are among them, nothing is promised" } else { "" };
-    let named = |it: &ReplicaStatus| it.fault().map(|fault| format!("{} {fault}", it.replica));
-    let named: Vec<_> = status.replicas.iter().filter_map(named).collect();
-    let named = if named.is_empty() { String::new() } else { format!(" ({})", named.join(", ")) };
+    let over = if used > f { ": more than f" } else { "" };
+    let named = if used == 0 { String::new() } else { format!(" ({})", status.faulty()) };
     format!("faults: {used} of f = {f} used{named}{over}; {}", status.reserve())
 }

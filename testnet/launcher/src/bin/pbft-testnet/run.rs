@@ -53,7 +53,8 @@ pub(crate) async fn run(paths: &[PathBuf], format: Format, quiet: bool) -> anyho
     Ok(if failed.is_empty() { 0 } else { VERDICT_FAILED })
 }
 
-async fn one(manifest: &Manifest, quiet: bool) -> anyhow::Result<Report> {
+/// Runs one manifest, and keeps the replicas' folders if it failed.
+pub(crate) async fn one(manifest: &Manifest, quiet: bool) -> anyhow::Result<Report> {
     // Removed when this future is dropped, whether it came to its end or was interrupted.
     let folder = tempfile::Builder::new().prefix("pbft-testnet-").tempdir().context("a temporary folder")?;
     let progress = Arc::new(Shown::new(quiet));

@@ -1,4 +1,4 @@
-//! Builds the tests with mutants in them, in a target folder of their own: nothing else is ever built so.
+//! Builds tests and generators with mutants in them, in a target folder of their own: nothing else is ever built so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use tokio::process::Command;
 
+use super::generators::{GENERATORS, Generator};
 use super::table::Binary;
 
 /// Joins the flags that the project's own cargo configuration sets; a `RUSTFLAGS` variable would replace them.
@@ -33,38 +34,19 @@ struct Target {
     name: String,
 }
 
-/// Builds these binaries.
+/// Builds these binaries of tests.
 pub(super) async fn build(
     binaries: &BTreeSet<Binary>,
     quiet: bool,
 ) -> anyhow::Result<BTreeMap<Binary, Executable>> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics"]);
-    cargo.args(["--config", FLAGS]).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    cargo.arg("--target-dir").arg(target.join("mutants")).current_dir(&workspace);
+    let mut arguments = vec!["test", "--no-run"];
     for package in binaries.iter().map(|binary| binary.package).collect::<BTreeSet<_>>() {
-        cargo.args(["--package", package]);
+        arguments.extend(["--package", package]);
     }
     let (unit, others): (Vec<&Binary>, Vec<_>) = binaries.iter().partition(|binary| binary.is_unit_tests());
-    cargo.args(unit.first().map(|_| "--lib"));
-    cargo.args(others.iter().flat_map(|binary| ["--test", binary.target]));
-    if quiet {
-        cargo.arg("--quiet");
-    }
-    // What cargo says to people goes to them as it comes.
-    cargo.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let output = cargo.spawn().context("running cargo")?.wait_with_output().await.context("running cargo")?;
-    if !output.status.success() {
-        bail!("the tests do not build");
-    }
-    // Lines about what is no executable do not have these fields.
-    let artifacts: Vec<Artifact> = output
-        .stdout
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect();
+    arguments.extend(unit.first().map(|_| "--lib"));
+    arguments.extend(others.iter().flat_map(|binary| ["--test", binary.target]));
+    let artifacts = cargo(&arguments, quiet).await?;
     let executable = |binary: &Binary| {
         let built = artifacts.iter().find(|it| it.target.name == binary.target);
         let Artifact { manifest_path, executable, .. } =
@@ -73,4 +55,42 @@ pub(super) async fn build(
         Ok((*binary, Executable { path: executable.clone(), folder: folder.to_owned() }))
     };
     binaries.iter().map(executable).collect()
+}
+
+/// Builds what runs the generators; gives the programs in their order.
+pub(super) async fn build_generators(quiet: bool) -> anyhow::Result<Vec<(Generator, PathBuf)>> {
+    // With overflow checks, and yet fast: scenarios are counted by the thousand.
+    let mut arguments = vec!["build", "--config", "profile.dev.opt-level=3"];
+    for generator in GENERATORS {
+        arguments.extend(["--package", generator.package, "--example", generator.example]);
+    }
+    let artifacts = cargo(&arguments, quiet).await?;
+    let program = |generator: Generator| {
+        let built = artifacts.iter().find(|it| it.target.name == generator.example);
+        let built = built.with_context(|| format!("cargo built no {}", generator.example))?;
+        Ok((generator, built.executable.clone()))
+    };
+    GENERATORS.into_iter().map(program).collect()
+}
+
+/// Runs cargo with mutants in everything; gives what it has built that can be run.
+async fn cargo(arguments: &[&str], quiet: bool) -> anyhow::Result<Vec<Artifact>> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(workspace.join("target"), PathBuf::from);
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).args(["--locked", "--message-format=json-render-diagnostics"]);
+    cargo.args(["--config", FLAGS]).env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.arg("--target-dir").arg(target.join("mutants")).current_dir(&workspace);
+    if quiet {
+        cargo.arg("--quiet");
+    }
+    // What cargo says to people goes to them as it comes.
+    cargo.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    let output = cargo.spawn().context("running cargo")?.wait_with_output().await.context("running cargo")?;
+    if !output.status.success() {
+        bail!("what runs the mutants does not build");
+    }
+    // Lines about what is no executable do not have these fields.
+    let lines = output.stdout.split(|byte| *byte == b'\n');
+    Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
 }

@@ -42,6 +42,7 @@ const REGRESSIONS: Binary = Binary { package: "pbft-simulator", target: "regress
 const READS: Binary = Binary { package: "pbft-simulator", target: "reads" };
 const AMNESIA: Binary = Binary { package: "pbft-simulator", target: "amnesia" };
 const STATE_TRANSFER: Binary = Binary { package: "pbft-simulator", target: "state_transfer" };
+const FUZZ_TARGETS: Binary = Binary { package: "pbft-fuzz-targets", target: "pbft_fuzz_targets" };
 const PERSIST_POINTS: Binary = Binary { package: "pbft-simulator", target: "persist_points" };
 
 const fn mutant(
@@ -148,6 +149,16 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a replica that lost its disk votes again at once"),
     mutant("slow-primary-kept", "VC9", PROTOCOL, "vigilance::tests::three_spans_of_long_waits_depose_after_the_grace",
         "a slow primary is not voted out"),
+    mutant("checkpoint-covers-nothing", "E", MESSAGES, "omission::tests::a_view_change_hides_what_it_neither_shows_nor_covers",
+        "a VIEW-CHANGE hides what its checkpoint covers"),
+    mutant("higher-view-is-no-excuse", "E", MESSAGES, "omission::tests::a_view_change_hides_what_it_neither_shows_nor_covers",
+        "a VIEW-CHANGE hides what a higher view's certificate replaced"),
+    mutant("former-commits-dropped", "E", PROTOCOL, "omission::tests::commits_of_views_that_were_left_are_compared",
+        "COMMITs are forgotten with their view"),
+    mutant("evidence-kept-to-oneself", "E", PROTOCOL, "bounds::evidence_is_handed_over_in_turn_and_one_piece_a_round",
+        "evidence is not handed to who lacks it"),
+    mutant("certified-for-accepted", "13", FUZZ_TARGETS, "targets::replica::tests::a_stop_in_good_order_changes_no_prepare",
+        "after a stop in good order a certificate's proposal passes for the one that was prepared"),
 ];
 
 #[cfg(test)]

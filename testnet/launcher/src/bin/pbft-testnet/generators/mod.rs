@@ -1,0 +1,68 @@
+//! `twins` and `byzzfuzz`: scenarios that a rule generates, over all processors.
+
+mod byzzfuzz;
+mod findings;
+mod twins;
+
+use std::ops::ControlFlow;
+use std::thread::available_parallelism;
+
+use clap::Args;
+
+use pbft_simulator::parallel::spread;
+use pbft_testnet::Progress as _;
+
+pub(crate) use byzzfuzz::{ByzzFuzzArguments, HELP as BYZZFUZZ_HELP, run as byzzfuzz};
+pub(crate) use twins::{HELP as TWINS_HELP, TwinsArguments, run as twins};
+
+use crate::INTERRUPTED;
+use crate::arguments::Format;
+use crate::interrupt::Interrupt;
+use crate::main_job::VERDICT_FAILED;
+use crate::progress::Shown;
+use findings::Findings;
+
+/// What a size that cannot be played ends with.
+const BAD_INPUT: u8 = 3;
+
+/// How to run, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct Running {
+    /// How many scenarios run at once; by default as many as there are processors
+    #[arg(long, env = "PBFT_SIM_THREADS", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    /// How to print
+    #[arg(short, long = "write-out", value_enum, default_value_t, env = "PBFT_WRITE_OUT")]
+    write: Format,
+}
+
+/// Plays every case; `take` gets what came of each, in order, and counts it and what broke. Gives the exit code.
+fn play_all<T: Send, R: Send>(
+    cases: impl ExactSizeIterator<Item = T> + Send,
+    running: &Running,
+    quiet: bool,
+    interrupt: &Interrupt,
+    findings: &mut Findings,
+    play: impl Fn(T) -> R + Sync,
+    mut take: impl FnMut(R, &mut Findings),
+) -> u8 {
+    let threads = running.threads.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
+    let all = cases.len();
+    let progress = Shown::up_to(quiet, all as u64);
+    let mut done = 0;
+    spread(threads, cases, play, |played| {
+        let told = findings.told();
+        take(played, findings);
+        findings.since(told).for_each(|broken| progress.step(&broken.tell()));
+        done += 1;
+        progress.at(done);
+        progress.live(&format!("{done} of {all}, {} broke a guarantee", findings.count()));
+        if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    progress.finish();
+    match findings.count() {
+        0 if interrupt.came() => INTERRUPTED,
+        0 => 0,
+        _ => VERDICT_FAILED,
+    }
+}

@@ -1,0 +1,110 @@
+//! `fault list`: the strategies, one by one or in short, and who follows which.
+
+use std::path::Path;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use pbft_byzantine::{CLIENT_STRATEGIES, Description, Pause, STRATEGIES, described};
+use pbft_testnet::{ClusterStatus, Roots, Testnet, TestnetError};
+
+use crate::arguments::{Format, Listed};
+use crate::output::{budget, json, note, result, table, word};
+
+pub(crate) async fn list(listed: &Listed) -> anyhow::Result<u8> {
+    let status = match &listed.dir {
+        Some(dir) => Some(status(dir).await?),
+        None => None,
+    };
+    let (of_replicas, of_clients) = match &listed.name {
+        Some(text) => named(text)?,
+        None => (STRATEGIES.to_vec(), CLIENT_STRATEGIES.to_vec()),
+    };
+    let shown = || of_replicas.iter().chain(&of_clients);
+    match listed.write {
+        Format::Json => print_json(&of_replicas, &of_clients, status.as_ref())?,
+        Format::Table if listed.name.is_some() => {
+            for (it, command) in of_replicas
+                .iter()
+                .map(|it| (it, "fault set r0"))
+                .chain(of_clients.iter().map(|it| (it, "attack")))
+            {
+                result(&page(it, command).to_string())?;
+            }
+        }
+        Format::Table => {
+            let mut rows = table(["row", "strategy", "what it does"]);
+            for it in shown() {
+                rows.add_row([&it.row.to_string(), it.name, it.summary()]);
+            }
+            result(&rows.to_string())?;
+            note("`fault list NAME` tells all of one: its parameters, what defeats it, what to expect");
+        }
+        Format::Simple => {
+            for it in shown() {
+                result(&format!("{} {} {}", it.row, it.usage(), it.summary()))?;
+            }
+        }
+    }
+    if let (Some(status), Format::Simple | Format::Table) = (&status, listed.write) {
+        result(&budget(status))?;
+    }
+    Ok(0)
+}
+
+/// The strategies that a text names: those of replicas, and those of clients.
+fn named(text: &str) -> Result<(Vec<Description>, Vec<Description>), TestnetError> {
+    match CLIENT_STRATEGIES.iter().find(|it| it.name == text) {
+        Some(found) => Ok((Vec::new(), vec![*found])),
+        None => Ok((described(text)?.into_iter().copied().collect(), Vec::new())),
+    }
+}
+
+async fn status(dir: &Path) -> anyhow::Result<ClusterStatus> {
+    Ok(Testnet::open(dir)?.status(Roots::Spared).await?)
+}
+
+fn print_json(
+    of_replicas: &[Description],
+    of_clients: &[Description],
+    status: Option<&ClusterStatus>,
+) -> anyhow::Result<()> {
+    let mut told = serde_json::json!({ "strategies": of_replicas, "client_strategies": of_clients });
+    if let Some(status) = status {
+        let followers = status.replicas.iter().filter_map(|it| Some((it.replica, it.strategy.as_deref()?)));
+        told["followed"] =
+            followers.map(|(replica, text)| (replica.to_string(), serde_json::json!(text))).collect();
+        told["faults_tolerated"] = status.faults_tolerated.into();
+        told["faults_in_use"] = status.faults_in_use.into();
+    }
+    json(&told)?;
+    Ok(())
+}
+
+/// All that there is to know about one strategy, and how it is set.
+fn page(it: &Description, command: &str) -> Table {
+    let mut page = Table::new();
+    page.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    page.add_row([it.name, &format!("row {} of the catalogue of faults", it.row)]);
+    page.add_row(["does", it.does]);
+    for parameter in it.parameters {
+        let name = format!("{}={}", parameter.name, parameter.default);
+        page.add_row([&name, parameter.meaning]);
+    }
+    page.add_row(["defeated by", it.defeated_by]);
+    page.add_row(["expect", it.expect]);
+    page.add_row(["pause", &pause(it.pause)]);
+    page.add_row(["evidence", &it.proof.map_or("none".to_owned(), |kind| word(&kind))]);
+    for (place, sample) in it.samples.iter().enumerate() {
+        let label = if place == 0 { "for example" } else { "" };
+        page.add_row([label, &format!("pbft-testnet {command} {sample} --dir DIR")]);
+    }
+    page
+}
+
+/// How long service may pause.
+fn pause(pause: Pause) -> String {
+    match pause {
+        Pause::None => "none: service goes on".to_owned(),
+        Pause::ViewTimeouts(1) => "about one view timeout at a time".to_owned(),
+        Pause::ViewTimeouts(count) => format!("about {count} view timeouts at a time"),
+    }
+}

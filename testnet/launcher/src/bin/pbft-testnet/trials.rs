@@ -1,0 +1,95 @@
+//! `trials`: every strategy live, under load.
+
+use std::time::Duration;
+
+use pbft_byzantine::{CLIENT_STRATEGIES, STRATEGIES};
+use pbft_testnet::Verdict;
+use pbft_testnet::attack::Attacked;
+use pbft_testnet::manifest::{self, Report, StrategyTrial};
+
+use crate::arguments::Format;
+use crate::main_job::VERDICT_FAILED;
+use crate::output::{BadInput, json, note, result, table, word};
+use crate::run::one;
+
+pub(crate) async fn run(names: &[String], format: Format, quiet: bool) -> anyhow::Result<u8> {
+    let known = || STRATEGIES.iter().chain(CLIENT_STRATEGIES).map(|it| it.name);
+    if let Some(name) = names.iter().find(|name| !known().any(|it| it == name.as_str())) {
+        let all = known().collect::<Vec<_>>().join(", ");
+        return Err(BadInput(format!("no strategy is called {name:?}: there are {all}")).into());
+    }
+    let chosen =
+        |it: &StrategyTrial| names.is_empty() || names.iter().any(|name| name == it.description.name);
+    let mut rows = table([
+        "row",
+        "strategy",
+        "where",
+        "held",
+        "longest pause",
+        "answers/s",
+        "evidence",
+        "what others saw of it",
+        "what did not hold",
+    ]);
+    let (mut passed, mut all) = (0, 0);
+    for trial in manifest::trials().filter(chosen) {
+        all += 1;
+        let report = match one(&trial.manifest, quiet).await {
+            Ok(report) => report,
+            // The others are tried all the same.
+            Err(error) => {
+                note(&format!("{}: {error:#}", trial.manifest.name));
+                let mut cells = <[String; 9]>::default();
+                cells[0] = trial.description.row.to_string();
+                (cells[1], cells[3], cells[8]) =
+                    (trial.manifest.name.clone(), "NO".into(), format!("{error:#}"));
+                match format {
+                    Format::Simple => result(&cells.join(" "))?,
+                    Format::Table => drop(rows.add_row(cells)),
+                    Format::Json => json(&serde_json::json!({
+                        "name": trial.manifest.name, "verdict": Verdict::Fail, "reasons": [format!("{error:#}")],
+                    }))?,
+                }
+                continue;
+            }
+        };
+        passed += usize::from(report.verdict == Verdict::Pass);
+        let cells = cells(&trial, &report);
+        match format {
+            Format::Simple => result(&cells.join(" "))?,
+            Format::Table => drop(rows.add_row(cells)),
+            Format::Json => json(&report)?,
+        }
+    }
+    if format == Format::Table {
+        result(&rows.to_string())?;
+    }
+    note(&format!("{passed} of {all} strategies did no harm that they should not"));
+    Ok(if passed == all { 0 } else { VERDICT_FAILED })
+}
+
+fn cells(StrategyTrial { description, manifest }: &StrategyTrial, report: &Report) -> [String; 9] {
+    let limit = manifest.expect.pause_at_most.unwrap_or(Duration::MAX).as_secs_f64();
+    let mut proofs: Vec<_> =
+        report.evidence.iter().map(|it| format!("{}: {}", it.accused, word(&it.kind))).collect();
+    proofs.dedup();
+    [
+        description.row.to_string(),
+        manifest.name.clone(),
+        word(&description.stage),
+        if report.verdict == Verdict::Pass { "yes" } else { "NO" }.to_owned(),
+        format!("{:.2} of {limit:.1} s", report.longest_pause_seconds),
+        format!("{:.0}", report.throughput),
+        if proofs.is_empty() { "-".to_owned() } else { proofs.join(", ") },
+        seen(report),
+        report.reasons.join("; "),
+    ]
+}
+
+/// What correct replicas reported, and what malicious clients did.
+fn seen(report: &Report) -> String {
+    let attacks = report.attacks.iter().map(|(_, Attacked { sent, heard, cut })| {
+        format!("{sent} messages sent, {heard} answers, {cut} connections cut")
+    });
+    attacks.chain([report.seen.to_string()]).collect::<Vec<_>>().join("; ")
+}

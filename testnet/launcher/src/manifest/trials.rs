@@ -1,0 +1,156 @@
+//! A manifest for each strategy: it is set on a running cluster under load, where it has an effect, and what its
+//! description states must hold.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pbft_byzantine::{CLIENT_STRATEGIES, Description, Pause, STRATEGIES, Stage};
+use pbft_messages::{Parameters, ParametersTable, ReplicaId};
+
+use super::{Action, Expect, Manifest, Step, Target};
+use crate::Durability;
+use crate::attack::Attack;
+use crate::traffic::{Plan, Preload};
+
+/// What a pause may be longer than stated: the processes share a machine, which may do other things.
+const ALLOWANCE: Duration = Duration::from_secs(1);
+
+/// The identities of a malicious client.
+const CLIENTS: usize = 3;
+
+/// A strategy on trial.
+#[derive(Clone, Debug)]
+pub struct StrategyTrial {
+    /// What is stated.
+    pub description: &'static Description,
+    /// How it is tried.
+    pub manifest: Manifest,
+}
+
+/// A trial of every strategy, those of replicas first.
+pub fn trials() -> impl Iterator<Item = StrategyTrial> {
+    let replicas = STRATEGIES.iter().map(|it| StrategyTrial { description: it, manifest: of_replica(it) });
+    let clients =
+        CLIENT_STRATEGIES.iter().map(|it| StrategyTrial { description: it, manifest: of_client(it) });
+    replicas.chain(clients)
+}
+
+/// Who lies, what else is done to give it the opportunity, and how long that alone may take. The replicas that are only
+/// crashed or wiped use up a fault as well, so there must be seven for them.
+struct Opportunity {
+    nodes: usize,
+    liar: ReplicaId,
+    besides: Vec<Step>,
+    pause: Duration,
+}
+
+impl Opportunity {
+    fn of(stage: Stage) -> Self {
+        let (r0, r1, r6) = (ReplicaId(0), ReplicaId(1), ReplicaId(6));
+        let step = |seconds, action, replica| step(seconds, action, Target::One(replica));
+        let of_four = |liar| Self { nodes: 4, liar, besides: Vec::new(), pause: Duration::ZERO };
+        match stage {
+            Stage::Always | Stage::Primary => of_four(r0),
+            Stage::Backup => of_four(r1),
+            // The liar leads the next view, whose beginning takes a time-out.
+            Stage::ViewChange => Self {
+                nodes: 7,
+                liar: r1,
+                besides: vec![step(2, Action::Kill, r0), step(6, Action::Restart, r0)],
+                pause: Parameters::default().view_timeout * 2,
+            },
+            Stage::Transfer => Self {
+                nodes: 7,
+                liar: r1,
+                besides: vec![step(2, Action::WipeDisk, r6)],
+                pause: Duration::ZERO,
+            },
+        }
+    }
+}
+
+fn of_replica(description: &Description) -> Manifest {
+    let Opportunity { nodes, liar, mut besides, pause } = Opportunity::of(description.stage);
+    let strategy = aimed(description);
+    let mut steps = vec![step(1, Action::Fault(strategy.as_str().into()), Target::One(liar))];
+    steps.append(&mut besides);
+    let mut manifest = manifest(description, nodes, pause);
+    manifest.steps = steps;
+    manifest.expect.accused = description.proof.map(|_| liar).into_iter().collect();
+    manifest.expect.proof = description.proof;
+    // A primary that makes the service pause is unseated; what else was seen is told.
+    manifest.expect.view_change = description.stage == Stage::Primary && description.pause != Pause::None;
+    manifest
+}
+
+/// A strategy's first sample; where it picks a client, the one that the load runs as: there is no other.
+fn aimed(description: &Description) -> String {
+    let sample = description.samples.first().copied().unwrap_or(description.name);
+    if !description.parameters.iter().any(|it| it.name == "client") {
+        return sample.to_owned();
+    }
+    let sign = if sample.contains(':') { ',' } else { ':' };
+    format!("{sample}{sign}client=load")
+}
+
+fn of_client(description: &Description) -> Manifest {
+    let strategy = description.samples.first().copied().unwrap_or(description.name).to_owned();
+    let attack = Attack { strategy, clients: CLIENTS, last: Some(Duration::from_secs(5)) };
+    let mut manifest = manifest(description, 4, Duration::ZERO);
+    manifest.steps = vec![step(1, Action::Attack(attack), Target::Cluster)];
+    manifest
+}
+
+fn step(seconds: u64, action: Action, target: Target) -> Step {
+    Step { at: Duration::from_secs(seconds), action, target }
+}
+
+/// A trial without steps.
+fn manifest(description: &Description, nodes: usize, pause: Duration) -> Manifest {
+    let stated = description.pause.at_most(Parameters::default().view_timeout);
+    Manifest {
+        path: PathBuf::new(),
+        name: description.name.to_owned(),
+        description: description.summary().to_owned(),
+        nodes,
+        allow_exceed_f: false,
+        durability: Durability::Sync,
+        late: BTreeSet::new(),
+        duration: Duration::from_secs(8),
+        patience: Duration::from_secs(30),
+        // Checkpoints often, so that there is something to lie about.
+        parameters: ParametersTable {
+            checkpoint_interval: Some(32),
+            window: Some(128),
+            ..ParametersTable::default()
+        },
+        preload: Preload { keys: 1000, value_bytes: 100 },
+        load: Plan { sessions: 3, records: 0, think_ms: 5, ..Plan::default() },
+        steps: Vec::new(),
+        expect: Expect { pause_at_most: Some(stated + pause + ALLOWANCE), ..Expect::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_strategy_is_tried_where_it_has_an_effect() {
+        let all: Vec<_> = trials().collect();
+        assert_eq!(all.len(), STRATEGIES.len() + CLIENT_STRATEGIES.len());
+        for StrategyTrial { description, manifest } in all {
+            let Manifest { nodes, steps, expect, .. } = &manifest;
+            let faulty =
+                steps.iter().filter(|step| step.action.makes_faulty() || step.action == Action::Kill);
+            assert!(faulty.count() <= (nodes - 1) / 3, "{}", description.name);
+            assert_eq!(expect.accused.is_empty(), description.proof.is_none(), "{}", description.name);
+            assert!(steps.iter().all(|step| step.at < manifest.duration));
+            if let Some(Action::Fault(malice)) = steps.first().map(|step| &step.action) {
+                assert!(pbft_byzantine::described(&malice.strategy).is_ok(), "{}", malice.strategy);
+                assert!(!malice.strategy.starts_with("starve") || malice.strategy.contains("client=load"));
+            }
+        }
+    }
+}
