@@ -7,9 +7,10 @@ use pbft_protocol::Sizes;
 const AHEAD: usize = 32;
 /// Kinds of evidence, and how many pieces of each are kept against one replica.
 const EVIDENCE: usize = 7 * 8;
-/// Windows of slots that are kept below h for want of execution, above it, and for what a NEW-VIEW carries over from a
-/// checkpoint that is still being written.
-const WINDOWS: u64 = 4 + 2 + 1;
+/// Windows of slots that are kept below h for want of execution, and above it.
+const WINDOWS: u64 = 4 + 2;
+/// Windows of slots for what a NEW-VIEW carries over, or will, from a checkpoint that is still being written.
+const CARRIED: u64 = 1;
 /// Bodies that may be wanted for a slot.
 const WANTED: u64 = 3;
 
@@ -19,7 +20,7 @@ pub(crate) fn exceeded(sizes: &Sizes, configuration: &Configuration) -> Option<S
     let window = parameters.window;
     let checkpoints = 2 * window / parameters.checkpoint_interval;
     let amounts = [
-        ("slots", sizes.slots as u64, WINDOWS * window),
+        ("slots", sizes.slots as u64, (WINDOWS + CARRIED) * window),
         ("slots above h", sizes.highest_slot.0.saturating_sub(sizes.stable.0), 2 * window),
         ("checkpoints", sizes.checkpoints as u64, checkpoints),
         ("VIEW-CHANGEs", sizes.view_changes as u64, n as u64),
@@ -63,7 +64,7 @@ mod tests {
         assert!(found(Sizes { checkpoints: 5, ..NONE }).is_some());
         assert!(found(Sizes { view_changes: 5, ..NONE }).is_some());
         assert!(found(Sizes { ahead: 129, ..NONE }).is_some());
-        assert!(found(Sizes { wanted: 337, ..NONE }).is_some());
+        assert!(found(Sizes { wanted: 289, ..NONE }).is_some());
         assert!(found(Sizes { evidence: 225, ..NONE }).is_some());
         assert!(found(Sizes { waiting: 16_385, ..NONE }).is_some());
     }
