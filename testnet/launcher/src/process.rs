@@ -34,19 +34,34 @@ pub enum Condition {
 /// What `/proc` says of a process id.
 struct Stat {
     state: char,
+    threads: u64,
     started: u64,
 }
 
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
+        Self::read(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    fn read(text: &str) -> Option<Self> {
         // The second field is the program's name in parentheses, which may hold anything; the third follows the
-        // last parenthesis, and the start time is the twenty-second (proc(5)).
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // last parenthesis, the twentieth counts threads, the twenty-second is the start time (proc(5)).
         let (_, rest) = text.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        let started = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, started })
+        let threads = fields.nth(16)?.parse().ok()?;
+        let started = fields.nth(1)?.parse().ok()?;
+        Some(Self { state, threads, started })
+    }
+
+    fn condition(&self) -> Condition {
+        match self.state {
+            'T' | 't' => Condition::Paused,
+            // A zombie has ended; only its parent has not looked yet. But while other threads are still being
+            // killed, it is the first thread alone that has ended: files are open, and locked.
+            'Z' | 'X' | 'x' if self.threads <= 1 => Condition::Dead,
+            _ => Condition::Running,
+        }
     }
 }
 
@@ -61,12 +76,7 @@ impl ProcessId {
     #[must_use]
     pub fn condition(&self) -> Condition {
         match Stat::of(self.pid) {
-            Some(Stat { state, started }) if started == self.started => match state {
-                'T' | 't' => Condition::Paused,
-                // A zombie has ended; only its parent has not looked yet.
-                'Z' | 'X' | 'x' => Condition::Dead,
-                _ => Condition::Running,
-            },
+            Some(stat) if stat.started == self.started => stat.condition(),
             _ => Condition::Dead,
         }
     }
@@ -136,6 +146,20 @@ mod tests {
         assert_eq!(process.condition(), Condition::Dead);
         child.wait().unwrap();
         assert!(!process.signal(Signal::KILL).unwrap());
+    }
+
+    #[test]
+    fn a_process_has_ended_when_its_last_thread_has() {
+        let line = |state: char, threads: u64| {
+            format!("7 (a (b) c) {state} 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 981 0 0")
+        };
+        let condition = |state, threads| Stat::read(&line(state, threads)).unwrap().condition();
+        assert_eq!(Stat::read(&line('S', 3)).unwrap().started, 981);
+        assert_eq!(condition('S', 3), Condition::Running);
+        assert_eq!(condition('T', 3), Condition::Paused);
+        // Its first thread has ended; the others still hold what it had open.
+        assert_eq!(condition('Z', 3), Condition::Running);
+        assert_eq!(condition('Z', 1), Condition::Dead);
     }
 
     #[test]
