@@ -34,22 +34,25 @@ impl Replica {
         }
         self.compare_proposals(&header, now, effects);
         if let Some(reason) = self.proposal_rejection(&header, &body, now) {
+            // The primary has signed it all the same, so another one at its place contradicts it (section E). That
+            // changes nothing about a second proposal that would be good: a correct primary makes none, and one that
+            // does has just been deposed by the proof (VC1).
+            self.remember(&header);
             return self.reject(from, reason, effects);
         }
         let may_accept = self.may_vote() && sequence <= self.high();
-        let sighted_other = self.sighted(sequence).is_some_and(|sighted| sighted.value() != header.value());
+        let since = self.patience.at(now.instant);
         let slot = self.log.slot(sequence);
-        match (&slot.accepted, &slot.sighted) {
+        if slot.accepted.is_some() {
             // The body of a proposal accepted by its header alone, as those of O are.
-            (Some(_), _) => drop(self.wanted.remove(&(header.value().digest, sequence))),
-            (None, _) if may_accept => slot.accept(header, &body, self.patience.at(now.instant)),
-            // Of several proposals at a place that cannot be accepted yet, the first is kept; what came beside a
-            // PREPARE may have been none.
-            (None, Some(_)) if sighted_other => return,
-            (None, _) => slot.sighted = Some(header.signed().clone()),
+            self.wanted.remove(&(header.value().digest, sequence));
+        } else if may_accept {
+            slot.accept(header, &body, since);
+        } else if !self.remember(&header) {
+            return;
         }
         // Above H there is room for so many bytes only; a stalled replica fetches what it could not keep (R1).
-        let accepted = slot.accepted.is_some();
+        let accepted = self.log.slot(sequence).accepted.is_some();
         let (high, room) = (self.high(), self.parameters().waiting_bytes);
         if !accepted && sequence > high && self.log.body_bytes_above(high) + body.memory_bytes() > room {
             return;
@@ -99,6 +102,19 @@ impl Replica {
         self.log.get(sequence)?.sighted.clone()?.verify(&self.configuration).ok()
     }
 
+    /// Keeps a proposal of the active view that is not accepted, or not yet, to compare others with it. Of several at
+    /// a place the first is kept; says whether this is it.
+    fn remember(&mut self, header: &Verified<PrePrepare>) -> bool {
+        let PrePrepare { sequence, .. } = *header.value();
+        // What came beside a PREPARE may be no proposal at all.
+        let sighted = self.sighted(sequence);
+        let slot = self.log.slot(sequence);
+        if slot.accepted.is_none() && sighted.is_none() {
+            slot.sighted = Some(header.signed().clone());
+        }
+        sighted.is_none_or(|sighted| sighted.value() == header.value())
+    }
+
     /// Looks for a contradiction between a verified proposal and what was accepted or sighted at its place.
     fn compare_proposals(&mut self, header: &Verified<PrePrepare>, now: Now, effects: &mut Effects) {
         let sequence = header.value().sequence;
@@ -131,10 +147,85 @@ impl Replica {
             slot.sighted = Some(header);
         } else if let Ok(header) = header.verify(&self.configuration) {
             self.compare_proposals(&header, now, effects);
-            // What was held may have been no proposal at all.
-            if self.sighted(sequence).is_none() {
-                self.log.slot(sequence).sighted = Some(header.signed().clone());
-            }
+            self.remember(&header);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pbft_messages::{EvidenceKind, Parameters, PeerMessage, View};
+
+    use super::*;
+    use crate::Effect;
+    use crate::testing::{Bench, LIAR};
+
+    /// Has the primary propose, at sequence 1, a batch of so many bytes whose time is so far ahead of this replica's
+    /// clock.
+    fn propose_ahead(bench: &mut Bench, ahead: Duration, bytes: usize) {
+        let wall = bench.now.wall;
+        bench.now.wall.0 += ahead.as_nanos() as u64;
+        let body = bench.body(1, bytes);
+        bench.now.wall = wall;
+        let header = PrePrepare { view: View(0), sequence: Sequence(1), digest: body.digest() };
+        let header = bench.sign(LIAR, header);
+        bench.message(LIAR, Message::Proposal(header, body));
+    }
+
+    fn prepares(bench: &Bench) -> usize {
+        let prepare = |it: &&Effect| matches!(it, Effect::Broadcast(PeerMessage::Prepare(..)));
+        bench.effects.iter().filter(prepare).count()
+    }
+
+    /// Section E, N6: a proposal that is refused for its time is a signed statement like any other.
+    #[test]
+    fn a_refused_proposal_and_another_at_its_place_are_proof() {
+        let bound = Parameters::default().clock_bound;
+        for second in [Duration::ZERO, bound * 2] {
+            let mut bench = Bench::new(Parameters::default());
+            propose_ahead(&mut bench, bound * 2, 10);
+            assert!(bench.replica.evidence.is_empty());
+            propose_ahead(&mut bench, second, 20);
+            let accused: Vec<_> = bench.replica.evidence.keys().map(|it| (it.accused, it.kind)).collect();
+            assert_eq!(accused, [(LIAR, EvidenceKind::PrePrepare)], "{second:?}");
+            // The proof deposes the primary before its second proposal is judged.
+            assert_eq!(bench.replica.view.pending, Some(View(1)));
+            let slot = bench.replica.log.get(Sequence(1)).expect("the first is remembered there");
+            assert!(slot.accepted.is_none());
+            assert_eq!(prepares(&bench), 0);
+        }
+    }
+
+    /// The same proposal comes again once the clocks agree: that it was refused before stands in nobody's way.
+    #[test]
+    fn a_refused_proposal_is_accepted_once_its_time_is_fresh() {
+        let bound = Parameters::default().clock_bound;
+        let mut bench = Bench::new(Parameters::default());
+        propose_ahead(&mut bench, bound * 2, 10);
+        assert_eq!(prepares(&bench), 0);
+        bench.now.wall.0 += bound.as_nanos() as u64;
+        propose_ahead(&mut bench, bound, 10);
+        assert!(bench.replica.evidence.is_empty());
+        assert_eq!(prepares(&bench), 1);
+    }
+
+    /// What is refused far and wide is remembered within the log only.
+    #[test]
+    fn refused_proposals_are_remembered_within_the_log() {
+        let parameters = Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() };
+        let mut bench = Bench::new(parameters);
+        bench.now.wall.0 += Duration::from_secs(3600).as_nanos() as u64;
+        let stale = bench.body(1, 10);
+        bench.now.wall.0 += Duration::from_secs(3600).as_nanos() as u64;
+        for sequence in 1..=100 {
+            let header = PrePrepare { view: View(0), sequence: Sequence(sequence), digest: stale.digest() };
+            let header = bench.sign(LIAR, header);
+            bench.message(LIAR, Message::Proposal(header, stale.clone()));
+        }
+        assert_eq!((bench.replica.log.len(), bench.replica.log.highest()), (16, Sequence(16)));
+        assert!(bench.replica.log.above(Sequence(0)).all(|(_, slot)| slot.sighted.is_some()));
+        assert_eq!(bench.replica.log.body_bytes_above(Sequence(0)), 0, "no body is kept");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use pbft_messages::{Body, Commit, Message, PeerMessage, ReplicaId};
+use pbft_messages::{Commit, Message, PeerMessage, ReplicaId};
 
 use super::Cluster;
 use crate::letter::Letter;
@@ -18,15 +18,7 @@ impl Cluster {
         let Some(running) = instance.running.as_ref().filter(|_| !instance.malicious) else { return };
         let (standing, written) = (running.core.standing(), running.core.sizes().stable);
         let parameters = self.configuration.parameters();
-        // A proposal that is refused for its time is not remembered, so a later one is not compared with it (N6).
-        let wall = self.clocks(at).wall;
-        let fresh = |body: &Body| {
-            let off = body.time().map(|time| u128::from(time.0.abs_diff(wall.0)));
-            off.is_some_and(|off| off <= parameters.clock_bound.as_nanos())
-        };
-        if !matches!(message, Message::Proposal(_, body) if !fresh(body)) {
-            self.witness.hears(at, instance.run, &standing, written, parameters, message);
-        }
+        self.witness.hears(at, instance.run, &standing, written, parameters, message);
         self.votes.hears(at, message);
         if let Some(message) = letter.certificates(message)
             && let Err(wrong) = self.certificates.accepted(&message, &self.configuration)
