@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use pbft_crypto::Signer as _;
 use pbft_messages::{
-    Checkpoint, ClientId, Commit, Endorsed, Evidence, EvidenceKind, Message, Parameters, Part, PartId,
-    PeerMessage, Proven, Read, ReadId, ReplicaId, Sequence, SessionId, Status, View, ViewChange,
+    Checkpoint, ClientId, Commit, Evidence, EvidenceKind, Message, Parameters, Part, PartId, PeerMessage,
+    Proven, Read, ReadId, ReplicaId, Sequence, SessionId, Status, View, ViewChange,
 };
 
 use crate::replica::Fixed;
-use crate::testing::{Bench, LIAR, ME, client_key, digest};
+use crate::testing::{Bench, LIAR, ME, client_key, digest, status};
 use crate::{Effect, Input, Report};
 
 /// Fault 33: of proposals for views to come a sender has a few megabytes, however many messages that is.
@@ -67,13 +67,7 @@ fn the_log_is_bounded_in_slots_and_above_the_window_in_bytes() {
 #[test]
 fn what_was_forgotten_below_the_window_does_not_come_again() {
     let mut bench = Bench::new(Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() });
-    let statement = Checkpoint { sequence: Sequence(10_000), root: digest(1) };
-    let votes = (0..3).map(|index| {
-        let vote = bench.sign(ReplicaId(index), statement.clone());
-        (ReplicaId(index), *vote.signed().signature())
-    });
-    let certificate = Endorsed { signatures: votes.collect(), statement: statement.clone() };
-    let certificate = Proven::new(certificate, &bench.configuration).unwrap();
+    let certificate = Proven::new(bench.stable(10_000), &bench.configuration).unwrap();
     bench.message(LIAR, Message::Stable(certificate));
     assert_eq!(bench.replica.stable_sequence(), Sequence(10_000));
     for sequence in 1..=10_100 {
@@ -82,6 +76,52 @@ fn what_was_forgotten_below_the_window_does_not_come_again() {
         bench.message(LIAR, Message::Commit(vote));
     }
     assert_eq!(bench.replica.log.len(), 4 * 8 + 2 * 8);
+}
+
+/// Views begin, or are about to, while a disk is slow, each from a later checkpoint: of what they carry over there is one
+/// window, and only what the last of them needs is wanted.
+#[test]
+fn what_views_carry_over_while_a_checkpoint_is_written_is_one_window() {
+    let mut bench = Bench::new(Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() });
+    bench.disk_stands_still = true;
+    for round in 1..=6 {
+        // Views that it leads itself.
+        let (view, stable) = (4 * round - 1, 40 * round);
+        let bodies: Vec<_> = (1..=8).map(|distance| bench.body(stable + distance, 10)).collect();
+        let prepared = (1..).zip(&bodies);
+        let prepared =
+            prepared.map(|(distance, body)| bench.prepared_batch(0, stable + distance, body.digest()));
+        let value =
+            ViewChange { view: View(view), stable: Some(bench.stable(stable)), prepared: prepared.collect() };
+        for sender in [0, 1].map(ReplicaId) {
+            let view_change = bench.sign(sender, value.clone());
+            bench.message(sender, Message::ViewChange(view_change));
+        }
+        // Every other one lacks a body, and never begins.
+        let lacked = (round % 2) as usize;
+        bodies.iter().skip(lacked).for_each(|body| bench.message(LIAR, Message::Body(body.clone())));
+        assert_eq!(bench.replica.view.active == View(view), lacked == 0);
+        let sizes = bench.replica.sizes();
+        assert_eq!((sizes.slots, sizes.carried, sizes.wanted), (0, 8 - lacked, lacked), "round {round}");
+    }
+    assert_eq!(bench.replica.stable_sequence(), Sequence(0));
+}
+
+/// Of a replica that executes what others decide, and whose snapshots are slow, the log ends below too.
+#[test]
+fn the_log_below_the_window_is_bounded_in_slots_also_when_executed() {
+    let mut bench = Bench::new(Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() });
+    for sequence in 1..=16 {
+        let vote = bench.commit(0, 0, sequence, 1);
+        bench.message(LIAR, Message::Commit(vote));
+    }
+    bench.replica.last_executed = Sequence(1000);
+    for stable in [8, 40, 1000] {
+        let certificate = Proven::new(bench.stable(stable), &bench.configuration).unwrap();
+        bench.message(LIAR, Message::Stable(certificate));
+        let left = 16_u64.saturating_sub(stable.saturating_sub(4 * 8));
+        assert_eq!(bench.replica.log.len() as u64, left, "{stable}");
+    }
 }
 
 /// What a lagging replica keeps below h ends where there are too many bytes of it.
@@ -115,20 +155,6 @@ fn a_replica_that_asks_for_bodies_without_end_is_given_a_share() {
     bench.next_round();
     (0..1000).for_each(|_| bench.message(ReplicaId(1), Message::FetchBody(small)));
     assert_eq!(bench.sent().len(), 256);
-}
-
-/// Of a replica that has nothing.
-fn status(asks: Option<ReplicaId>) -> Status {
-    Status {
-        view: View(0),
-        pending: None,
-        stable: Sequence(0),
-        last_executed: Sequence(0),
-        asks,
-        recovering: None,
-        slots: vec![],
-        proven: vec![],
-    }
 }
 
 /// R3: evidence may be large, so each in turn is handed a piece of what it lacks, and only one a round; a liar nothing

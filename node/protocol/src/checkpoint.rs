@@ -165,16 +165,17 @@ impl Replica {
     }
 
     /// Forgets, in memory, what a replica far behind will not execute from its log: it fetches state instead. So its
-    /// log stays bounded while the others go on (R1).
+    /// log stays bounded while the others go on (R1); in number also where all is executed and only snapshots lag.
     fn collect_unreachable(&mut self) {
         let kept = KEPT_WINDOWS * self.parameters().window;
         let stable = self.stable_sequence();
-        let floor = Sequence(stable.0.saturating_sub(kept));
-        let floor = floor.max(self.log.overflows_at(stable, KEPT_BYTES).unwrap_or_default());
-        if self.last_executed < floor {
-            self.unreachable = floor;
-            self.log.collect(floor);
-            self.wanted.retain(|(_, sequence)| *sequence > floor);
+        let mut floor = Sequence(stable.0.saturating_sub(kept));
+        let unreachable = floor.max(self.log.overflows_at(stable, KEPT_BYTES).unwrap_or_default());
+        if self.last_executed < unreachable {
+            self.unreachable = unreachable;
+            floor = unreachable;
         }
+        self.log.collect(floor);
+        self.wanted.retain(|(_, sequence)| *sequence > floor);
     }
 }

@@ -109,8 +109,23 @@ impl Replica {
         let newer = sequence > self.stable_when_written() || mutant!("stable-record-falls");
         if newer {
             self.writes.stable = sequence;
+            self.forget_passed_over();
         }
         newer
+    }
+
+    /// Whether a place is above the log and covered by a checkpoint that is still being written: a view that goes on from
+    /// there has no use for it.
+    pub(crate) fn is_passed_over(&self, sequence: Sequence) -> bool {
+        sequence > self.log_end() && sequence <= self.stable_when_written()
+    }
+
+    /// Forgets what views were to carry over from checkpoints below the one that is written now. However many views
+    /// begin, or are about to, while a disk is slow, there is one window of it (R1).
+    fn forget_passed_over(&mut self) {
+        let (end, covered) = (self.log_end(), self.stable_when_written());
+        self.log.forget(end, covered);
+        self.wanted.retain(|(_, sequence)| *sequence <= end || *sequence > covered);
     }
 
     fn reserve(&mut self, through: Sequence, then: Vec<Effect>, effects: &mut Effects) {

@@ -201,6 +201,16 @@ impl Log {
         overflow.map(|(sequence, _)| *sequence)
     }
 
+    /// The number of slots above a sequence.
+    pub(crate) fn len_above(&self, sequence: Sequence) -> usize {
+        self.above(sequence).count()
+    }
+
+    /// Forgets the slots above one sequence, up to and including another.
+    pub(crate) fn forget(&mut self, above: Sequence, through: Sequence) {
+        self.0.retain(|sequence, _| *sequence <= above || *sequence > through);
+    }
+
     /// Forgets the slots up to and including a sequence (C1).
     pub(crate) fn collect(&mut self, through: Sequence) {
         self.0 = self.0.split_off(&through.next());

@@ -187,7 +187,7 @@ impl Replica {
         // It was checked as part of the NEW-VIEW.
         let Ok(header) = header.clone().verify(&self.configuration) else { return };
         let PrePrepare { sequence, digest, .. } = *header.value();
-        if sequence <= self.stable_sequence().max(min_s) {
+        if sequence <= self.stable_sequence().max(min_s) || self.is_passed_over(sequence) {
             return;
         }
         let slot = self.log.slot(sequence);

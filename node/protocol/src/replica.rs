@@ -294,13 +294,16 @@ impl Replica {
     pub(crate) fn out_of_log(&self, sequence: Sequence) -> Option<Rejection> {
         if sequence <= self.stable_sequence().min(self.last_executed).max(self.unreachable) {
             Some(Rejection::OldSequence)
-        } else if sequence
-            > self.high().plus(if mutant!("dropped-beyond-h") { 0 } else { self.parameters().window })
-        {
+        } else if sequence > self.log_end() {
             Some(Rejection::BeyondWindow)
         } else {
             None
         }
+    }
+
+    /// Where the log ends. Above it there is only what a NEW-VIEW takes from a checkpoint that is still being written.
+    pub(crate) fn log_end(&self) -> Sequence {
+        self.high().plus(if mutant!("dropped-beyond-h") { 0 } else { self.parameters().window })
     }
 
     /// Signs a statement of this replica.

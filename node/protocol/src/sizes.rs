@@ -7,9 +7,11 @@ use crate::replica::Replica;
 /// How much a replica's tables hold. `node/BOUNDS.md` tells the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// The slots of the log.
+    /// The slots of the log, those carried over apart.
     pub slots: usize,
-    /// The highest of them.
+    /// The slots above the log: what a NEW-VIEW carries over, or will, from a checkpoint that is still being written.
+    pub carried: usize,
+    /// The highest of both.
     pub highest_slot: Sequence,
     /// h, as it is when all that is on its way to the disk is there.
     pub stable: Sequence,
@@ -31,8 +33,10 @@ impl Replica {
     /// How much this replica's tables hold.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
+        let carried = self.log.len_above(self.log_end());
         Sizes {
-            slots: self.log.len(),
+            slots: self.log.len() - carried,
+            carried,
             highest_slot: self.log.highest(),
             stable: self.stable_when_written(),
             checkpoints: self.checkpoints.len(),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use pbft_crypto::{Digest, Domain, SecretKey, Signer as _, Statement, Verified};
 use pbft_messages::{
-    Body, ClientId, Commit, Configuration, Member, Message, Parameters, PeerMessage, PrePrepare, Prepare,
-    PreparedCertificate, Proven, ReplicaId, RequestNumber, Sequence, SessionId, Submission, Timestamp, View,
-    ViewChange, VoteSet,
+    Body, Checkpoint, ClientId, Commit, Configuration, Endorsed, Member, Message, Parameters, PeerMessage,
+    PrePrepare, Prepare, PreparedCertificate, Proven, ReplicaId, RequestNumber, Sequence, SessionId,
+    StableCertificate, Status, Submission, Timestamp, View, ViewChange, VoteSet,
 };
 
 use crate::replica::Replica;
@@ -23,6 +23,8 @@ pub(crate) struct Bench {
     pub(crate) replica: Replica,
     pub(crate) now: Now,
     pub(crate) effects: Vec<Effect>,
+    /// Whether nothing that is written becomes durable.
+    pub(crate) disk_stands_still: bool,
 }
 
 pub(crate) fn key(replica: ReplicaId) -> SecretKey {
@@ -57,10 +59,10 @@ impl Bench {
         let mut effects = Effects::new();
         let signer = Arc::new(key(ME));
         let replica = Replica::start(configuration.clone(), ME, signer, left, now, &mut effects)?;
-        Ok(Self { configuration, replica, now, effects: vec![] })
+        Ok(Self { configuration, replica, now, effects: vec![], disk_stands_still: false })
     }
 
-    /// Hands an input in. What is written is durable at once.
+    /// Hands an input in. What is written is durable at once, unless the disk stands still.
     pub(crate) fn input(&mut self, input: Input) {
         let mut next = Some(input);
         while let Some(input) = next.take() {
@@ -68,6 +70,7 @@ impl Bench {
             self.replica.handle(self.now, input, &mut effects);
             for effect in effects {
                 match effect {
+                    Effect::Persist { .. } if self.disk_stands_still => {}
                     Effect::Persist { id, then, .. } => {
                         next = Some(Input::Durable(id));
                         self.effects.extend(then);
@@ -117,7 +120,12 @@ impl Bench {
 
     /// The certificate of a batch of this name.
     pub(crate) fn prepared(&self, view: u64, sequence: u64, name: u64) -> PreparedCertificate {
-        let (view, sequence, digest) = (View(view), Sequence(sequence), digest(name));
+        self.prepared_batch(view, sequence, digest(name))
+    }
+
+    /// The certificate of a batch.
+    pub(crate) fn prepared_batch(&self, view: u64, sequence: u64, digest: Digest) -> PreparedCertificate {
+        let (view, sequence) = (View(view), Sequence(sequence));
         let primary = self.configuration.primary(view);
         let mut votes = VoteSet::default();
         for backup in self.configuration.replicas().filter(|backup| *backup != primary).take(2) {
@@ -125,6 +133,16 @@ impl Bench {
         }
         let header = self.sign(primary, PrePrepare { view, sequence, digest });
         Proven::prepared(&header, &votes, self.configuration.quorum()).expect("enough votes").get().clone()
+    }
+
+    /// The certificate of a checkpoint.
+    pub(crate) fn stable(&self, sequence: u64) -> StableCertificate {
+        let statement = Checkpoint { sequence: Sequence(sequence), root: digest(1) };
+        let votes = (0..3).map(|index| {
+            let vote = self.sign(ReplicaId(index), statement.clone());
+            (ReplicaId(index), *vote.signed().signature())
+        });
+        Endorsed { signatures: votes.collect(), statement: statement.clone() }
     }
 
     /// The messages sent since last asked.
@@ -145,4 +163,18 @@ impl Bench {
 
 pub(crate) fn digest(number: u64) -> Digest {
     Digest::of(Domain::Batch, &number.to_le_bytes())
+}
+
+/// The status of a replica that has nothing.
+pub(crate) fn status(asks: Option<ReplicaId>) -> Status {
+    Status {
+        view: View(0),
+        pending: None,
+        stable: Sequence(0),
+        last_executed: Sequence(0),
+        asks,
+        recovering: None,
+        slots: vec![],
+        proven: vec![],
+    }
 }

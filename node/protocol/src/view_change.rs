@@ -48,6 +48,9 @@ impl Replica {
         }
         self.view.pending = Some(target);
         self.view.deadline = None;
+        // What the view that is left wanted, or the one asked for before, it wants no more.
+        self.wanted.clear();
+        self.want_decided_bodies();
         // Every certificate whose write was issued is in its slot, and this write comes after theirs, so no COMMIT
         // that is not shown here leaves later (D3).
         let low = self.stable_sequence();

@@ -9,8 +9,6 @@ const AHEAD: usize = 32;
 const EVIDENCE: usize = 7 * 8;
 /// Windows of slots that are kept below h for want of execution, and above it.
 const WINDOWS: u64 = 4 + 2;
-/// Windows of slots for what a NEW-VIEW carries over, or will, from a checkpoint that is still being written.
-const CARRIED: u64 = 1;
 /// Bodies that may be wanted for a slot.
 const WANTED: u64 = 3;
 
@@ -20,7 +18,8 @@ pub(crate) fn exceeded(sizes: &Sizes, configuration: &Configuration) -> Option<S
     let window = parameters.window;
     let checkpoints = 2 * window / parameters.checkpoint_interval;
     let amounts = [
-        ("slots", sizes.slots as u64, (WINDOWS + CARRIED) * window),
+        ("slots", sizes.slots as u64, WINDOWS * window),
+        ("slots carried over", sizes.carried as u64, window),
         ("slots above h", sizes.highest_slot.0.saturating_sub(sizes.stable.0), 2 * window),
         ("checkpoints", sizes.checkpoints as u64, checkpoints),
         ("VIEW-CHANGEs", sizes.view_changes as u64, n as u64),
@@ -42,6 +41,7 @@ mod tests {
 
     const NONE: Sizes = Sizes {
         slots: 0,
+        carried: 0,
         highest_slot: Sequence(0),
         stable: Sequence(8),
         checkpoints: 0,
@@ -58,8 +58,9 @@ mod tests {
         let configuration = settings.configuration(&settings.keys()).expect("it is valid");
         let found = |sizes| exceeded(&sizes, &configuration);
         assert_eq!(found(NONE), None);
-        assert_eq!(found(Sizes { slots: 112, highest_slot: Sequence(40), ..NONE }), None);
-        assert_eq!(found(Sizes { slots: 113, ..NONE }).unwrap(), "113 slots, more than 112");
+        assert_eq!(found(Sizes { slots: 96, carried: 16, highest_slot: Sequence(40), ..NONE }), None);
+        assert_eq!(found(Sizes { slots: 97, ..NONE }).unwrap(), "97 slots, more than 96");
+        assert!(found(Sizes { carried: 17, ..NONE }).is_some());
         assert!(found(Sizes { highest_slot: Sequence(41), ..NONE }).is_some());
         assert!(found(Sizes { checkpoints: 5, ..NONE }).is_some());
         assert!(found(Sizes { view_changes: 5, ..NONE }).is_some());
