@@ -4,7 +4,7 @@ use pbft_protocol::{Effect, Effects, Now};
 
 use crate::parameters::Values;
 use crate::ticker::Ticker;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "accuse",
@@ -15,8 +15,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     defeated_by: "E and fault 38: each statement inside evidence is verified, before it is kept or passed on.",
     expect: "Nothing but refused frames: nobody correct is ever convicted.",
     stage: Stage::Always,
-    samples: &["accuse", "accuse:rate=2"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["accuse", "accuse:rate=2"]),
     pause: Pause::None,
 };
 

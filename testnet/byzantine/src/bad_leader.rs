@@ -4,7 +4,7 @@ use pbft_protocol::{Effect, Effects, Now, Report};
 use crate::kinds::Kind;
 use crate::parameters::{Values, choice};
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "bad-leader",
@@ -21,8 +21,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "As many pauses in a row as there are bad leaders next to each other, the second twice as long as the \
              first; no evidence, as silence looks like a slow network.",
     stage: Stage::Primary,
-    samples: &["bad-leader", "bad-leader:as=idle"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["bad-leader", "bad-leader:as=idle"]),
     pause: Pause::ViewTimeouts(2),
 };
 

@@ -7,7 +7,7 @@ use pbft_protocol::{Effect, Effects, Now};
 use crate::group::Group;
 use crate::parameters::Values;
 use crate::ticker::Ticker;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "bad-signatures",
@@ -21,8 +21,7 @@ pub(crate) const DESCRIPTION: Description = Description {
                   slowed, then cut. R2: each peer has a budget of its own.",
     expect: "Nothing but refused frames and, between processes, a link that closes. What nobody signed convicts nobody.",
     stage: Stage::Always,
-    samples: &["bad-signatures:rate=10", "bad-signatures:rate=50,to=1"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["bad-signatures:rate=10", "bad-signatures:rate=50,to=1"]),
     pause: Pause::ViewTimeouts(1),
 };
 

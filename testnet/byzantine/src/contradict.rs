@@ -7,7 +7,7 @@ use pbft_protocol::{Effects, Now};
 use crate::group::Group;
 use crate::parameters::{Values, choice};
 use crate::rewrite::retell_each;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "contradict",
@@ -27,8 +27,12 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Evidence of kind prepare (commit, for its COMMITs) that names exactly this replica, and no pause at all. \
              A primary's PREPARE contradicts nothing.",
     stage: Stage::Backup,
-    samples: &["contradict", "contradict:to=1", "contradict:votes=prepares,to=half", "contradict:votes=own"],
-    proof: Some(EvidenceKind::Prepare),
+    samples: &[
+        Sample { text: "contradict", proof: Proof::Sure(EvidenceKind::Prepare) },
+        Sample { text: "contradict:to=1", proof: Proof::Sure(EvidenceKind::Prepare) },
+        Sample { text: "contradict:votes=prepares,to=half", proof: Proof::Sure(EvidenceKind::Prepare) },
+        Sample { text: "contradict:votes=own", proof: Proof::Never },
+    ],
     pause: Pause::None,
 };
 

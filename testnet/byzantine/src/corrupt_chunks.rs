@@ -6,7 +6,7 @@ use pbft_protocol::{Effect, Effects, Now};
 
 use crate::parameters::{Values, choice};
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "corrupt-chunks",
@@ -22,8 +22,7 @@ pub(crate) const DESCRIPTION: Description = Description {
                   delay and cannot lie; one that does is dropped.",
     expect: "The fetching replica reports source-dropped for this one, and gets its state from the others.",
     stage: Stage::Transfer,
-    samples: &["corrupt-chunks", "corrupt-chunks:part=leaves"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["corrupt-chunks", "corrupt-chunks:part=leaves"]),
     pause: Pause::None,
 };
 

@@ -22,12 +22,55 @@ pub struct Description {
     pub expect: &'static str,
     /// When it has an effect.
     pub stage: Stage,
-    /// Whole texts for [`crate::strategy`] that a generator may draw from; they suit every cluster.
-    pub samples: &'static [&'static str],
-    /// The kind of the evidence that convicts it, if it signs contradictions.
-    pub proof: Option<EvidenceKind>,
+    /// What a generator may draw from: the first one stands for the strategy.
+    pub samples: &'static [Sample],
     /// How long the service may pause because of it.
     pub pause: Pause,
+}
+
+/// A strategy with its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sample {
+    /// The whole text for [`crate::strategy`]; it suits every cluster.
+    pub text: &'static str,
+    /// What convicts who follows it.
+    pub proof: Proof,
+}
+
+impl Sample {
+    /// Several that are proven alike.
+    pub(crate) const fn all<const N: usize>(proof: Proof, texts: [&'static str; N]) -> [Self; N] {
+        let mut samples = [Self { text: "", proof }; N];
+        let mut place = 0;
+        while place < N {
+            samples[place].text = texts[place];
+            place += 1;
+        }
+        samples
+    }
+}
+
+/// Whether evidence convicts a replica that did what it is told to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// Never: nothing that it signs contradicts anything.
+    Never,
+    /// Where what it signs happens to meet what it has signed elsewhere, or both halves of a lie reach one replica.
+    Possible,
+    /// Always, evidence of this kind among others: each correct replica holds it in the end.
+    Sure(EvidenceKind),
+}
+
+impl Proof {
+    /// The kind of the evidence that there will be.
+    #[must_use]
+    pub const fn kind(self) -> Option<EvidenceKind> {
+        match self {
+            Self::Sure(kind) => Some(kind),
+            Self::Never | Self::Possible => None,
+        }
+    }
 }
 
 /// Something that can be chosen about a strategy.
@@ -83,6 +126,12 @@ impl Description {
     #[must_use]
     pub fn summary(&self) -> &'static str {
         self.does.find(". ").map_or(self.does, |end| &self.does[..=end])
+    }
+
+    /// What convicts who follows its first sample.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.samples.first().map_or(Proof::Never, |sample| sample.proof)
     }
 
     /// The name with its parameters, all at their defaults.

@@ -5,7 +5,7 @@ use pbft_protocol::{Effect, Effects, Instant, Now};
 
 use crate::parameters::Values;
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "drip",
@@ -21,8 +21,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "A transfer that takes about as long as without this source; no more than that, as it never stalls for long \
              enough to be dropped.",
     stage: Stage::Transfer,
-    samples: &["drip", "drip:delay=300ms"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["drip", "drip:delay=300ms"]),
     pause: Pause::None,
 };
 

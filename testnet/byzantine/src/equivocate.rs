@@ -12,7 +12,7 @@ use crate::batch::altered;
 use crate::group::Group;
 use crate::parameters::{Values, choice};
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "equivocate",
@@ -39,8 +39,10 @@ pub(crate) const DESCRIPTION: Description = Description {
              kind commit too where both of its COMMITs reach a replica, and of kind omission where its VIEW-CHANGE is \
              compared with the one to B. With f accomplices, two correct replicas execute different batches.",
     stage: Stage::Primary,
-    samples: &["equivocate", "equivocate:to=1", "equivocate:differ=order", "equivocate:to=1,differ=omission"],
-    proof: Some(EvidenceKind::PrePrepare),
+    samples: &Sample::all(
+        Proof::Sure(EvidenceKind::PrePrepare),
+        ["equivocate", "equivocate:to=1", "equivocate:differ=order", "equivocate:to=1,differ=omission"],
+    ),
     pause: Pause::ViewTimeouts(1),
 };
 

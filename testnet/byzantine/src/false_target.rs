@@ -4,7 +4,7 @@ use pbft_protocol::{Effect, Effects, Now};
 
 use crate::parameters::{Values, choice};
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "false-target",
@@ -23,13 +23,15 @@ pub(crate) const DESCRIPTION: Description = Description {
                   helped a few times a round (R3).",
     expect: "Replicas that lag catch up from the others; nobody chases what no quorum has vouched for.",
     stage: Stage::Transfer,
-    samples: &[
-        "false-target",
-        "false-target:target=behind",
-        "false-target:target=stale",
-        "false-target:target=forged",
-    ],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        [
+            "false-target",
+            "false-target:target=behind",
+            "false-target:target=stale",
+            "false-target:target=forged",
+        ],
+    ),
     pause: Pause::None,
 };
 

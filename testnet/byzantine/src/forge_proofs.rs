@@ -9,7 +9,7 @@ use pbft_protocol::{Effect, Effects, Now, Record};
 
 use crate::own_view_change::OwnViewChange;
 use crate::parameters::{Values, choice};
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "forge-proofs",
@@ -28,8 +28,11 @@ pub(crate) const DESCRIPTION: Description = Description {
              the same. As the new primary it shows them in its NEW-VIEW, which is evidence of kind new-view; stale ones \
              that hide what it committed to are evidence of kind omission.",
     stage: Stage::ViewChange,
-    samples: &["forge-proofs", "forge-proofs:proofs=repeated", "forge-proofs:proofs=stale"],
-    proof: Some(EvidenceKind::NewView),
+    samples: &[
+        Sample { text: "forge-proofs", proof: Proof::Sure(EvidenceKind::NewView) },
+        Sample { text: "forge-proofs:proofs=repeated", proof: Proof::Sure(EvidenceKind::NewView) },
+        Sample { text: "forge-proofs:proofs=stale", proof: Proof::Possible },
+    ],
     pause: Pause::ViewTimeouts(1),
 };
 

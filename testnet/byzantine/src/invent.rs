@@ -4,7 +4,7 @@ use pbft_messages::{Body, PrePrepare, SessionId, Submission};
 use crate::batch::altered;
 use crate::parameters::{Values, choice};
 use crate::reproposal::Reproposal;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "invent",
@@ -24,8 +24,10 @@ pub(crate) const DESCRIPTION: Description = Description {
              is cut off for sending what no correct one sends. A single bad statement is no contradiction, so there is \
              no evidence.",
     stage: Stage::Primary,
-    samples: &["invent", "invent:what=stranger", "invent:what=twice", "invent:what=digest"],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        ["invent", "invent:what=stranger", "invent:what=twice", "invent:what=digest"],
+    ),
     pause: Pause::ViewTimeouts(1),
 };
 

@@ -54,7 +54,7 @@ mod wrong_root;
 pub use client::{
     CLIENT_STRATEGIES, ClientIdentity, ClientShot, ClientStrategy, client_described, client_strategy,
 };
-pub use description::{Description, Parameter, Pause, Stage};
+pub use description::{Description, Parameter, Pause, Proof, Sample, Stage};
 pub use parameters::UnknownStrategy;
 pub use registry::{STRATEGIES, described, strategy};
 pub use strategy::{Identity, Strategy};

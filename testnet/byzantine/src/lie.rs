@@ -6,7 +6,7 @@ use pbft_protocol::{Effect, Effects, Now};
 
 use crate::parameters::{Values, choice};
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "lie",
@@ -24,15 +24,17 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Nothing: clients wait for another answer, which comes as fast. Replies are not signed, so there is no \
              evidence.",
     stage: Stage::Always,
-    samples: &[
-        "lie",
-        "lie:about=digests",
-        "lie:about=sequences",
-        "lie:about=views",
-        "lie:about=refusals",
-        "lie:about=busy",
-    ],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        [
+            "lie",
+            "lie:about=digests",
+            "lie:about=sequences",
+            "lie:about=views",
+            "lie:about=refusals",
+            "lie:about=busy",
+        ],
+    ),
     pause: Pause::None,
 };
 

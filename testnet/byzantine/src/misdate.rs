@@ -4,7 +4,7 @@ use pbft_messages::{Body, PrePrepare, Timestamp};
 
 use crate::parameters::{Values, choice};
 use crate::reproposal::Reproposal;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "misdate",
@@ -24,14 +24,16 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "If the time is off by more than the bound, one pause of about the view timeout, then a view change; \
              otherwise nothing at all. There is no evidence: a clock may be wrong.",
     stage: Stage::Primary,
-    samples: &[
-        "misdate",
-        "misdate:time=behind",
-        "misdate:time=frozen",
-        "misdate:by=100ms",
-        "misdate:time=behind,by=1s",
-    ],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        [
+            "misdate",
+            "misdate:time=behind",
+            "misdate:time=frozen",
+            "misdate:by=100ms",
+            "misdate:time=behind,by=1s",
+        ],
+    ),
     pause: Pause::ViewTimeouts(1),
 };
 

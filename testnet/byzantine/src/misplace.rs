@@ -3,7 +3,7 @@ use pbft_protocol::{Effects, Now};
 
 use crate::parameters::{Value, Values};
 use crate::rewrite::retell;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "misplace",
@@ -19,15 +19,17 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Nothing: it might as well be silent. A vote at a wrong place contradicts nothing, so there is no evidence, \
              unless the replica has voted there before, or a VIEW-CHANGE of its own denies it.",
     stage: Stage::Always,
-    samples: &[
-        "misplace",
-        "misplace:view=-1",
-        "misplace:view=0,sequence=1",
-        "misplace:view=0,sequence=-1",
-        "misplace:view=1000000000",
-        "misplace:view=0,sequence=1000000000",
-    ],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Possible,
+        [
+            "misplace",
+            "misplace:view=-1",
+            "misplace:view=0,sequence=1",
+            "misplace:view=0,sequence=-1",
+            "misplace:view=1000000000",
+            "misplace:view=0,sequence=1000000000",
+        ],
+    ),
     pause: Pause::ViewTimeouts(1),
 };
 

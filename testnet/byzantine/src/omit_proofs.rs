@@ -3,7 +3,7 @@ use pbft_protocol::{Effects, Now};
 
 use crate::own_view_change::OwnViewChange;
 use crate::parameters::{Values, choice};
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "omit-proofs",
@@ -20,8 +20,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "View changes that carry over every committed batch; evidence of kind omission, made of the VIEW-CHANGE \
              and a COMMIT of the same replica for what it leaves out.",
     stage: Stage::ViewChange,
-    samples: &["omit-proofs", "omit-proofs:omit=last"],
-    proof: Some(EvidenceKind::Omission),
+    samples: &Sample::all(Proof::Sure(EvidenceKind::Omission), ["omit-proofs", "omit-proofs:omit=last"]),
     pause: Pause::ViewTimeouts(1),
 };
 

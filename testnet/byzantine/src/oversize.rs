@@ -6,7 +6,7 @@ use pbft_messages::{Chunk, PeerMessage, Sequence, codec};
 use pbft_protocol::{Effect, Effects, Instant, Now};
 
 use crate::parameters::Values;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "oversize",
@@ -24,8 +24,7 @@ pub(crate) const DESCRIPTION: Description = Description {
                   bulk has a lane of its own, so votes pass by it; what was not asked for is refused.",
     expect: "Nothing but traffic from this replica; others report that they refuse what they did not ask for.",
     stage: Stage::Always,
-    samples: &["oversize:percent=1,every=200ms", "oversize:percent=101"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["oversize:percent=1,every=200ms", "oversize:percent=101"]),
     pause: Pause::None,
 };
 

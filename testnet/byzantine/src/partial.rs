@@ -7,7 +7,7 @@ use crate::group::Group;
 use crate::kinds::{Kind, Kinds};
 use crate::parameters::Values;
 use crate::rewrite::{retell_each, rewrite};
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "partial",
@@ -23,14 +23,10 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "With to=quorum no pause: one replica more or less lags by a moment. With fewer, one pause of about the view \
              timeout if it is the primary. Silence leaves no evidence.",
     stage: Stage::Always,
-    samples: &[
-        "partial",
-        "partial:to=1",
-        "partial:to=quorum",
-        "partial:to=half,kinds=all",
-        "partial:kinds=votes",
-    ],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        ["partial", "partial:to=1", "partial:to=quorum", "partial:to=half,kinds=all", "partial:kinds=votes"],
+    ),
     pause: Pause::ViewTimeouts(2),
 };
 

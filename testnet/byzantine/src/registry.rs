@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn every_described_strategy_can_be_made() {
         for it in STRATEGIES {
-            for text in [it.name, &it.usage()].iter().chain(it.samples) {
+            for text in [it.name, &it.usage()].into_iter().chain(it.samples.iter().map(|it| it.text)) {
                 let made = strategy(text, &identity(4, ReplicaId(0))).unwrap();
                 assert_eq!(made.name(), it.name, "{text}");
                 assert_eq!(described(text).unwrap(), [it]);

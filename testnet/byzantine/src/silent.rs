@@ -3,7 +3,7 @@ use pbft_protocol::{Effects, Now};
 use crate::kinds::{Kind, Kinds};
 use crate::parameters::Values;
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "silent",
@@ -15,8 +15,10 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "One pause of about the view timeout if it is the primary, and none otherwise. Silence leaves no evidence, \
              since a slow network looks the same.",
     stage: Stage::Always,
-    samples: &["silent", "silent:kinds=proposals", "silent:kinds=votes", "silent:kinds=replies/state"],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        ["silent", "silent:kinds=proposals", "silent:kinds=votes", "silent:kinds=replies/state"],
+    ),
     pause: Pause::ViewTimeouts(1),
 };
 

@@ -2,7 +2,7 @@ use pbft_messages::{Body, Configuration, PrePrepare};
 
 use crate::parameters::{Value, Values};
 use crate::reproposal::Reproposal;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "skip",
@@ -19,8 +19,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "One pause of about the view timeout, then a view change, with null batches where the gap was. It signs one \
              proposal a place, so there is no evidence.",
     stage: Stage::Primary,
-    samples: &["skip", "skip:by=3", "skip:by=window", "skip:by=1000000000"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["skip", "skip:by=3", "skip:by=window", "skip:by=1000000000"]),
     pause: Pause::ViewTimeouts(1),
 };
 

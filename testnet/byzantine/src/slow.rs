@@ -5,7 +5,7 @@ use pbft_protocol::{Effects, Input, Now};
 
 use crate::holding::{Holding, requester};
 use crate::parameters::Values;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "slow",
@@ -21,8 +21,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Answers as slow as the delay for about six view timeouts, then a view change for the reason slow-primary. \
              Slowness leaves no evidence.",
     stage: Stage::Primary,
-    samples: &["slow", "slow:delay=40%", "slow:delay=150%"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["slow", "slow:delay=40%", "slow:delay=150%"]),
     pause: Pause::ViewTimeouts(2),
 };
 

@@ -7,7 +7,7 @@ use pbft_protocol::{Effect, Effects, Now, Query};
 
 use crate::parameters::Values;
 use crate::rewrite::rewrite;
-use crate::{Description, Identity, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "stale-reads",
@@ -20,8 +20,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Reads that are ordered after all when another replica is slow, never a stale value. Nothing is signed, so \
              there is no evidence.",
     stage: Stage::Always,
-    samples: &["stale-reads"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["stale-reads"]),
     pause: Pause::None,
 };
 

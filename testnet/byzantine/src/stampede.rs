@@ -3,7 +3,7 @@ use pbft_protocol::{Effect, Effects, Now, Report};
 
 use crate::parameters::Values;
 use crate::ticker::Ticker;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "stampede",
@@ -19,8 +19,10 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "If it is the primary, one short view change each time that its turn comes; otherwise nothing. Asking for a \
              view is no contradiction, hiding what it committed to is one: evidence of kind omission.",
     stage: Stage::Always,
-    samples: &["stampede", "stampede:step=4", "stampede:step=1000000"],
-    proof: Some(EvidenceKind::Omission),
+    samples: &Sample::all(
+        Proof::Sure(EvidenceKind::Omission),
+        ["stampede", "stampede:step=4", "stampede:step=1000000"],
+    ),
     pause: Pause::ViewTimeouts(1),
 };
 

@@ -6,7 +6,7 @@ use pbft_protocol::{Effects, Input, Now};
 
 use crate::holding::{Holding, requester};
 use crate::parameters::Values;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "starve",
@@ -25,8 +25,7 @@ pub(crate) const DESCRIPTION: Description = Description {
                   stays under the timeout.",
     expect: "One pause of about the view timeout for that client, then a view change. Censorship leaves no evidence.",
     stage: Stage::Primary,
-    samples: &["starve", "starve:delay=75%"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["starve", "starve:delay=75%"]),
     pause: Pause::ViewTimeouts(2),
 };
 

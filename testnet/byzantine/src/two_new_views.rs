@@ -7,7 +7,7 @@ use pbft_protocol::{Effects, Input, Now};
 use crate::own_view_change::new_view;
 use crate::parameters::{Values, choice};
 use crate::rewrite::retell_each;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "two-new-views",
@@ -26,8 +26,10 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Evidence of kind new-view where both reach a replica, and of kind pre-prepare where they carry over \
              different batches, that names exactly this replica; then the next view (VC1).",
     stage: Stage::ViewChange,
-    samples: &["two-new-views", "two-new-views:spread=halves"],
-    proof: Some(EvidenceKind::NewView),
+    samples: &[
+        Sample { text: "two-new-views", proof: Proof::Sure(EvidenceKind::NewView) },
+        Sample { text: "two-new-views:spread=halves", proof: Proof::Possible },
+    ],
     pause: Pause::ViewTimeouts(3),
 };
 

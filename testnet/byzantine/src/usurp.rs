@@ -3,7 +3,7 @@ use pbft_protocol::{Effect, Effects, Now, Report};
 
 use crate::parameters::Values;
 use crate::ticker::Ticker;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "usurp",
@@ -15,8 +15,7 @@ pub(crate) const DESCRIPTION: Description = Description {
                   view's primary, else it opens nothing; signed and wrong, it is evidence.",
     expect: "Evidence of kind new-view that names exactly this replica, and no pause at all.",
     stage: Stage::Always,
-    samples: &["usurp", "usurp:rate=20"],
-    proof: Some(EvidenceKind::NewView),
+    samples: &Sample::all(Proof::Sure(EvidenceKind::NewView), ["usurp", "usurp:rate=20"]),
     pause: Pause::None,
 };
 

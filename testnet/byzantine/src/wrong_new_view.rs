@@ -5,7 +5,7 @@ use pbft_protocol::{Effects, Now};
 use crate::own_view_change::new_view;
 use crate::parameters::{Values, choice};
 use crate::rewrite::retell;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "wrong-new-view",
@@ -22,15 +22,17 @@ pub(crate) const DESCRIPTION: Description = Description {
     defeated_by: "VC5: every backup checks the quorum (fault 2), computes O from V and enters nothing else.",
     expect: "Evidence of kind new-view that names exactly this replica, and the view after it instead, at once (VC5).",
     stage: Stage::ViewChange,
-    samples: &[
-        "wrong-new-view",
-        "wrong-new-view:entry=digest",
-        "wrong-new-view:entry=missing",
-        "wrong-new-view:entry=extra",
-        "wrong-new-view:entry=few",
-        "wrong-new-view:entry=repeated",
-    ],
-    proof: Some(EvidenceKind::NewView),
+    samples: &Sample::all(
+        Proof::Sure(EvidenceKind::NewView),
+        [
+            "wrong-new-view",
+            "wrong-new-view:entry=digest",
+            "wrong-new-view:entry=missing",
+            "wrong-new-view:entry=extra",
+            "wrong-new-view:entry=few",
+            "wrong-new-view:entry=repeated",
+        ],
+    ),
     pause: Pause::ViewTimeouts(2),
 };
 

@@ -4,7 +4,7 @@ use pbft_protocol::{Effects, Now};
 
 use crate::parameters::{Values, choice};
 use crate::rewrite::retell_each;
-use crate::{Description, Identity, Parameter, Pause, Stage, Strategy, UnknownStrategy};
+use crate::{Description, Identity, Parameter, Pause, Proof, Sample, Stage, Strategy, UnknownStrategy};
 
 pub(crate) const DESCRIPTION: Description = Description {
     name: "wrong-root",
@@ -22,8 +22,11 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Checkpoints that become stable as ever; evidence of kind checkpoint against this replica where two roots \
              reach one replica.",
     stage: Stage::Always,
-    samples: &["wrong-root", "wrong-root:roots=halves", "wrong-root:roots=one"],
-    proof: Some(EvidenceKind::Checkpoint),
+    samples: &[
+        Sample { text: "wrong-root", proof: Proof::Sure(EvidenceKind::Checkpoint) },
+        Sample { text: "wrong-root:roots=halves", proof: Proof::Possible },
+        Sample { text: "wrong-root:roots=one", proof: Proof::Possible },
+    ],
     pause: Pause::None,
 };
 

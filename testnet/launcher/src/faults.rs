@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
+use pbft_byzantine::Proof;
 use pbft_crypto::Signer as _;
 use pbft_messages::ReplicaId;
 use pbft_node::{Identity, StoreError};
@@ -147,7 +148,8 @@ impl Testnet {
         let _lock = Lock::take(self.folder()).await?;
         let Malice { strategy, accomplices, last } = malice.clone();
         let strategy = self.aimed(strategy)?;
-        let signs_contradictions = pbft_byzantine::described(&strategy)?.iter().any(|it| it.proof.is_some());
+        let mut samples = pbft_byzantine::described(&strategy)?.into_iter().flat_map(|it| it.samples);
+        let signs_contradictions = samples.any(|it| it.proof != Proof::Never);
         accomplices.iter().try_for_each(|accomplice| self.known(*accomplice).map(drop))?;
         self.answering(replica)?;
         let harm = |all: &mut [ReplicaStatus]| {

@@ -49,7 +49,7 @@ fn executed(cluster: &Cluster) -> usize {
 /// R2, N1, N8: whatever a client does, correct clients are served, and no view ends.
 #[test]
 fn rows_48_to_52_correct_clients_are_served_in_the_same_view() {
-    for text in CLIENT_STRATEGIES.iter().flat_map(|it| it.samples) {
+    for text in CLIENT_STRATEGIES.iter().flat_map(|it| it.samples).map(|it| it.text) {
         let cluster = attacked(48, Faults::none(), text);
         let theirs = executed(&cluster) - HONEST;
         // Nothing of what is too large, and some of all the rest.

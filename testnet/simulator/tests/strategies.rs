@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use pbft_byzantine::{Description, Identity, STRATEGIES, Stage, strategy};
+use pbft_byzantine::{Description, Identity, Proof, STRATEGIES, Sample, Stage, strategy};
 use pbft_messages::{Accusation, EvidenceKind, ReplicaId, View};
 use pbft_protocol::{Rejection, Report, ViewChangeReason};
 use pbft_simulator::{Cluster, Invariant, Settings};
@@ -104,7 +104,7 @@ fn liars(description: &Description) -> &'static [u16] {
 #[test]
 fn every_sample_is_survived_within_its_pause_and_proven_where_it_can_be() {
     for description in STRATEGIES.iter().filter(|it| (25..=37).contains(&it.row)) {
-        for (seed, text) in description.samples.iter().enumerate() {
+        for (seed, Sample { text, proof }) in description.samples.iter().enumerate() {
             for liar in liars(description) {
                 let what = format!("{text} by r{liar}");
                 let mut cluster = under(text, *liar, seed as u64);
@@ -113,12 +113,8 @@ fn every_sample_is_survived_within_its_pause_and_proven_where_it_can_be() {
                 assert!(pause <= longest, "{what}: no answer for {pause:?}");
                 let accused = accusations(&cluster);
                 assert!(accused.iter().all(|(_, it)| it.accused == r(*liar)), "{what}: {accused:?}");
-                // What is voted at another's place may meet what was voted there.
-                let may_be_proven = description.proof.is_some() || description.name == "misplace";
-                assert!(may_be_proven || accused.is_empty(), "{what}: {accused:?}");
-                // A primary's PREPARE for its own proposal breaks a rule and contradicts nothing.
-                let contradicts = !text.contains("votes=own");
-                if let Some(kind) = description.proof.filter(|_| contradicts) {
+                assert!(*proof != Proof::Never || accused.is_empty(), "{what}: {accused:?}");
+                if let Some(kind) = proof.kind() {
                     for replica in cluster.correct() {
                         let proven = accused.iter().any(|(by, it)| *by == replica && it.kind == kind);
                         assert!(proven, "{what}: {replica} has no proof among {accused:?}");
@@ -161,6 +157,14 @@ fn what_no_correct_primary_proposes_is_refused_and_ends_its_view() {
             "{text}"
         );
     }
+}
+
+/// N3, fault 8: a primary's PREPARE for its own proposal breaks a rule and contradicts nothing: it is refused, and all
+/// goes on.
+#[test]
+fn a_primarys_own_prepare_convicts_nobody_and_ends_no_view() {
+    let cluster = played("contradict:votes=own");
+    assert_eq!((view(&cluster), accusations(&cluster)), (View(0), vec![]));
 }
 
 /// N6: within the bound a wrong time is accepted, and changes nothing else.

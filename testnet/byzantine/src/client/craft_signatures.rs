@@ -4,7 +4,7 @@ use pbft_crypto::{Kind, Malformed, Scope, Signature, Signed, Statement};
 use pbft_messages::{ClientId, ClientMessage, Configuration, ReplicaId, ReplicaMessage, Submission};
 
 use crate::parameters::Values;
-use crate::{Description, Parameter, Pause, Stage, UnknownStrategy};
+use crate::{Description, Parameter, Pause, Proof, Sample, Stage, UnknownStrategy};
 
 use super::pen::{Beat, Pen};
 use super::{ClientIdentity, ClientShot, ClientStrategy};
@@ -25,8 +25,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "The good requests are executed and the others are not; each of these costs its connection (R3). No view \
              change.",
     stage: Stage::Always,
-    samples: &["craft-signatures", "craft-signatures:every=10ms"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["craft-signatures", "craft-signatures:every=10ms"]),
     pause: Pause::None,
 };
 

@@ -6,7 +6,7 @@ use pbft_protocol::{Instant, Now};
 
 use crate::parameters::Values;
 use crate::ticker::Ticker;
-use crate::{Description, Parameter, Pause, Stage, UnknownStrategy};
+use crate::{Description, Parameter, Pause, Proof, Sample, Stage, UnknownStrategy};
 
 use super::pen::Pen;
 use super::{ClientIdentity, ClientShot, ClientStrategy};
@@ -25,8 +25,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Slower answers, and refusals for the flooding identities; no view change for the load alone, and whoever \
              asks again is served.",
     stage: Stage::Always,
-    samples: &["flood-requests", "flood-requests:rate=200"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["flood-requests", "flood-requests:rate=200"]),
     pause: Pause::None,
 };
 

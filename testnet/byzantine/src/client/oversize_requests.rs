@@ -5,7 +5,7 @@ use bytes::Bytes;
 use pbft_messages::{ClientMessage, Read, ReadId, ReplicaId, ReplicaMessage, Submission, codec};
 
 use crate::parameters::Values;
-use crate::{Description, Parameter, Pause, Stage, UnknownStrategy};
+use crate::{Description, Parameter, Pause, Proof, Sample, Stage, UnknownStrategy};
 
 use super::pen::{Beat, Pen};
 use super::{ClientIdentity, ClientShot, ClientStrategy};
@@ -24,8 +24,7 @@ pub(crate) const DESCRIPTION: Description = Description {
                   is not read at all.",
     expect: "Nothing of it is ordered, each costs its connection, and everybody else is served.",
     stage: Stage::Always,
-    samples: &["oversize-requests", "oversize-requests:every=50ms"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["oversize-requests", "oversize-requests:every=50ms"]),
     pause: Pause::None,
 };
 

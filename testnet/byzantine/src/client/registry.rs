@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn every_described_strategy_can_be_made() {
         for it in CLIENT_STRATEGIES {
-            for text in [it.name, &it.usage()].iter().chain(it.samples) {
+            for text in [it.name, &it.usage()].into_iter().chain(it.samples.iter().map(|it| it.text)) {
                 assert_eq!(client_strategy(text, &identity(2)).unwrap().name(), it.name, "{text}");
             }
             assert!(!it.samples.is_empty() && it.summary().ends_with('.'), "{}", it.name);

@@ -3,7 +3,7 @@ use std::time::Duration;
 use pbft_messages::{ClientMessage, ReplicaId, ReplicaMessage};
 
 use crate::parameters::Values;
-use crate::{Description, Parameter, Pause, Stage, UnknownStrategy};
+use crate::{Description, Parameter, Pause, Proof, Sample, Stage, UnknownStrategy};
 
 use super::pen::{Beat, Pen};
 use super::{ClientIdentity, ClientShot, ClientStrategy};
@@ -24,8 +24,7 @@ pub(crate) const DESCRIPTION: Description = Description {
     expect: "Refusals of kind different-request, beyond-window and session-expired; everybody else is served, and there \
              is no view change.",
     stage: Stage::Always,
-    samples: &["renumber", "renumber:every=10ms"],
-    proof: None,
+    samples: &Sample::all(Proof::Never, ["renumber", "renumber:every=10ms"]),
     pause: Pause::None,
 };
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use pbft_messages::{ReplicaId, ReplicaMessage};
 
 use crate::parameters::Values;
-use crate::{Description, Parameter, Pause, Stage, UnknownStrategy};
+use crate::{Description, Parameter, Pause, Proof, Sample, Stage, UnknownStrategy};
 
 use super::pen::{Beat, Pen};
 use super::{ClientIdentity, ClientShot, ClientStrategy};
@@ -22,8 +22,10 @@ pub(crate) const DESCRIPTION: Description = Description {
                   them, and no timer is left that could end a view; N1: one number executes once.",
     expect: "One request of each number is executed, the others are refused as different; no view change.",
     stage: Stage::Always,
-    samples: &["split-requests", "split-requests:every=10ms", "split-requests:every=400ms"],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        ["split-requests", "split-requests:every=10ms", "split-requests:every=400ms"],
+    ),
     pause: Pause::None,
 };
 

@@ -77,23 +77,21 @@ fn of_replica(description: &Description) -> Manifest {
     steps.append(&mut besides);
     let mut manifest = manifest(description, nodes, pause);
     manifest.steps = steps;
-    if description.stage == Stage::ViewChange {
-        // So slow, and so long until the first checkpoint, that it comes after the view change: otherwise one that
-        // became stable just then would leave nothing to leave out or to forge.
-        manifest.load.think_ms = 20;
-        manifest.parameters.checkpoint_interval = Some(512);
-        manifest.parameters.window = Some(1024);
-    }
-    manifest.expect.accused = description.proof.map(|_| liar).into_iter().collect();
-    manifest.expect.proof = description.proof;
+    manifest.expect.accused = description.proof().kind().map(|_| liar).into_iter().collect();
+    manifest.expect.proof = description.proof().kind();
     // A primary that makes the service pause is unseated; what else was seen is told.
     manifest.expect.view_change = description.stage == Stage::Primary && description.pause != Pause::None;
     manifest
 }
 
+/// A strategy's first sample.
+fn first_sample(description: &Description) -> &'static str {
+    description.samples.first().map_or(description.name, |sample| sample.text)
+}
+
 /// A strategy's first sample; where it picks a client, the one that the load runs as: there is no other.
 fn aimed(description: &Description) -> String {
-    let sample = description.samples.first().copied().unwrap_or(description.name);
+    let sample = first_sample(description);
     if !description.parameters.iter().any(|it| it.name == "client") {
         return sample.to_owned();
     }
@@ -102,7 +100,7 @@ fn aimed(description: &Description) -> String {
 }
 
 fn of_client(description: &Description) -> Manifest {
-    let strategy = description.samples.first().copied().unwrap_or(description.name).to_owned();
+    let strategy = first_sample(description).to_owned();
     let attack = Attack { strategy, clients: CLIENTS, last: Some(Duration::from_secs(5)) };
     let mut manifest = manifest(description, 4, Duration::ZERO);
     manifest.steps = vec![step(1, Action::Attack(attack), Target::Cluster)];
@@ -152,7 +150,12 @@ mod tests {
             let faulty =
                 steps.iter().filter(|step| step.action.makes_faulty() || step.action == Action::Kill);
             assert!(faulty.count() <= (nodes - 1) / 3, "{}", description.name);
-            assert_eq!(expect.accused.is_empty(), description.proof.is_none(), "{}", description.name);
+            assert_eq!(
+                expect.accused.is_empty(),
+                description.proof().kind().is_none(),
+                "{}",
+                description.name
+            );
             assert!(steps.iter().all(|step| step.at < manifest.duration));
             if let Some(Action::Fault(malice)) = steps.first().map(|step| &step.action) {
                 assert!(pbft_byzantine::described(&malice.strategy).is_ok(), "{}", malice.strategy);

@@ -223,7 +223,7 @@ impl<'a> Draw<'a> {
     fn attack(&mut self, first: u16) -> u16 {
         let count = self.random.random_range(1..=3);
         let strategy = self.one_of(CLIENT_STRATEGIES);
-        let strategy = self.one_of(strategy.samples).to_owned();
+        let strategy = self.one_of(strategy.samples).text.to_owned();
         let at = self.time();
         self.act(at, Action::Attack { clients: (first..first + count).collect(), strategy });
         count
@@ -267,7 +267,7 @@ impl<'a> Draw<'a> {
         if description.stage == Stage::ViewChange {
             self.unseat_those_before(replica);
         }
-        let strategy = self.one_of(description.samples).to_owned();
+        let strategy = self.one_of(description.samples).text.to_owned();
         // Mostly from the start: the first primary is r0, whatever happens.
         let at = if self.random.random_bool(0.7) { Time::default() } else { self.time() };
         self.act(at, Action::Corrupt { replica, strategy });

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use pbft_byzantine::{CLIENT_STRATEGIES, Description, Pause, STRATEGIES, described};
+use pbft_byzantine::{CLIENT_STRATEGIES, Description, Pause, Proof, STRATEGIES, described};
 use pbft_testnet::{ClusterStatus, Roots, Testnet, TestnetError};
 
 use crate::arguments::{Format, Listed};
@@ -92,12 +92,25 @@ fn page(it: &Description, command: &str) -> Table {
     page.add_row(["defeated by", it.defeated_by]);
     page.add_row(["expect", it.expect]);
     page.add_row(["pause", &pause(it.pause)]);
-    page.add_row(["evidence", &it.proof.map_or("none".to_owned(), |kind| word(&kind))]);
+    page.add_row(["evidence", &evidence(it.proof())]);
     for (place, sample) in it.samples.iter().enumerate() {
         let label = if place == 0 { "for example" } else { "" };
-        page.add_row([label, &format!("pbft-testnet {command} {sample} --dir DIR")]);
+        let mut example = format!("pbft-testnet {command} {} --dir DIR", sample.text);
+        if sample.proof != it.proof() {
+            example = format!("{example} (evidence: {})", evidence(sample.proof));
+        }
+        page.add_row([label, &example]);
     }
     page
+}
+
+/// Which evidence there is in the end.
+fn evidence(proof: Proof) -> String {
+    match proof {
+        Proof::Never => "none".to_owned(),
+        Proof::Possible => "perhaps".to_owned(),
+        Proof::Sure(kind) => word(&kind),
+    }
 }
 
 /// How long service may pause.
