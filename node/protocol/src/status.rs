@@ -146,9 +146,18 @@ impl Replica {
         helped.statuses += 1;
         let (number, is_first) = (self.status.number, helped.statuses == 1);
         let asked = status.asks == Some(self.me);
+        // Who opened the view answers whoever was asked: until everybody is in it, a bare quorum decides nothing.
+        let tells = self.view.durable && (asked || is_first && self.is_primary());
         let newer = self.view.new_view.as_ref().filter(|it| it.value().view > status.view);
-        if let Some(new_view) = newer.filter(|_| asked && self.view.durable) {
+        if let Some(new_view) = newer.filter(|_| tells && status.asks.is_some()) {
             effects.send(from, PeerMessage::NewView(new_view.signed().clone()));
+        }
+        // The primary of the pending view may lack a VIEW-CHANGE only; to wait for what is sent again to everybody takes
+        // longer than the view has (VC7).
+        let opens =
+            self.view.pending.filter(|it| self.configuration.primary(*it) == from && status.view < *it);
+        if let (Some(own), Some(_)) = (&self.view.own_view_change, opens.filter(|_| is_first)) {
+            effects.send(from, PeerMessage::ViewChange(own.clone()));
         }
         if let Some(certificate) =
             self.stable.as_ref().filter(|it| it.get().statement.sequence > status.stable)
@@ -221,5 +230,50 @@ impl Replica {
             effects.send(to, PeerMessage::Commit(vote.signed().clone()));
         }
         bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Message, Parameters, View};
+
+    use super::*;
+    use crate::testing::{Bench, ME, status};
+
+    /// VC7: one lost VIEW-CHANGE must not cost the view that it asks for, nor be sent to everybody all the time.
+    #[test]
+    fn who_is_to_open_the_pending_view_is_given_the_view_change_again() {
+        let mut bench = Bench::new(Parameters::default());
+        for sender in [0, 2] {
+            let view_change = bench.bare_view_change(sender, 1);
+            bench.message(ReplicaId(sender), Message::ViewChange(view_change));
+        }
+        assert_eq!(bench.replica.view.pending, Some(View(1)));
+        for (from, given) in [(0, 0), (1, 1), (1, 0), (2, 0)] {
+            bench.effects.clear();
+            bench.message(ReplicaId(from), Message::Status(status(None)));
+            let again = bench.sent().into_iter().filter(|it| matches!(it, PeerMessage::ViewChange(_)));
+            assert_eq!(again.count(), given, "r{from}, once a round");
+        }
+    }
+
+    /// C4: a lost NEW-VIEW is handed over by who opened the view, whoever was asked.
+    #[test]
+    fn who_opened_the_view_hands_the_new_view_over() {
+        let mut bench = Bench::new(Parameters::default());
+        for sender in [0, 1] {
+            let view_change = bench.bare_view_change(sender, 3);
+            bench.message(ReplicaId(sender), Message::ViewChange(view_change));
+        }
+        assert_eq!((bench.replica.view.active, bench.replica.primary()), (View(3), ME));
+        for (asks, given) in [(None, 0), (Some(ReplicaId(0)), 1), (Some(ReplicaId(0)), 0), (Some(ME), 1)] {
+            if given == 1 {
+                bench.next_round();
+            }
+            bench.effects.clear();
+            bench.message(ReplicaId(1), Message::Status(status(asks)));
+            let again = bench.sent().into_iter().filter(|it| matches!(it, PeerMessage::NewView(_)));
+            assert_eq!(again.count(), given, "{asks:?}");
+        }
     }
 }
