@@ -5,6 +5,7 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::batch::Claim;
 use crate::simulated;
 
 /// A public key that is a small-order point, or no point at all: signatures under it prove nothing.
@@ -74,6 +75,14 @@ impl PublicKey {
         }
         key.verify_strict(message, &signature).is_ok()
     }
+
+    /// A signature to judge by the rule of ZIP 215.
+    pub(crate) fn claim(&self, message: &[u8], signature: &Signature) -> Claim {
+        match &self.0 {
+            Kind::Ed25519(key) => Claim::of(key, message, signature),
+            Kind::Simulated(secret) => Claim::Settled(secret.sign(message) == *signature),
+        }
+    }
 }
 
 impl fmt::Display for PublicKey {
@@ -125,6 +134,11 @@ impl Signature {
         r.copy_from_slice(&bytes[..32]);
         s.copy_from_slice(&bytes[32..]);
         Self(r, s)
+    }
+
+    /// The encodings of `R` and of `s`.
+    pub(crate) fn parts(&self) -> (&[u8; 32], &[u8; 32]) {
+        (&self.0, &self.1)
     }
 
     /// The signature's bytes.

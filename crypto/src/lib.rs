@@ -7,6 +7,7 @@
 //! A value's journey is `Signed<T>` (bytes as received, believed by nobody) → [`Signed::verify`] →
 //! `Verified<T>` (signature and content checked; no other way to make one from received bytes).
 
+mod batch;
 mod digest;
 mod key;
 pub mod key_file;
@@ -16,11 +17,12 @@ mod seen;
 mod signed;
 mod simulated;
 
+pub use batch::SignatureBatch;
 pub use digest::{Digest, Domain, Hasher};
 pub use key::{NoPublicKey, PublicKey, SecretKey, Signature, Signer, WeakKey};
 pub use merkle::{MerkleProof, MerkleTree};
 #[cfg(pbft_mutants)]
 pub use mutant::mutant_is;
 pub use seen::SeenStatements;
-pub use signed::{Keyring, Kind, Malformed, Rejected, Scope, Signed, Statement, Verified};
+pub use signed::{Keyring, Kind, Malformed, Opened, Policy, Rejected, Scope, Signed, Statement, Verified};
 pub use simulated::SimulatedKey;

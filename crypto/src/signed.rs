@@ -4,10 +4,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{Digest, Domain, Hasher, PublicKey, SeenStatements, Signature, Signer};
+use crate::{Digest, Domain, Hasher, PublicKey, SeenStatements, Signature, SignatureBatch, Signer};
 
 /// The kind of a statement. It is part of what is signed, so a signature over one kind never passes for another.
 pub type Kind = u8;
+
+/// By which rule signatures are judged: one for each kind of statement, the same at every replica and in every place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// For what replicas show each other, again and again: the strict rule, under which a signature that is good here is
+    /// good for every verifier ([`PublicKey::verifies`]).
+    Strict,
+    /// For what comes by the thousand and once each: the rule of ZIP 215, so that many can be judged together
+    /// ([`SignatureBatch`]). Nothing is remembered.
+    Batched,
+}
 
 /// Something that is said under a signature.
 ///
@@ -21,7 +32,10 @@ pub trait Statement: Sized {
     type Keyring: Keyring<Self::Signer>;
     /// The statement's kind; each kind has its own number.
     const KIND: Kind;
-    /// Whether statements of this kind are met again and again, so that it pays to remember the good ones.
+    /// How signatures under statements of this kind are judged.
+    const POLICY: Policy = Policy::Strict;
+    /// Whether statements of this kind, if their policy is strict, are met again and again, so that it pays to remember
+    /// the good ones.
     const REPEATED: bool = true;
 
     /// The bytes that stand for the statement; equal statements have equal bytes.
@@ -127,34 +141,116 @@ impl<T: Statement> Signed<T> {
         T::decode(&self.payload)
     }
 
+    /// Reads what is said, to be looked at before it is believed.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the payload is not exactly one encoded statement.
+    pub fn open(self) -> Result<Opened<T>, Malformed> {
+        let value = self.peek()?;
+        Ok(Opened { signed: self, value })
+    }
+
     /// Checks the signature, then the statement itself.
     ///
     /// # Errors
     /// [`Rejected`], with the reason.
     pub fn verify(self, keyring: &T::Keyring) -> Result<Verified<T>, Rejected> {
-        let key = keyring
-            .public_key(self.signer)
-            .ok_or_else(|| Rejected::UnknownSigner(format!("{:?}", self.signer)))?;
-        let message = preimage::<T>(keyring.scope(), &key, &self.payload);
+        let (key, message) = self.claim(keyring)?;
+        match T::POLICY {
+            Policy::Strict => self.verify_strictly(keyring, &key, &message),
+            Policy::Batched if key.claim(&message, &self.signature).holds() => self.believe(keyring),
+            Policy::Batched => Err(self.bad_signature()),
+        }
+    }
+
+    fn verify_strictly(
+        self,
+        keyring: &T::Keyring,
+        key: &PublicKey,
+        message: &[u8],
+    ) -> Result<Verified<T>, Rejected> {
         let seen = keyring.seen().filter(|_| T::REPEATED).map(|seen| {
             let signature = self.signature.to_bytes();
-            (seen, Hasher::new(Domain::Statement).bytes(&signature).bytes(&message).finish())
+            (seen, Hasher::new(Domain::Statement).bytes(&signature).bytes(message).finish())
         });
         if let Some((seen, name)) = &seen
             && seen.contains(name)
         {
-            let value = T::decode(&self.payload)?;
-            return Ok(Verified(Arc::new(Inner { signed: self, value })));
+            return Ok(Verified(Arc::new(self.open()?)));
         }
-        if !key.verifies(&message, &self.signature) {
-            return Err(Rejected::BadSignature(format!("{:?}", self.signer)));
+        if !key.verifies(message, &self.signature) {
+            return Err(self.bad_signature());
         }
-        let value = T::decode(&self.payload)?;
-        value.validate(self.signer, keyring)?;
+        let verified = self.believe(keyring)?;
         if let Some((seen, name)) = seen {
             seen.insert(name);
         }
-        Ok(Verified(Arc::new(Inner { signed: self, value })))
+        Ok(verified)
+    }
+
+    /// Who is said to have signed what.
+    fn claim(&self, keyring: &T::Keyring) -> Result<(PublicKey, Vec<u8>), Rejected> {
+        let key = keyring
+            .public_key(self.signer)
+            .ok_or_else(|| Rejected::UnknownSigner(format!("{:?}", self.signer)))?;
+        let message = preimage::<T>(keyring.scope(), &key, &self.payload);
+        Ok((key, message))
+    }
+
+    fn bad_signature(&self) -> Rejected {
+        Rejected::BadSignature(format!("{:?}", self.signer))
+    }
+
+    /// What is left to check once the signature was found good.
+    fn believe(self, keyring: &T::Keyring) -> Result<Verified<T>, Rejected> {
+        let opened = self.open()?;
+        opened.value.validate(opened.signed.signer, keyring)?;
+        Ok(Verified(Arc::new(opened)))
+    }
+}
+
+/// A signed statement as it was received, and what it says: as little believed as [`Signed`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Opened<T: Statement> {
+    signed: Signed<T>,
+    value: T,
+}
+
+impl<T: Statement> Opened<T> {
+    /// The signed bytes.
+    #[must_use]
+    pub fn signed(&self) -> &Signed<T> {
+        &self.signed
+    }
+
+    /// What is said.
+    #[must_use]
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// Checks many statements whose policy is [`Policy::Batched`] and of which one that is bad spoils all: their
+    /// signatures together, then the statements themselves.
+    ///
+    /// # Errors
+    /// [`Rejected`], with the first thing wrong; of a bad signature it does not say whose it is.
+    pub fn check_all<'a>(
+        statements: impl Iterator<Item = &'a Self> + Clone,
+        keyring: &T::Keyring,
+    ) -> Result<(), Rejected>
+    where
+        T: 'a,
+    {
+        const { assert!(matches!(T::POLICY, Policy::Batched)) }
+        let mut batch = SignatureBatch::default();
+        for Self { signed, .. } in statements.clone() {
+            let (key, message) = signed.claim(keyring)?;
+            batch.add(&key, &message, &signed.signature);
+        }
+        if !batch.all_hold() {
+            return Err(Rejected::BadSignature("one of several".into()));
+        }
+        statements.into_iter().try_for_each(|it| Ok(it.value.validate(it.signed.signer, keyring)?))
     }
 }
 
@@ -164,15 +260,16 @@ impl<T: Statement> Signed<T> {
 ///
 /// ```compile_fail
 /// # fn forge<T: pbft_crypto::Statement>(signed: pbft_crypto::Signed<T>, value: T) -> pbft_crypto::Verified<T> {
-/// pbft_crypto::Verified(std::sync::Arc::new(pbft_crypto::Inner { signed, value }))
+/// pbft_crypto::Verified(std::sync::Arc::new(pbft_crypto::Opened { signed, value }))
 /// # }
 /// ```
-pub struct Verified<T: Statement>(Arc<Inner<T>>);
-
-struct Inner<T: Statement> {
-    signed: Signed<T>,
-    value: T,
-}
+///
+/// ```compile_fail
+/// # fn forge<T: pbft_crypto::Statement>(signed: pbft_crypto::Opened<T>) -> pbft_crypto::Verified<T> {
+/// pbft_crypto::Verified(std::sync::Arc::new(signed))
+/// # }
+/// ```
+pub struct Verified<T: Statement>(Arc<Opened<T>>);
 
 impl<T: Statement> Verified<T> {
     /// Signs `value` in the name of `identity`, whose key `signer` holds.
@@ -181,7 +278,34 @@ impl<T: Statement> Verified<T> {
         let payload = value.encode();
         let signature = signer.sign(&preimage::<T>(scope, &signer.public_key(), &payload));
         let signed = Signed { signer: identity, payload: payload.into(), signature };
-        Self(Arc::new(Inner { signed, value }))
+        Self(Arc::new(Opened { signed, value }))
+    }
+
+    /// Checks each of many statements whose policy is [`Policy::Batched`], their signatures together: the answers of
+    /// [`Signed::verify`], in order, for less work.
+    ///
+    /// # Errors
+    /// None of its own; a bad statement costs the others time and nothing else.
+    pub fn each(statements: Vec<Signed<T>>, keyring: &T::Keyring) -> Vec<Result<Self, Rejected>> {
+        const { assert!(matches!(T::POLICY, Policy::Batched)) }
+        let mut batch = SignatureBatch::default();
+        let claims: Vec<Result<(), Rejected>> = statements
+            .iter()
+            .map(|signed| {
+                let (key, message) = signed.claim(keyring)?;
+                batch.add(&key, &message, &signed.signature);
+                Ok(())
+            })
+            .collect();
+        let mut verdicts = batch.verdicts().into_iter();
+        let judged = statements.into_iter().zip(claims).map(|(signed, claim)| {
+            claim?;
+            match verdicts.next() {
+                Some(true) => signed.believe(keyring),
+                _ => Err(signed.bad_signature()),
+            }
+        });
+        judged.collect()
     }
 
     /// What is said.
@@ -200,6 +324,12 @@ impl<T: Statement> Verified<T> {
     #[must_use]
     pub fn signed(&self) -> &Signed<T> {
         &self.0.signed
+    }
+
+    /// The signed bytes and what they say, for where it is no longer of interest that they were checked.
+    #[must_use]
+    pub fn opened(&self) -> &Opened<T> {
+        &self.0
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use pbft_crypto::{Digest, Domain, Hasher, Malformed, Rejected, Signed, Statement as _, Verified, mutant};
+use pbft_crypto::{Digest, Domain, Hasher, Malformed, Opened, Rejected, Signed, Verified, mutant};
 
 use crate::{ClientId, Configuration, RequestId, Submission, Timestamp};
 
@@ -38,22 +38,23 @@ enum Content {
 /// A submission inside a body. Its signature was verified by whoever accepted the batch as a fresh proposal; in a
 /// body that was fetched by digest, a certificate for the digest vouches for it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OrderedSubmission {
-    signed: Signed<Submission>,
-    submission: Submission,
-}
+pub struct OrderedSubmission(Opened<Submission>);
 
 impl OrderedSubmission {
     /// Whose submission it is.
     #[must_use]
     pub fn client(&self) -> ClientId {
-        self.signed.claimed_signer()
+        self.signed().claimed_signer()
     }
 
     /// The submission.
     #[must_use]
     pub fn submission(&self) -> &Submission {
-        &self.submission
+        self.0.value()
+    }
+
+    fn signed(&self) -> &Signed<Submission> {
+        self.0.signed()
     }
 }
 
@@ -75,20 +76,17 @@ impl Body {
     /// A batch of verified submissions, as a primary proposes it.
     #[must_use]
     pub fn new<'a>(time: Timestamp, submissions: impl IntoIterator<Item = &'a Verified<Submission>>) -> Self {
-        let submissions = submissions
-            .into_iter()
-            .map(|verified| OrderedSubmission {
-                signed: verified.signed().clone(),
-                submission: verified.value().clone(),
-            })
-            .collect();
-        Self::ordered(time, submissions)
+        let submissions = submissions.into_iter().map(|it| OrderedSubmission(it.opened().clone()));
+        Self::ordered(time, submissions.collect())
     }
 
     fn ordered(time: Timestamp, submissions: Vec<OrderedSubmission>) -> Self {
         let mut hasher =
             Hasher::new(Domain::Batch).bytes(b"ordered").number(time.0).number(submissions.len() as u64);
-        for OrderedSubmission { signed, .. } in submissions.iter().filter(|_| !mutant!("body-not-bound")) {
+        for signed in submissions.iter().map(OrderedSubmission::signed) {
+            if mutant!("body-not-bound") {
+                break;
+            }
             let digest = Hasher::new(Domain::Submission)
                 .bytes(&signed.claimed_signer().0)
                 .bytes(&signed.signature().to_bytes())
@@ -135,22 +133,22 @@ impl Body {
 
     /// The names of all requests, in order.
     pub fn request_ids(&self) -> impl Iterator<Item = RequestId> + '_ {
-        self.submissions().iter().flat_map(|ordered| ordered.submission.ids(ordered.client()))
+        self.submissions().iter().flat_map(|ordered| ordered.submission().ids(ordered.client()))
     }
 
     /// The operations' bytes together.
     #[must_use]
     pub fn operation_bytes(&self) -> usize {
-        self.submissions().iter().map(|ordered| ordered.submission.operation_bytes()).sum()
+        self.submissions().iter().map(|ordered| ordered.submission().operation_bytes()).sum()
     }
 
     /// About how many bytes of memory the body takes: each submission as it was received, and as it was read (R1).
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let of_submission = |ordered: &OrderedSubmission| {
-            let requests = ordered.submission.requests().len() * size_of::<Bytes>();
-            let read = ordered.submission.operation_bytes() + requests;
-            ordered.signed.payload().len() + read + size_of::<OrderedSubmission>()
+            let requests = ordered.submission().requests().len() * size_of::<Bytes>();
+            let read = ordered.submission().operation_bytes() + requests;
+            ordered.signed().payload().len() + read + size_of::<OrderedSubmission>()
         };
         self.submissions().iter().map(of_submission).sum()
     }
@@ -169,10 +167,10 @@ impl Body {
         if seen.len() > parameters.batch_requests || self.operation_bytes() > parameters.batch_bytes {
             return Err(Malformed("a batch exceeds its limits".into()).into());
         }
-        self.submissions()
-            .iter()
-            .filter(|_| !mutant!("request-unchecked"))
-            .try_for_each(|ordered| ordered.signed.clone().verify(configuration).map(drop))
+        if mutant!("request-unchecked") {
+            return Ok(());
+        }
+        Opened::check_all(self.submissions().iter().map(|ordered| &ordered.0), configuration)
     }
 
     /// The encoded body, to store or send.
@@ -199,7 +197,7 @@ impl Serialize for Body {
             Content::Null => Wire::Null,
             Content::Ordered { time, submissions } => Wire::Ordered {
                 time: *time,
-                submissions: submissions.iter().map(|ordered| ordered.signed.clone()).collect(),
+                submissions: submissions.iter().map(|ordered| ordered.signed().clone()).collect(),
             },
         };
         wire.serialize(serializer)
@@ -211,11 +209,8 @@ impl<'de> Deserialize<'de> for Body {
         match Wire::deserialize(deserializer)? {
             Wire::Null => Ok(Self::null()),
             Wire::Ordered { time, submissions } => {
-                let read = |signed: Signed<Submission>| {
-                    let submission = Submission::decode(signed.payload()).map_err(D::Error::custom)?;
-                    Ok(OrderedSubmission { signed, submission })
-                };
-                Ok(Self::ordered(time, submissions.into_iter().map(read).collect::<Result<_, _>>()?))
+                let submissions = submissions.into_iter().map(|it| it.open().map(OrderedSubmission));
+                Ok(Self::ordered(time, submissions.collect::<Result<_, _>>().map_err(D::Error::custom)?))
             }
         }
     }

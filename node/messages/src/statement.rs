@@ -2,12 +2,13 @@
 
 /// Gives a serde type its place among the signed statements: who signs it, its kind, and optionally a check.
 macro_rules! statement {
-    ($type:ty, signer: $signer:ty, kind: $kind:literal $(, repeated: $repeated:literal)? $(, validate: $validate:expr)?) => {
+    ($type:ty, signer: $signer:ty, kind: $kind:literal $(, repeated: $repeated:literal)? $(, policy: $policy:ident)? $(, validate: $validate:expr)?) => {
         impl pbft_crypto::Statement for $type {
             type Signer = $signer;
             type Keyring = $crate::Configuration;
             const KIND: pbft_crypto::Kind = $kind;
             $(const REPEATED: bool = $repeated;)?
+            $(const POLICY: pbft_crypto::Policy = pbft_crypto::Policy::$policy;)?
 
             fn encode(&self) -> Vec<u8> {
                 $crate::codec::encode(self)

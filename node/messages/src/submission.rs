@@ -27,7 +27,7 @@ pub enum Submission {
     },
 }
 
-statement!(Submission, signer: ClientId, kind: 1, repeated: false, validate: Submission::check);
+statement!(Submission, signer: ClientId, kind: 1, policy: Batched, validate: Submission::check);
 
 /// One request of a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
