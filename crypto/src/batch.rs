@@ -143,3 +143,142 @@ fn sum_is_neutral(equations: &[&Equation]) -> Option<bool> {
     let points = points.chain(keys.values().map(|(_, key)| key)).chain([&ED25519_BASEPOINT_POINT]);
     Some(EdwardsPoint::vartime_multiscalar_mul(scalars, points).is_small_order())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::crafted::{crafted, crafted_with_r};
+    use crate::{SecretKey, Signer as _, SimulatedKey};
+
+    type Case = (PublicKey, Vec<u8>, Signature);
+
+    fn honest(seed: u8, message: &[u8]) -> Case {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        (key.public_key(), message.to_vec(), key.sign(message))
+    }
+
+    fn torsion(mask: [usize; 2], nonce: u64) -> Case {
+        let (key, signature) = crafted(mask, nonce, |_| b"crafted".to_vec());
+        (key, b"crafted".to_vec(), signature)
+    }
+
+    fn batch(cases: &[Case]) -> SignatureBatch {
+        let mut batch = SignatureBatch::default();
+        cases.iter().for_each(|(key, message, signature)| batch.add(key, message, signature));
+        batch
+    }
+
+    fn alone((key, message, signature): &Case) -> bool {
+        key.claim(message, signature).holds()
+    }
+
+    /// The case with its signature's `s` changed.
+    fn moved((key, message, signature): &Case, change: impl Fn(Scalar) -> Scalar) -> Case {
+        let mut bytes = signature.to_bytes();
+        let s = Scalar::from_canonical_bytes(*signature.parts().1).unwrap();
+        bytes[32..].copy_from_slice(change(s).as_bytes());
+        (*key, message.clone(), Signature::from_bytes(&bytes))
+    }
+
+    /// What the strict rule takes, this one takes, and it takes crafted torsion besides, in whatever place.
+    #[test]
+    fn crafted_torsion_is_taken_alone_and_in_any_company() {
+        let cases: Vec<_> = (0..8)
+            .flat_map(|key| (0..8).map(move |r| [key, r]))
+            .flat_map(|mask| [torsion(mask, 0xa0ce), torsion(mask, 0)])
+            .collect();
+        let mut strict = 0;
+        for case in &cases {
+            assert!(alone(case));
+            assert!(batch(&[case.clone(), honest(1, b"a")]).all_hold());
+            strict += usize::from(case.0.verifies(&case.1, &case.2));
+        }
+        assert!(strict < cases.len() / 4, "the strict rule refuses most of them");
+        assert!(batch(&cases).all_hold());
+        assert_eq!(batch(&cases).verdicts(), vec![true; cases.len()]);
+    }
+
+    /// The encodings that only some verifiers take are judged alike as well.
+    #[test]
+    fn encodings_are_judged_alike() {
+        let order = hex::decode("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010").unwrap();
+        // The neutral element, whose `y` is 1, as 1 + p; and a `y` that no point has.
+        let other_one = [&[0xee][..], &[0xff; 30], &[0x7f]].concat().try_into().unwrap();
+        let no_point = (2..).map(|y| [&[y][..], &[0; 31]].concat().try_into().unwrap());
+        let no_point = no_point.into_iter().find(|y| CompressedEdwardsY(*y).decompress().is_none()).unwrap();
+        let with_r = |r| {
+            let (key, signature) = crafted_with_r(0, 0, r, |_| b"crafted".to_vec());
+            (key, b"crafted".to_vec(), signature)
+        };
+        let good = honest(1, b"a");
+        let mut large = good.2.to_bytes();
+        let mut carry = 0;
+        for (byte, add) in large[32..].iter_mut().zip(order) {
+            carry += u16::from(*byte) + u16::from(add);
+            *byte = carry as u8;
+            carry >>= 8;
+        }
+        let large = (good.0, good.1.clone(), Signature::from_bytes(&large));
+        for (case, holds) in [(with_r(other_one), true), (with_r(no_point), false), (large, false)] {
+            assert_eq!((alone(&case), batch(std::slice::from_ref(&case)).all_hold()), (holds, holds));
+            assert_eq!(batch(&[good.clone(), case.clone()]).verdicts(), [true, holds]);
+            assert_eq!(batch(&[good.clone(), case]).all_hold(), holds);
+        }
+    }
+
+    /// Two signers cannot make their errors cancel out, which they do in a sum without random numbers.
+    #[test]
+    fn errors_do_not_cancel_out() {
+        for (one, other) in [(1, 2), (1, 1)] {
+            let one = moved(&honest(one, b"a"), |s| s + Scalar::from(5u64));
+            let other = moved(&honest(other, b"b"), |s| s - Scalar::from(5u64));
+            let cases = [one, honest(3, b"c"), other];
+            assert!(!batch(&cases).all_hold());
+            assert_eq!(batch(&cases).verdicts(), [false, true, false]);
+        }
+    }
+
+    #[test]
+    fn nothing_at_all_holds() {
+        assert!(SignatureBatch::default().all_hold());
+        assert!(SignatureBatch::default().verdicts().is_empty());
+    }
+
+    fn any_case() -> impl Strategy<Value = Case> {
+        let seed = 1..4u8;
+        let message = prop::collection::vec(any::<u8>(), 0..4);
+        prop_oneof![
+            4 => (seed.clone(), message.clone()).prop_map(|(seed, message)| honest(seed, &message)),
+            2 => (0..8usize, 0..8usize, 0..2u64).prop_map(|(key, r, nonce)| torsion([key, r], nonce)),
+            1 => (seed.clone(), message.clone(), 0..64usize, 1..=255u8).prop_map(|(seed, message, at, change)| {
+                let (key, message, signature) = honest(seed, &message);
+                let mut bytes = signature.to_bytes();
+                bytes[at] ^= change;
+                (key, message, Signature::from_bytes(&bytes))
+            }),
+            1 => (seed.clone(), message.clone(), any::<bool>()).prop_map(|(seed, message, good)| {
+                let key = SimulatedKey::from_seed(&[seed; 32]);
+                let signature = key.sign(if good { &message } else { b"another" });
+                (key.public_key(), message, signature)
+            }),
+            1 => (seed, prop::array::uniform32(any::<u8>()), prop::array::uniform32(any::<u8>())).prop_map(
+                |(seed, r, s)| {
+                    let bytes = [r, s].concat().try_into().unwrap();
+                    (honest(seed, b"").0, b"noise".to_vec(), Signature::from_bytes(&bytes))
+                }
+            ),
+        ]
+    }
+
+    proptest! {
+        /// Fault 37, for any mixture: together each is judged as alone.
+        #[test]
+        fn together_each_is_judged_as_alone(cases in prop::collection::vec(any_case(), 0..12)) {
+            let verdicts: Vec<_> = cases.iter().map(alone).collect();
+            prop_assert_eq!(batch(&cases).all_hold(), verdicts.iter().all(|it| *it));
+            prop_assert_eq!(batch(&cases).verdicts(), verdicts);
+        }
+    }
+}

@@ -8,6 +8,8 @@
 //! `Verified<T>` (signature and content checked; no other way to make one from received bytes).
 
 mod batch;
+#[cfg(test)]
+mod crafted;
 mod digest;
 mod key;
 pub mod key_file;

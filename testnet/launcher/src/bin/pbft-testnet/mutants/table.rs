@@ -135,6 +135,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a read does not wait for what this replica sent COMMIT for"),
     mutant("lax-verification", "37", CRYPTO, "signed::tests::fault_37_crafted_signatures_are_judged_alike_everywhere",
         "signatures are verified by the lax equation"),
+    mutant("no-cofactor", "37", CRYPTO, "signed::tests::fault_37_company_changes_no_verdict",
+        "a signature alone is judged by another equation than many"),
     mutant("stable-record-falls", "C1", REGRESSIONS, "the_stable_checkpoint_on_disk_never_falls",
         "a lower checkpoint's certificate takes the place of a higher one on disk"),
     mutant("evidence-unverified", "38", MESSAGES, "evidence::tests::fault_38_evidence_with_a_forged_signature_is_refused",
