@@ -8,6 +8,7 @@
 //! `Verified<T>` (signature and content checked; no other way to make one from received bytes).
 
 mod batch;
+mod cost;
 #[cfg(test)]
 mod crafted;
 mod digest;
@@ -20,6 +21,7 @@ mod signed;
 mod simulated;
 
 pub use batch::SignatureBatch;
+pub use cost::SignatureCosts;
 pub use digest::{Digest, Domain, Hasher};
 pub use key::{NoPublicKey, PublicKey, SecretKey, Signature, Signer, WeakKey};
 pub use merkle::{MerkleProof, MerkleTree};
