@@ -8,20 +8,34 @@ use bytes::Bytes;
 use pbft_crypto::{Malformed, Rejected, mutant};
 use pbft_messages::{
     ClientId, ClientMessage, Configuration, Message, PeerMessage, Read, ReadAnswer, ReadOutcome, ReplicaId,
-    ReplicaMessage, SessionId, codec,
+    ReplicaMessage, codec,
 };
 use pbft_protocol::Input;
 use pbft_transport::{ClientListener, ConnectionId, PeerNetwork};
 
+use super::submissions::{self, FromClient, Suspects};
 use crate::events::Metrics;
 use crate::inbound::{Class, Inbound, Room};
 
 /// A frame to check, and its place in its sender's budget.
 pub(super) enum Job {
-    /// A replica's.
-    Peer { from: ReplicaId, class: Class, frame: Frame, room: Room },
-    /// A client's.
-    Client { connection: ConnectionId, client: ClientId, session: SessionId, frame: Bytes, room: Room },
+    Peer(PeerJob),
+    Client(ClientJob),
+}
+
+/// A replica's.
+pub(super) struct PeerJob {
+    pub(super) from: ReplicaId,
+    pub(super) class: Class,
+    pub(super) frame: Frame,
+    pub(super) room: Room,
+}
+
+/// A client's.
+pub(super) struct ClientJob {
+    pub(super) connection: ConnectionId,
+    pub(super) frame: FromClient,
+    pub(super) room: Room,
 }
 
 /// A replica's frame, as far as it was read.
@@ -54,18 +68,21 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// The costly part, for any thread.
-    pub(super) fn check(&self, job: Job) -> Checked {
-        match job {
-            Job::Peer { from, class, frame, room } => {
-                let result = contained(|| self.check_peer(frame));
-                Checked::Peer { from, class, result, room }
-            }
-            Job::Client { connection, client, session, frame, room } => {
-                let result = contained(|| self.check_client(client, session, &frame));
-                Checked::Client { connection, client, result, room }
-            }
-        }
+    /// Checks a replica's frame, which is costly: for any thread.
+    pub(super) fn check_peer(&self, job: PeerJob) -> Checked {
+        let PeerJob { from, class, frame, room } = job;
+        Checked::Peer { from, class, result: contained(|| self.verify_peer(frame)), room }
+    }
+
+    /// Checks frames of clients, together.
+    pub(super) fn check_clients(&self, jobs: Vec<ClientJob>, suspects: &Suspects) -> Vec<Checked> {
+        let split = jobs.into_iter().map(|job| (job.frame, (job.connection, job.room)));
+        let (frames, ends): (Vec<_>, Vec<_>) = split.unzip();
+        let results = submissions::check(&frames, &self.configuration, suspects);
+        let checked = frames.iter().zip(ends).zip(results).map(|((frame, (connection, room)), result)| {
+            Checked::Client { connection, client: frame.client, result, room }
+        });
+        checked.collect()
     }
 
     /// Passes on what is good, and lets what is bad cost its sender.
@@ -106,7 +123,7 @@ impl Checker {
         PeerMessage::decode(frame).map_or_else(|_| Frame::Bytes(frame.clone()), Frame::Message)
     }
 
-    fn check_peer(&self, frame: Frame) -> Result<Message, Bad> {
+    fn verify_peer(&self, frame: Frame) -> Result<Message, Bad> {
         let message = match frame {
             Frame::Bytes(bytes) => PeerMessage::decode(&bytes)?,
             Frame::Message(message) => message,
@@ -118,24 +135,6 @@ impl Checker {
             let offence = !(passes_on && matches!(error, Rejected::UnknownSigner(_)));
             Bad { why: error.to_string(), offence }
         })
-    }
-
-    fn check_client(&self, client: ClientId, session: SessionId, frame: &[u8]) -> Result<Input, Bad> {
-        let signed = match codec::decode(frame)? {
-            ClientMessage::Submit(signed) => signed,
-            ClientMessage::Read(read) => {
-                read.check(&self.configuration)?;
-                return Ok(Input::Read { client, session, read });
-            }
-        };
-        if signed.claimed_signer() != client {
-            return Err(Malformed("a submission in another client's name".into()).into());
-        }
-        let submission = signed.verify(&*self.configuration)?;
-        if submission.value().session() != session {
-            return Err(Malformed("a submission of another session than the connection's".into()).into());
-        }
-        Ok(Input::Submission(submission))
     }
 }
 
@@ -166,7 +165,7 @@ fn refusal(frame: &[u8]) -> Option<ReplicaMessage> {
 }
 
 /// No input panics (R4); should one do so all the same, it costs its sender and not this thread (fault 34).
-fn contained<T>(check: impl FnOnce() -> Result<T, Bad>) -> Result<T, Bad> {
+pub(super) fn contained<T>(check: impl FnOnce() -> Result<T, Bad>) -> Result<T, Bad> {
     if mutant!("panic-uncontained") {
         return check();
     }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pbft_messages::{ClientId, SessionId};
 use pbft_transport::{ClientEvent, ClientEvents, ConnectionId};
 
-use super::check::Job;
+use super::check::{ClientJob, Job};
 use super::line::LineId;
 use super::pool::Pool;
+use super::submissions::FromClient;
 use super::{Budget, OF_CLIENT};
 
 /// The connections of each client's sessions. Cloning gives another handle on the table.
@@ -70,10 +71,8 @@ pub(crate) fn receive_clients(
                         jobs.checker().shed(connection, &frame);
                         continue;
                     };
-                    jobs.give(
-                        LineId::Client(connection),
-                        Job::Client { connection, client, session, frame, room },
-                    );
+                    let frame = FromClient { client, session, frame };
+                    jobs.give(LineId::Client(connection), Job::Client(ClientJob { connection, frame, room }));
                 }
             }
         }

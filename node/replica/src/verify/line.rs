@@ -32,12 +32,13 @@ impl LineId {
         }
     }
 
-    /// How many frames a thread takes at once. Small ones are taken together, to spare locking; several threads
-    /// share a line of large ones.
+    /// How many frames of the line a thread takes at once. Small ones are taken together, to spare locking; several
+    /// threads share a line of large ones. Of a client it is as much as its window lets it have on the way.
     pub(super) fn burst(self) -> usize {
         match self {
-            Self::Votes(_) | Self::Client(_) => 16,
+            Self::Votes(_) => 16,
             Self::Bulk(_) => 1,
+            Self::Client(_) => 64,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Frames of one sender and lane form a *line*, which keeps its order: a NEW-VIEW reaches the protocol before the
 //! proposals that follow it. Lines are served in turn by as many threads as there are processors. A replica's vote
 //! line is worked on by one thread at a time, so a peer that floods with costly messages takes one of them at most;
-//! its bulk line, where most signatures are, by all.
+//! its bulk line, where most signatures are, by all. Of clients' lines a thread takes many at once, since signatures
+//! checked together cost less; each connection's order stays.
 //!
 //! What is bad costs its sender and nothing else: an offence for a replica, the connection for a client (R3).
 
@@ -12,6 +13,7 @@ mod clients;
 mod line;
 mod peers;
 mod pool;
+mod submissions;
 
 pub(crate) use check::Checker;
 pub(crate) use clients::{Sessions, receive_clients};

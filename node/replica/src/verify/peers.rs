@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use pbft_messages::{PeerMessage, ReplicaId};
 use pbft_transport::{LaneReceiver, PeerFrame};
 
-use super::check::{Frame, Job};
+use super::check::{Frame, Job, PeerJob};
 use super::line::LineId;
 use super::pool::{Jobs, Pool};
 use super::{Budget, OF_REPLICA};
@@ -65,12 +65,12 @@ impl Peers {
         let Some(room) = self.room(from, &bytes) else { return };
         let frame = self.jobs.checker().decode(&bytes);
         let light = matches!(&frame, Frame::Message(message) if is_light(message));
-        let job = Job::Peer { from, class: Class::Votes, frame, room };
+        let job = PeerJob { from, class: Class::Votes, frame, room };
         if light {
             let checker = self.jobs.checker();
-            checker.deliver(checker.check(job));
+            checker.deliver(checker.check_peer(job));
         } else {
-            self.jobs.give(line, job);
+            self.jobs.give(line, Job::Peer(job));
         }
     }
 
@@ -80,7 +80,8 @@ impl Peers {
 
     fn give(&mut self, from: ReplicaId, line: LineId, bytes: bytes::Bytes) {
         if let Some(room) = self.room(from, &bytes) {
-            self.jobs.give(line, Job::Peer { from, class: line.class(), frame: Frame::Bytes(bytes), room });
+            let job = PeerJob { from, class: line.class(), frame: Frame::Bytes(bytes), room };
+            self.jobs.give(line, Job::Peer(job));
         }
     }
 

@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use super::check::{Checked, Checker, Job};
 use super::line::{Line, LineId};
+use super::submissions::Suspects;
 use crate::inbound::Class;
 use crate::sockets::client_frame_bytes;
 
@@ -18,6 +19,7 @@ pub(crate) struct Pool {
 
 struct Shared {
     checker: Checker,
+    suspects: Suspects,
     width: usize,
     state: Mutex<State>,
     filled: Condvar,
@@ -38,6 +40,18 @@ struct Rows {
     taken: usize,
 }
 
+/// What a thread does at once: of one line, or of many lines of clients.
+#[derive(Default)]
+struct Turn {
+    /// Each line, the number of its first job, and how many there are of it.
+    lines: Vec<(LineId, u64, usize)>,
+    jobs: Vec<Job>,
+}
+
+/// How many frames of clients are checked together, at most: beyond a few hundred nothing more is saved, and threads
+/// that are in work do not take votes.
+const TOGETHER: usize = 256;
+
 /// Every so many times another row than the most urgent comes first, each in turn.
 const OTHERS_TURN: usize = 8;
 
@@ -57,6 +71,35 @@ impl Rows {
         };
         order.into_iter().find_map(|row| self.rows[row].pop_front())
     }
+
+    fn take_client(&mut self) -> Option<LineId> {
+        self.rows[row(Class::Clients)].pop_front()
+    }
+}
+
+impl State {
+    fn take_turn(&mut self) -> Option<Turn> {
+        let first = self.rows.take()?;
+        let mut turn = Turn::default();
+        self.take_of(first, &mut turn);
+        while first.class() == Class::Clients
+            && turn.jobs.len() < TOGETHER
+            && let Some(id) = self.rows.take_client()
+        {
+            self.take_of(id, &mut turn);
+        }
+        Some(turn)
+    }
+
+    fn take_of(&mut self, id: LineId, turn: &mut Turn) {
+        // A line that stands in a row is there until it is idle.
+        let Some(line) = self.lines.get_mut(&id) else { return };
+        line.listed = false;
+        line.threads += 1;
+        let (first, jobs) = line.take(id.burst().min(TOGETHER - turn.jobs.len()));
+        turn.lines.push((id, first, jobs.len()));
+        turn.jobs.extend(jobs);
+    }
 }
 
 impl Pool {
@@ -64,7 +107,8 @@ impl Pool {
     pub(crate) fn start(checker: Checker) -> io::Result<Self> {
         let width = thread::available_parallelism().map_or(2, usize::from).max(2);
         let state = Mutex::default();
-        let shared = Arc::new(Shared { checker, width, state, filled: Condvar::new() });
+        let (suspects, filled) = Default::default();
+        let shared = Arc::new(Shared { checker, suspects, width, state, filled });
         let threads = (0..width).map(|index| {
             let shared = shared.clone();
             thread::Builder::new().name(format!("pbft-verify-{index}")).spawn(move || shared.work())
@@ -155,23 +199,33 @@ impl Shared {
     fn work(&self) {
         let mut state = self.state();
         while !state.stopped {
-            let Some(id) = state.rows.take() else {
+            let Some(Turn { lines, jobs }) = state.take_turn() else {
                 state.asleep += 1;
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.asleep -= 1;
                 continue;
             };
-            // A line that stands in a row is there until it is idle.
-            let Some(line) = state.lines.get_mut(&id) else { continue };
-            line.listed = false;
-            line.threads += 1;
-            let (first, jobs) = line.take(id.burst());
-            self.list(&mut state, id);
+            lines.iter().for_each(|(id, ..)| self.list(&mut state, *id));
             drop(state);
-            let checked = jobs.into_iter().map(|job| self.checker.check(job)).collect();
+            let mut checked = self.check(jobs).into_iter();
             state = self.state();
-            self.finish(&mut state, id, first, checked);
+            for (id, first, count) in lines {
+                self.finish(&mut state, id, first, checked.by_ref().take(count).collect());
+            }
         }
+    }
+
+    /// Checks the jobs of one turn, which are all of clients or none.
+    fn check(&self, jobs: Vec<Job>) -> Vec<Checked> {
+        let (mut checked, mut of_clients) = (Vec::with_capacity(jobs.len()), Vec::new());
+        for job in jobs {
+            match job {
+                Job::Peer(job) => checked.push(self.checker.check_peer(job)),
+                Job::Client(job) => of_clients.push(job),
+            }
+        }
+        checked.extend(self.checker.check_clients(of_clients, &self.suspects));
+        checked
     }
 
     /// Hands over what is due. It is done under the lock, or two threads could overtake each other.
