@@ -35,8 +35,8 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
 use ed25519_dalek::VerifyingKey;
-use sha2::{Digest as _, Sha512};
 
+use crate::strict::challenge;
 use crate::{PublicKey, Signature, mutant};
 
 /// Signatures to judge together, by the rule of ZIP 215.
@@ -115,7 +115,7 @@ impl Equation {
             key: *key,
             s: Option::from(Scalar::from_canonical_bytes(*s))?,
             r: CompressedEdwardsY(*r).decompress()?,
-            k: Scalar::from_bytes_mod_order_wide(&hash.into()),
+            k: challenge(key, message, signature),
         })
     }
 
@@ -273,6 +273,17 @@ mod tests {
     }
 
     proptest! {
+        /// The strict rule is the library's, whatever was crafted.
+        #[test]
+        fn the_strict_rule_is_the_library_s((key, message, signature) in any_case()) {
+            let Ok(library) = ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()) else { return Ok(()) };
+            prop_assume!(key.to_subject_public_key_info() != [0; 0]);
+            let bytes = ed25519_dalek::Signature::from_bytes(&signature.to_bytes());
+            let verdict = library.verify_strict(&message, &bytes).is_ok();
+            prop_assert_eq!(key.verifies(&message, &signature), verdict);
+            prop_assert!(!verdict || alone(&(key, message, signature)), "the other rule takes all that this one takes");
+        }
+
         /// Fault 37, for any mixture: together each is judged as alone.
         #[test]
         fn together_each_is_judged_as_alone(cases in prop::collection::vec(any_case(), 0..12)) {

@@ -19,6 +19,7 @@ mod mutant;
 mod seen;
 mod signed;
 mod simulated;
+mod strict;
 
 pub use batch::SignatureBatch;
 pub use cost::SignatureCosts;

@@ -8,7 +8,7 @@ use pbft_transport::{ClientEvent, ClientEvents, ConnectionId};
 
 use super::check::{ClientJob, Job};
 use super::line::LineId;
-use super::pool::Pool;
+use super::pool::{Pool, TOGETHER};
 use super::submissions::FromClient;
 use super::{Budget, OF_CLIENT};
 
@@ -57,24 +57,34 @@ pub(crate) fn receive_clients(
     // At most one for each admitted client.
     let mut budgets = HashMap::new();
     async move {
-        while let Some(event) = events.recv().await {
-            match event {
-                ClientEvent::Connected { connection, client, session } => {
-                    sessions.connected(client, session, connection);
+        while let Some(first) = events.recv().await {
+            let mut next = Some(first);
+            let mut arrived = Vec::new();
+            // What came together is given together, or the first frame of a burst would be checked alone.
+            while let Some(event) = next {
+                match event {
+                    ClientEvent::Connected { connection, client, session } => {
+                        sessions.connected(client, session, connection);
+                    }
+                    ClientEvent::Disconnected { connection, client, session } => {
+                        sessions.disconnected(client, session, connection);
+                    }
+                    ClientEvent::Frame { connection, client, session, frame } => {
+                        let budget =
+                            budgets.entry(client).or_insert_with(|| Budget::new(OF_CLIENT, frame_bytes));
+                        match budget.try_room(&frame) {
+                            None => jobs.checker().shed(connection, &frame),
+                            Some(room) => {
+                                let frame = FromClient { client, session, frame };
+                                let job = Job::Client(ClientJob { connection, frame, room });
+                                arrived.push((LineId::Client(connection), job));
+                            }
+                        }
+                    }
                 }
-                ClientEvent::Disconnected { connection, client, session } => {
-                    sessions.disconnected(client, session, connection);
-                }
-                ClientEvent::Frame { connection, client, session, frame } => {
-                    let budget = budgets.entry(client).or_insert_with(|| Budget::new(OF_CLIENT, frame_bytes));
-                    let Some(room) = budget.try_room(&frame) else {
-                        jobs.checker().shed(connection, &frame);
-                        continue;
-                    };
-                    let frame = FromClient { client, session, frame };
-                    jobs.give(LineId::Client(connection), Job::Client(ClientJob { connection, frame, room }));
-                }
+                next = if arrived.len() < TOGETHER { events.try_recv() } else { None };
             }
+            jobs.give(arrived);
         }
     }
 }

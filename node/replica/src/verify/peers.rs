@@ -70,7 +70,7 @@ impl Peers {
             let checker = self.jobs.checker();
             checker.deliver(checker.check_peer(job));
         } else {
-            self.jobs.give(line, Job::Peer(job));
+            self.jobs.give([(line, Job::Peer(job))]);
         }
     }
 
@@ -81,7 +81,7 @@ impl Peers {
     fn give(&mut self, from: ReplicaId, line: LineId, bytes: bytes::Bytes) {
         if let Some(room) = self.room(from, &bytes) {
             let job = PeerJob { from, class: line.class(), frame: Frame::Bytes(bytes), room };
-            self.jobs.give(line, Job::Peer(job));
+            self.jobs.give([(line, Job::Peer(job))]);
         }
     }
 

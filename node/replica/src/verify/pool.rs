@@ -50,7 +50,7 @@ struct Turn {
 
 /// How many frames of clients are checked together, at most: beyond a few hundred nothing more is saved, and threads
 /// that are in work do not take votes.
-const TOGETHER: usize = 256;
+pub(super) const TOGETHER: usize = 256;
 
 /// Every so many times another row than the most urgent comes first, each in turn.
 const OTHERS_TURN: usize = 8;
@@ -70,6 +70,10 @@ impl Rows {
             _ => [0, 1, 2],
         };
         order.into_iter().find_map(|row| self.rows[row].pop_front())
+    }
+
+    fn are_empty(&self) -> bool {
+        self.rows.iter().all(VecDeque::is_empty)
     }
 
     fn take_client(&mut self) -> Option<LineId> {
@@ -153,12 +157,14 @@ impl Drop for Pool {
 pub(super) struct Jobs(Arc<Shared>);
 
 impl Jobs {
-    /// Adds a job at the end of a line.
-    pub(super) fn give(&self, id: LineId, job: Job) {
+    /// Adds jobs, each at the end of its line.
+    pub(super) fn give(&self, jobs: impl IntoIterator<Item = (LineId, Job)>) {
         let mut state = self.0.state();
-        state.lines.entry(id).or_default().push(job);
-        self.0.list(&mut state, id);
-        if state.asleep > 0 {
+        for (id, job) in jobs {
+            state.lines.entry(id).or_default().push(job);
+            self.0.list(&mut state, id);
+        }
+        if state.asleep > 0 && !state.rows.are_empty() {
             drop(state);
             self.0.filled.notify_one();
         }

@@ -20,8 +20,8 @@ pub(crate) const DESCRIPTION: Description = Description {
     does: "Mixes good requests with ones whose signature some checks would pass: malleated so that a lax check takes it, \
            with a point of small order, its own in another client's name, or made for another content, kind of message \
            or epoch of the cluster.",
-    defeated_by: "The strict check of every signature, the same everywhere, over the kind, the scope, the signer's key \
-                  and the received bytes (faults 9, 10, 27 and 37): what one replica refuses, all refuse.",
+    defeated_by: "One rule for every client's signature, alone or among many, over the kind, the scope, the signer's \
+                  key and the received bytes (faults 9, 10, 27 and 37): what one replica refuses, all refuse.",
     expect: "The good requests are executed and the others are not; each of these costs its connection (R3). No view \
              change.",
     stage: Stage::Always,
