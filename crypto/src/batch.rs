@@ -109,8 +109,6 @@ pub(crate) struct Equation {
 impl Equation {
     fn read(key: &VerifyingKey, message: &[u8], signature: &Signature) -> Option<Self> {
         let (r, s) = signature.parts();
-        let hash =
-            Sha512::new().chain_update(r).chain_update(key.as_bytes()).chain_update(message).finalize();
         Some(Self {
             key: *key,
             s: Option::from(Scalar::from_canonical_bytes(*s))?,
