@@ -93,6 +93,12 @@ pub trait Service: Send + 'static {
     /// Executes one ordered operation. Never panics; an operation that can't be done has a result that says so.
     fn execute(&mut self, context: &Context, operation: &[u8]) -> Output;
 
+    /// Tells whether anybody wants events; until it is called, somebody may. What nobody wants may be left out of
+    /// [`Output::events`].
+    fn watch(&mut self, watched: bool) {
+        let _ = watched;
+    }
+
     /// The state as it is now, for unordered reads, in (nearly) no time: executing stands still meanwhile.
     ///
     /// It is asked on other threads while this service executes further, and must not change thereby: share the state

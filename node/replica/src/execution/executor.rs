@@ -38,7 +38,9 @@ pub(crate) struct Executor {
 
 impl Executor {
     /// Starts the thread with a service that stands where the replica's execution does.
-    pub(crate) fn start(service: Box<dyn Service>, archive: Archive) -> io::Result<Self> {
+    pub(crate) fn start(mut service: Box<dyn Service>, archive: Archive) -> io::Result<Self> {
+        // There is nobody yet to whom events could be told.
+        service.watch(false);
         let (tasks, queue) = sync_channel(QUEUE);
         let inbound = archive.inbound.clone();
         let snapshots = Snapshots::start(archive.clone())?;

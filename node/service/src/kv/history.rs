@@ -104,43 +104,25 @@ impl History {
         (found == key).then_some((*mod_revision, life))
     }
 
-    /// Adds a version of `key`, whose revision must be above that of the key's newest one.
-    pub(super) fn push(&mut self, key: &Bytes, version: Version) {
-        match self.newest.get_mut(key) {
-            Some(newest) => {
-                let before = std::mem::replace(newest, version);
-                self.older.insert((key.clone(), before.mod_revision), before.life);
-            }
-            None => {
-                self.newest.insert(key.clone(), version);
-            }
-        }
+    /// Adds a version of `key`, whose revision must be above that of the key's newest one; returns the latter.
+    pub(super) fn push(&mut self, key: &Bytes, version: Version) -> Option<u64> {
+        let Some(newest) = self.newest.get_mut(key) else {
+            self.newest.insert(key.clone(), version);
+            return None;
+        };
+        let before = std::mem::replace(newest, version);
+        self.older.insert((key.clone(), before.mod_revision), before.life);
+        Some(before.mod_revision)
     }
 
-    /// Forgets those versions of `key` that only revisions below `revision` show, and returns where they stood.
-    pub(super) fn compact(&mut self, key: &Bytes, revision: u64) -> Vec<Position> {
-        let mut forgotten = Vec::new();
-        let Some(newest) = self.newest.get(key) else { return forgotten };
-        let shown = if newest.mod_revision <= revision {
-            Some((newest.mod_revision, newest.life.is_none()))
-        } else {
-            self.older_at(key, revision).map(|(shown, life)| (shown, life.is_none()))
-        };
-        let Some((shown, is_deletion)) = shown else { return forgotten };
-        while let Some((superseded, _)) = shown.checked_sub(1).and_then(|below| self.older_at(key, below)) {
-            let superseded = (key.clone(), superseded);
-            self.older.remove(&superseded);
-            forgotten.push(superseded);
+    /// Forgets a version, if it is on record. A key whose newest one is forgotten must have no older one.
+    pub(super) fn forget(&mut self, position: &Position) {
+        let (key, mod_revision) = position;
+        if self.older.remove(position).is_none()
+            && self.newest.get(key).is_some_and(|newest| newest.mod_revision == *mod_revision)
+        {
+            self.newest.remove(key);
         }
-        // A deletion with nothing before it shows nothing, whether or not it is on record.
-        if is_deletion {
-            let shown = (key.clone(), shown);
-            if self.older.remove(&shown).is_none() {
-                self.newest.remove(key);
-            }
-            forgotten.push(shown);
-        }
-        forgotten
     }
 
     /// Where the first version stands.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -10,7 +9,7 @@ use pbft_messages::codec;
 
 use super::chunks::{FORMAT, Header, Record, RecordedLife};
 use super::history::{Life, Position, Version};
-use super::state::State;
+use super::state::{Changed, State};
 use super::{MAX_KEY, MAX_VALUE};
 use crate::RestoreError;
 
@@ -58,7 +57,7 @@ struct Restoration {
     state: State,
     /// Where the last record stands.
     last: Option<Position>,
-    changes: BTreeMap<u64, Vec<Bytes>>,
+    changes: BTreeMap<u64, Vec<Changed>>,
 }
 
 impl Restoration {
@@ -80,9 +79,11 @@ impl Restoration {
             None => true,
         };
         let life = self.check_change(&key, is_first, mod_revision, life)?;
-        self.state.history.push(&key, Version { mod_revision, life });
+        let is_deletion = life.is_none();
+        let before = self.state.history.push(&key, Version { mod_revision, life });
         if mod_revision > self.state.compacted {
-            self.changes.entry(mod_revision).or_default().push(key.clone());
+            let changed = Changed { revision: mod_revision, key: key.clone(), before, is_deletion };
+            self.changes.entry(mod_revision).or_default().push(changed);
         }
         self.last = Some((key, mod_revision));
         Ok(())
@@ -129,8 +130,7 @@ impl Restoration {
         if self.changes.len() as u64 != self.state.revision - self.state.compacted.max(1) {
             return Err(RestoreError::Incomplete);
         }
-        self.state.changes =
-            self.changes.into_iter().map(|(revision, keys)| (revision, Arc::from(keys))).collect();
+        self.state.changes = self.changes.into_values().flatten().collect();
         Ok(self.state)
     }
 }

@@ -155,7 +155,7 @@ mod tests {
     use crate::kv::{Operation, transaction};
 
     fn put(state: &mut State, index: usize, value: Vec<u8>) {
-        transaction::run(state, &Operation::put(format!("{index:020}"), value)).unwrap();
+        transaction::run(state, Operation::put(format!("{index:020}"), value)).unwrap();
     }
 
     /// Records of 10 kB under all keys but one.

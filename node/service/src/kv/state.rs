@@ -1,10 +1,9 @@
 //! What the store holds, and how it changes by one revision.
 
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use imbl::OrdMap;
+use imbl::Vector;
 
 use super::Error;
 use super::history::History;
@@ -20,11 +19,21 @@ pub(super) struct State {
     /// How many of the newest revisions stay readable at least until an explicit compaction.
     pub(super) retained: NonZeroU64,
     pub(super) history: History,
-    /// The keys that each revision above the compacted one changed, in order. It follows from the history; with it
-    /// compaction looks only at keys that have something to forget.
-    pub(super) changes: OrdMap<u64, Arc<[Bytes]>>,
+    /// What each revision above the compacted one changed, in order of revision. It follows from the history; with it
+    /// compaction knows what to forget without looking for it.
+    pub(super) changes: Vector<Changed>,
     /// What changed in the history since the last snapshot.
     pub(super) touched: Touched,
+}
+
+/// That a revision changed a key.
+#[derive(Clone)]
+pub(super) struct Changed {
+    pub(super) revision: u64,
+    pub(super) key: Bytes,
+    /// The revision of the key's version before, if it had one that was not forgotten.
+    pub(super) before: Option<u64>,
+    pub(super) is_deletion: bool,
 }
 
 impl State {
@@ -35,7 +44,7 @@ impl State {
             compacted: 0,
             retained,
             history: History::new(),
-            changes: OrdMap::new(),
+            changes: Vector::new(),
             touched: Touched::nothing(),
         }
     }
@@ -51,15 +60,14 @@ impl State {
         Ok(())
     }
 
-    /// Raises the revision by one, once the history has the changes that make it, of the given keys. Forgets the
-    /// revision that is no longer to be retained.
-    pub(super) fn commit(&mut self, mut changed: Vec<Bytes>) {
-        changed.sort_unstable();
+    /// Raises the revision by one, once the history has the given changes, which make it. Forgets the revision that is
+    /// no longer to be retained.
+    pub(super) fn commit(&mut self, changed: &[Changed]) {
         self.revision += 1;
-        for key in &changed {
-            self.touched.add((key.clone(), self.revision), self.history.versions());
+        for changed in changed {
+            self.touched.add((changed.key.clone(), self.revision), self.history.versions());
+            self.changes.push_back(changed.clone());
         }
-        self.changes.insert(self.revision, changed.into());
         let oldest = (self.revision + 1).saturating_sub(self.retained.get());
         if oldest > self.compacted {
             self.forget_below(oldest);
@@ -76,18 +84,18 @@ impl State {
         Ok(())
     }
 
-    /// A version can only be forgotten once a later one of its key, or its own deletion, is at or below the compacted
-    /// revision; so it is enough to look at the keys that changed since the last compaction.
+    /// A version can be forgotten once the one after it is at or below the compacted revision, and a deletion once it is
+    /// so itself: what went before it is forgotten then, so it shows nothing, whether or not it is on record.
     fn forget_below(&mut self, revision: u64) {
         self.compacted = revision;
-        while let Some((changed_at, keys)) = self.changes.get_min().cloned()
-            && changed_at <= revision
+        while self.changes.front().is_some_and(|changed| changed.revision <= revision)
+            && let Some(Changed { revision, key, before, is_deletion }) = self.changes.pop_front()
         {
-            self.changes.remove(&changed_at);
-            for key in keys.iter() {
-                for forgotten in self.history.compact(key, revision) {
-                    self.touched.add(forgotten, self.history.versions());
-                }
+            let deletion = is_deletion.then_some(revision);
+            for forgotten in before.into_iter().chain(deletion) {
+                let position = (key.clone(), forgotten);
+                self.history.forget(&position);
+                self.touched.add(position, self.history.versions());
             }
         }
     }

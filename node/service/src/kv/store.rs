@@ -4,8 +4,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::snapshots::Snapshots;
-use super::state::State;
-use super::{Error, Operation, Reply, restoration, transaction};
+use super::state::{Changed, State};
+use super::{Change, Error, Operation, Reply, restoration, transaction};
 use crate::{Context, Event, Output, Reader, RestoreError, Service, Snapshot};
 
 /// How many revisions a store made by [`KeyValueStore::default`] keeps readable.
@@ -19,6 +19,7 @@ pub const DEFAULT_RETAINED: NonZeroU64 = NonZeroU64::new(10_000).expect("the con
 pub struct KeyValueStore {
     state: State,
     snapshots: Snapshots,
+    watched: bool,
 }
 
 impl KeyValueStore {
@@ -30,7 +31,7 @@ impl KeyValueStore {
     /// many operations' writes.
     #[must_use]
     pub fn new(retained: NonZeroU64) -> Self {
-        Self { state: State::new(retained), snapshots: Snapshots::default() }
+        Self { state: State::new(retained), snapshots: Snapshots::default(), watched: true }
     }
 
     /// How many revisions are kept readable.
@@ -43,6 +44,15 @@ impl KeyValueStore {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.state.revision
+    }
+
+    /// What is to be told of a change that was just made.
+    fn event(&self, Changed { revision, key, .. }: &Changed) -> Event {
+        let change = match self.state.history.newest(key) {
+            Some(life) => Change::Put(life.entry(key)),
+            None => Change::Delete { key: key.clone(), mod_revision: *revision },
+        };
+        Event { topic: key.clone(), content: change.encode() }
     }
 }
 
@@ -58,14 +68,20 @@ fn decode(operation: &[u8]) -> Result<Operation, Error> {
 
 impl Service for KeyValueStore {
     fn execute(&mut self, _: &Context, operation: &[u8]) -> Output {
-        let done = decode(operation).and_then(|operation| transaction::run(&mut self.state, &operation));
-        let (result, changes) = match done {
-            Ok((reply, changes)) => (Ok(reply), changes),
+        let done = decode(operation).and_then(|operation| transaction::run(&mut self.state, operation));
+        let (result, changed) = match done {
+            Ok((reply, changed)) => (Ok(reply), changed),
             Err(error) => (Err(error), Vec::new()),
         };
-        let events =
-            changes.iter().map(|change| Event { topic: change.key().clone(), content: change.encode() });
-        Output { result: Reply::encode(&result), events: events.collect() }
+        let watched = changed.iter().filter(|_| self.watched);
+        Output {
+            result: Reply::encode(&result),
+            events: watched.map(|changed| self.event(changed)).collect(),
+        }
+    }
+
+    fn watch(&mut self, watched: bool) {
+        self.watched = watched;
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
@@ -79,7 +95,7 @@ impl Service for KeyValueStore {
 
     fn restore(&mut self, chunks: &mut dyn Iterator<Item = Bytes>) -> Result<(), RestoreError> {
         let state = restoration::restore(self.state.retained, chunks)?;
-        *self = Self { state, snapshots: Snapshots::default() };
+        *self = Self { state, snapshots: Snapshots::default(), watched: self.watched };
         Ok(())
     }
 }
@@ -91,7 +107,7 @@ impl Reader for State {
                 return Err(Error::WriteInQuery);
             }
             // Nothing is written to the clone.
-            let (reply, _) = transaction::run(&mut self.clone(), &operation)?;
+            let (reply, _) = transaction::run(&mut self.clone(), operation)?;
             // Not the store's revision: else a write to any other key would make the replicas' answers differ.
             Ok(Reply { revision: reply.answer.newest_change(), ..reply })
         });

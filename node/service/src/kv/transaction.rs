@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::history::{Life, Version};
-use super::state::State;
+use super::state::{Changed, State};
 use super::{
-    Answer, Change, Compare, Delete, DeleteAnswer, Error, KeyValue, MAX_CHANGES, MAX_REPLY, Operation, Put,
+    Answer, Compare, Delete, DeleteAnswer, Error, KeyValue, MAX_CHANGES, MAX_REPLY, Operation, Put,
     PutAnswer, Range, RangeAnswer, Relation, Reply, Step, StepAnswer, Target, Txn, TxnAnswer,
 };
 
@@ -13,28 +13,27 @@ use super::{
 const ANSWER_OVERHEAD: usize = 64;
 
 /// Does an operation, and tells what changed. On an error the state is as before.
-pub(super) fn run(state: &mut State, operation: &Operation) -> Result<(Reply, Vec<Change>), Error> {
+pub(super) fn run(state: &mut State, operation: Operation) -> Result<(Reply, Vec<Changed>), Error> {
     operation.check()?;
     let mut transaction = Transaction {
         revision: state.revision + 1,
         state,
         budget: MAX_REPLY - ANSWER_OVERHEAD,
-        changes: Vec::new(),
         changed: Vec::new(),
     };
     let answer = match operation {
         Operation::Put(put) => transaction.put(put).map(Answer::Put),
-        Operation::Range(range) => transaction.range(range).map(Answer::Range),
-        Operation::Delete(delete) => transaction.delete(delete).map(Answer::Delete),
+        Operation::Range(range) => transaction.range(&range).map(Answer::Range),
+        Operation::Delete(delete) => transaction.delete(&delete).map(Answer::Delete),
         Operation::Txn(txn) => transaction.txn(txn).map(Answer::Txn),
-        Operation::Compact(revision) => transaction.state.compact(*revision).map(|()| Answer::Compact),
+        Operation::Compact(revision) => transaction.state.compact(revision).map(|()| Answer::Compact),
     }?;
-    let Transaction { state, changed, changes, .. } = transaction;
+    let Transaction { state, changed, .. } = transaction;
     // As in etcd, what changes nothing (a delete of absent keys, say) has no revision.
     if !changed.is_empty() {
-        state.commit(changed);
+        state.commit(&changed);
     }
-    Ok((Reply { revision: state.revision, answer }, changes))
+    Ok((Reply { revision: state.revision, answer }, changed))
 }
 
 /// An operation that is being done. Each step makes its checks before it changes the state, so an operation of one
@@ -45,19 +44,18 @@ struct Transaction<'a> {
     revision: u64,
     /// How many bytes of entries the reply may yet have.
     budget: usize,
-    changes: Vec<Change>,
-    /// The keys of the changes; none appears twice.
-    changed: Vec<Bytes>,
+    /// No key appears twice.
+    changed: Vec<Changed>,
 }
 
 impl Transaction<'_> {
-    fn txn(&mut self, txn: &Txn) -> Result<TxnAnswer, Error> {
+    fn txn(&mut self, txn: Txn) -> Result<TxnAnswer, Error> {
         let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
-        let steps = if succeeded { &txn.success } else { &txn.failure };
+        let steps = if succeeded { txn.success } else { txn.failure };
         self.budget -= steps.len() * ANSWER_OVERHEAD;
         // A clone makes the steps copy the nodes that they change, so it is made only where it is needed.
         let before = (steps.len() > 1).then(|| self.state.clone());
-        match steps.iter().map(|step| self.step(step)).collect() {
+        match steps.into_iter().map(|step| self.step(step)).collect() {
             Ok(steps) => Ok(TxnAnswer { succeeded, steps }),
             Err(error) => {
                 if let Some(before) = before {
@@ -68,22 +66,21 @@ impl Transaction<'_> {
         }
     }
 
-    fn step(&mut self, step: &Step) -> Result<StepAnswer, Error> {
+    fn step(&mut self, step: Step) -> Result<StepAnswer, Error> {
         match step {
             Step::Put(put) => self.put(put).map(StepAnswer::Put),
-            Step::Range(range) => self.range(range).map(StepAnswer::Range),
-            Step::Delete(delete) => self.delete(delete).map(StepAnswer::Delete),
+            Step::Range(range) => self.range(&range).map(StepAnswer::Range),
+            Step::Delete(delete) => self.delete(&delete).map(StepAnswer::Delete),
         }
     }
 
-    fn put(&mut self, put: &Put) -> Result<PutAnswer, Error> {
+    fn put(&mut self, Put { key, value, previous }: Put) -> Result<PutAnswer, Error> {
         self.may_change(1)?;
-        let before = self.state.history.newest(&put.key);
-        let life = Life::put(before, self.revision, put.value.clone());
-        let previous = before.filter(|_| put.previous).map(|before| before.entry(&put.key));
+        let before = self.state.history.newest(&key);
+        let life = Life::put(before, self.revision, value);
+        let previous = before.filter(|_| previous).map(|before| before.entry(&key));
         self.pay_for(previous.as_slice())?;
-        self.changes.push(Change::Put(life.entry(&put.key)));
-        self.write(&put.key, Some(life));
+        self.write(key, Some(life));
         Ok(PutAnswer { previous })
     }
 
@@ -96,8 +93,7 @@ impl Transaction<'_> {
             self.pay_for(&found)?;
         }
         for entry in &found {
-            self.changes.push(Change::Delete { key: entry.key.clone(), mod_revision: self.revision });
-            self.write(&entry.key, None);
+            self.write(entry.key.clone(), None);
         }
         let deleted = found.len() as u64;
         Ok(DeleteAnswer { deleted, previous: if delete.previous { found } else { Vec::new() } })
@@ -172,8 +168,9 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn write(&mut self, key: &Bytes, life: Option<Life>) {
-        self.state.history.push(key, Version { mod_revision: self.revision, life });
-        self.changed.push(key.clone());
+    fn write(&mut self, key: Bytes, life: Option<Life>) {
+        let (revision, is_deletion) = (self.revision, life.is_none());
+        let before = self.state.history.push(&key, Version { mod_revision: revision, life });
+        self.changed.push(Changed { revision, key, before, is_deletion });
     }
 }
