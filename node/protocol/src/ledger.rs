@@ -169,16 +169,20 @@ impl Ledger {
         }
     }
 
-    /// The kept answer to exactly this request, if it was executed: a repeated request need not be ordered again.
-    pub(crate) fn answer(&self, id: RequestId, digest: Digest) -> Option<(Sequence, Outcome)> {
+    /// The kept answer to exactly this request, if it was executed, with its digest: a repeated request need not be
+    /// ordered again.
+    pub(crate) fn answer(&self, id: RequestId, operation: &[u8]) -> Option<(Digest, Sequence, Outcome)> {
         let session = self.clients.get(&id.client)?.sessions.get(&id.session)?;
         if id.number == RequestNumber(0) {
-            return Some((session.opened, Outcome::Opened));
+            return Some((id.digest(operation), session.opened, Outcome::Opened));
         }
-        let reply = session.replies.get(&id.number).filter(|reply| reply.digest == digest)?;
+        let reply = session.replies.get(&id.number)?;
         match &reply.result {
-            StoredResult::Kept(result) => Some((reply.sequence, Outcome::Executed(result.clone()))),
-            StoredResult::Pending | StoredResult::Dropped => None,
+            // Most requests are new, so nothing is hashed before this.
+            StoredResult::Kept(result) if reply.digest == id.digest(operation) => {
+                Some((reply.digest, reply.sequence, Outcome::Executed(result.clone())))
+            }
+            StoredResult::Kept(_) | StoredResult::Pending | StoredResult::Dropped => None,
         }
     }
 
@@ -258,8 +262,12 @@ impl Session {
         }
         let highest = self.replies.keys().next_back().map_or(0, |number| number.0);
         // Numbers run less than W ahead of `next`, so what is dropped here is below `next`.
-        let kept = self.replies.split_off(&RequestNumber((highest + 1).saturating_sub(window)));
-        std::mem::replace(&mut self.replies, kept).values().map(StoredReply::size).sum()
+        let lowest = RequestNumber((highest + 1).saturating_sub(window));
+        let mut freed = 0;
+        while let Some(first) = self.replies.first_entry().filter(|first| *first.key() < lowest) {
+            freed += first.remove().size();
+        }
+        freed
     }
 }
 
@@ -306,8 +314,8 @@ mod tests {
         assert_eq!(run(&mut ledger, id(1, 1), b"a", 2), Judgement::Execute);
         assert_eq!(run(&mut ledger, id(1, 1), b"a", 3), executed(2, b"a"));
         assert_eq!(run(&mut ledger, id(1, 1), b"b", 4), refused(4, Refusal::DifferentRequest));
-        assert_eq!(ledger.answer(id(1, 1), id(1, 1).digest(b"a")).unwrap().0, Sequence(2));
-        assert_eq!(ledger.answer(id(1, 1), id(1, 1).digest(b"b")), None);
+        assert_eq!(ledger.answer(id(1, 1), b"a").unwrap().1, Sequence(2));
+        assert_eq!(ledger.answer(id(1, 1), b"b"), None);
     }
 
     /// Fault 30: a huge number executes nothing and blocks nothing.

@@ -75,8 +75,7 @@ impl Replica {
             .ids(client)
             .zip(value.requests())
             .map(|(id, request)| {
-                let digest = id.digest(request.operation);
-                let (sequence, outcome) = self.ledger.answer(id, digest)?;
+                let (digest, sequence, outcome) = self.ledger.answer(id, request.operation)?;
                 Some(Reply { view: self.view.active, session, number: id.number, digest, sequence, outcome })
             })
             .collect();
