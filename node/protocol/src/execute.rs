@@ -1,5 +1,7 @@
 //! Execution, strictly in the order of sequences (N4), exactly once (N1), and the replies (N5).
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use pbft_crypto::{Digest, mutant};
@@ -14,17 +16,10 @@ use crate::{Effect, Effects, Execution, Now, Operation, Report};
 pub(crate) struct InExecution {
     sequence: Sequence,
     digest: Digest,
-    submissions: Vec<Answers>,
+    /// In the order of execution.
+    requests: Vec<(RequestId, Digest, Answer)>,
     /// Requests that stand in the batch and are answered by an earlier one.
     repeated: Vec<RequestId>,
-}
-
-/// The answers to one submission.
-#[derive(Debug)]
-struct Answers {
-    client: ClientId,
-    session: SessionId,
-    requests: Vec<(RequestId, Digest, Answer)>,
 }
 
 #[derive(Debug)]
@@ -50,10 +45,10 @@ impl Replica {
         let Some((_, body)) = self.log.get(sequence).and_then(|slot| slot.decided()) else { return };
         let mut operations = Vec::new();
         let mut in_execution =
-            InExecution { sequence, digest: body.digest(), submissions: Vec::new(), repeated: Vec::new() };
+            InExecution { sequence, digest: body.digest(), requests: Vec::new(), repeated: Vec::new() };
+        let requests = &mut in_execution.requests;
         for ordered in body.submissions() {
             let (client, session) = (ordered.client(), ordered.submission().session());
-            let mut requests = Vec::new();
             for (id, request) in ordered.submission().ids(client).zip(ordered.submission().requests()) {
                 let digest = id.digest(request.operation);
                 match self.ledger.judge(id, digest, sequence, self.configuration.parameters()) {
@@ -65,7 +60,6 @@ impl Replica {
                     Judgement::Repeated => in_execution.repeated.push(id),
                 }
             }
-            in_execution.submissions.push(Answers { client, session, requests });
         }
         let time = body.time().map(|proposed| self.ledger.agree_time(proposed));
         self.executing = Some(in_execution);
@@ -85,29 +79,25 @@ impl Replica {
         let requests = results.len();
         self.pace.executed(requests);
         self.vigilance.executed(requests);
-        let mut results = results.into_iter();
-        for Answers { client, session, requests } in done.submissions {
-            let mut replies = Vec::with_capacity(requests.len());
-            for (id, digest, answer) in requests {
-                let (sequence, outcome) = match answer {
-                    Answer::Known(sequence, outcome) => (sequence, outcome),
-                    Answer::Result => {
-                        // The driver's duty is one result for each operation; an empty one stands for a missing one.
-                        let result = results.next().unwrap_or_default();
-                        self.ledger.complete(id, result.clone(), self.configuration.parameters());
-                        (sequence, Outcome::Executed(result))
-                    }
-                };
-                self.waiting.executed(id);
-                replies.push(Reply {
-                    view: self.view.active,
-                    session,
-                    number: id.number,
-                    digest,
-                    sequence,
-                    outcome,
-                });
-            }
+        let (mut results, view) = (results.into_iter(), self.view.active);
+        let mut replies: BTreeMap<(ClientId, SessionId), Vec<Reply>> = BTreeMap::new();
+        for (id, digest, answer) in done.requests {
+            let (sequence, outcome) = match answer {
+                Answer::Known(sequence, outcome) => (sequence, outcome),
+                Answer::Result => {
+                    // The driver's duty is one result for each operation; an empty one stands for a missing one.
+                    let result = results.next().unwrap_or_default();
+                    self.ledger.complete(id, result.clone(), self.configuration.parameters());
+                    (sequence, Outcome::Executed(result))
+                }
+            };
+            self.waiting.executed(id);
+            let RequestId { client, session, number } = id;
+            let reply = Reply { view, session, number, digest, sequence, outcome };
+            replies.entry((client, session)).or_default().push(reply);
+        }
+        // A session is answered once a batch, however many submissions of it the batch holds.
+        for ((client, session), replies) in replies {
             effects.push(Effect::Reply { client, session, replies });
         }
         for id in done.repeated {
