@@ -49,8 +49,7 @@ impl Slot {
     /// Accepts a fresh proposal. No client waits for an empty batch, so its place is due by itself: who recovers waits
     /// for it (D8).
     pub(crate) fn accept(&mut self, header: Verified<PrePrepare>, body: &Body, now: Instant) {
-        let is_empty = body.request_ids().next().is_none();
-        self.due_since = (is_empty && self.committed.is_none()).then_some(now);
+        self.due_since = (body.requests() == 0 && self.committed.is_none()).then_some(now);
         self.accepted = Some(header);
     }
 
@@ -60,6 +59,11 @@ impl Slot {
             return Some(Arc::new(Body::null()));
         }
         self.bodies.get(digest).map(|(body, _)| Arc::clone(body))
+    }
+
+    /// The body of the proposal that this replica accepted, if it is held.
+    pub(crate) fn accepted_body(&self) -> Option<&Body> {
+        self.bodies.get(&self.accepted.as_ref()?.value().digest).map(|(body, _)| &**body)
     }
 
     /// Keeps a body.

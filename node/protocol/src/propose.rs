@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use pbft_messages::{Body, PeerMessage, PrePrepare};
+use pbft_messages::{Body, Parameters, PeerMessage, PrePrepare};
 
 use crate::log::Slot;
 use crate::replica::Replica;
 use crate::{Effects, Now, Report};
 
 impl Replica {
-    /// Proposes as long as the pipeline has room: with nothing in flight, whatever waits goes at once; when the
-    /// pipeline is full, what comes meanwhile fills the next batch (N7).
+    /// Proposes as long as the pipeline has room: with nothing in flight, whatever waits goes at once; else what comes
+    /// fills the next batch, until it is worth one of those in flight (N7).
     pub(crate) fn try_propose(&mut self, now: Now, effects: &mut Effects) {
         while self.may_propose() {
             if self.waiting.has_unproposed() {
+                if !self.is_worth_a_batch(now) {
+                    return;
+                }
                 let submissions = self.waiting.next_batch(self.configuration.parameters());
                 if submissions.is_empty() {
                     return;
@@ -34,12 +37,34 @@ impl Replica {
             && self.in_flight() < self.parameters().pipeline
     }
 
-    /// How many proposals of this primary are not decided. Those that are decided and wait here for state do not
-    /// count: a primary that lags may lead all the same (VC6).
+    /// Whether what waits goes now. A batch costs each replica signatures and a write, whatever its size; so while
+    /// others are in flight one waits until it is full, or holds as much as those do, or has waited for long. So under
+    /// load two batches take turns, and agreement on one goes on while the other fills.
+    fn is_worth_a_batch(&self, now: Now) -> bool {
+        let Parameters { batch_requests, batch_bytes, status_interval, .. } = *self.parameters();
+        let in_flight = self.undecided().filter_map(|slot| slot.accepted_body());
+        let in_flight: usize = in_flight.map(Body::requests).sum();
+        let waits = self.waiting.unproposed();
+        waits.requests >= in_flight.min(batch_requests)
+            || waits.bytes >= batch_bytes
+            || self
+                .waiting
+                .oldest_unproposed()
+                .is_some_and(|since| self.patience.waited(since, now.instant) >= status_interval)
+    }
+
+    /// How many proposals of this primary are not decided.
     fn in_flight(&self) -> u64 {
+        self.undecided().count() as u64
+    }
+
+    /// The proposals of this primary that are not decided. Those that are decided and wait here for state do not count:
+    /// a primary that lags may lead all the same (VC6).
+    fn undecided(&self) -> impl Iterator<Item = &Slot> {
+        let slots = self.log.above(self.last_executed.max(self.stable_sequence()));
         let undecided =
             |(sequence, slot): &(_, &Slot)| *sequence < self.next_sequence && slot.committed.is_none();
-        self.log.above(self.last_executed.max(self.stable_sequence())).filter(undecided).count() as u64
+        slots.filter(undecided).map(|(_, slot)| slot)
     }
 
     /// Whether nothing is in flight, the service waits to be told the time, and that time has come: an empty batch tells
@@ -53,7 +78,7 @@ impl Replica {
         let (view, sequence, digest) = (self.view.active, self.next_sequence, body.digest());
         self.next_sequence = sequence.next();
         let header = self.sign(PrePrepare { view, sequence, digest });
-        let requests = body.request_ids().count();
+        let requests = body.requests();
         let body = Arc::new(body);
         let slot = self.log.slot(sequence);
         slot.accepted = Some(header.clone());

@@ -12,8 +12,9 @@ use crate::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     submissions: BTreeMap<Arrival, Waiter>,
-    /// Those that stand in no proposal of the active view.
+    /// Those that stand in no proposal of the active view, and what is in them.
     unproposed: BTreeSet<Arrival>,
+    unproposed_load: Load,
     requests: BTreeMap<RequestId, Arrival>,
     all: Load,
     by_client: BTreeMap<ClientId, Load>,
@@ -29,6 +30,10 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    fn of(submission: &Submission) -> Self {
+        Self { requests: submission.requests().len(), bytes: submission.operation_bytes() }
+    }
+
     /// What one client may take of it.
     fn share(self) -> Self {
         Self { requests: (self.requests / 4).max(Submission::MAXIMUM_REQUESTS), bytes: self.bytes / 4 }
@@ -82,7 +87,7 @@ impl Waiting {
         if new.is_empty() {
             return Admission::Known;
         }
-        let load = Load { requests: new.len(), bytes: submission.value().operation_bytes() };
+        let load = Load { requests: new.len(), ..Load::of(submission.value()) };
         let of_client = self.by_client.get(&client).copied().unwrap_or_default().plus(load);
         if !self.all.plus(load).fits(limit) || !of_client.fits(limit.share()) {
             return Admission::Full;
@@ -94,6 +99,7 @@ impl Waiting {
         let waiter = Waiter { submission: submission.clone(), since: now, requests: new.len() };
         self.submissions.insert(arrival, waiter);
         self.unproposed.insert(arrival);
+        self.unproposed_load = self.unproposed_load.plus(Load::of(submission.value()));
         self.requests.extend(new.into_iter().map(|id| (id, arrival)));
         Admission::New
     }
@@ -105,9 +111,12 @@ impl Waiting {
         if let Some(waiter) = self.submissions.get_mut(&arrival) {
             waiter.requests -= 1;
             if waiter.requests == 0 {
-                gone.bytes = waiter.submission.value().operation_bytes();
+                let load = Load::of(waiter.submission.value());
+                gone.bytes = load.bytes;
                 self.submissions.remove(&arrival);
-                self.unproposed.remove(&arrival);
+                if self.unproposed.remove(&arrival) {
+                    self.unproposed_load = self.unproposed_load.minus(load);
+                }
             }
         }
         self.all = self.all.minus(gone);
@@ -154,17 +163,21 @@ impl Waiting {
             let mut own = waiter.submission.value().ids(client);
             own.all(|id| self.requests.get(&id) != Some(arrival) || proposed.contains(&id))
         };
-        self.unproposed = self
-            .submissions
-            .iter()
-            .filter(|(arrival, waiter)| !stands(arrival, waiter))
-            .map(|(arrival, _)| *arrival)
-            .collect();
+        let unproposed = || self.submissions.iter().filter(|(arrival, waiter)| !stands(arrival, waiter));
+        let loads = unproposed().map(|(_, waiter)| Load::of(waiter.submission.value()));
+        let (load, arrivals) =
+            (loads.fold(Load::default(), Load::plus), unproposed().map(|(arrival, _)| *arrival));
+        (self.unproposed, self.unproposed_load) = (arrivals.collect(), load);
     }
 
     /// Whether something waits that was not proposed.
     pub(crate) fn has_unproposed(&self) -> bool {
         !self.unproposed.is_empty()
+    }
+
+    /// What waits and was not proposed.
+    pub(crate) fn unproposed(&self) -> Load {
+        self.unproposed_load
     }
 
     /// Takes the oldest unproposed submissions that fit in one batch, and marks them as proposed. No request stands
@@ -175,20 +188,21 @@ impl Waiting {
         for arrival in &self.unproposed {
             let Some(waiter) = self.submissions.get(arrival) else { continue };
             let (client, submission) = (waiter.submission.signer(), waiter.submission.value());
-            let (count, size) = (submission.requests().len(), submission.operation_bytes());
-            if seen.len() + count > limits.batch_requests || bytes + size > limits.batch_bytes {
+            let load = Load::of(submission);
+            if seen.len() + load.requests > limits.batch_requests || bytes + load.bytes > limits.batch_bytes {
                 break;
             }
             if submission.ids(client).any(|id| seen.contains(&id)) {
                 continue;
             }
             seen.extend(submission.ids(client));
-            bytes += size;
-            taken.push(*arrival);
+            bytes += load.bytes;
+            taken.push((*arrival, load));
             batch.push(waiter.submission.clone());
         }
-        for arrival in taken {
+        for (arrival, load) in taken {
             self.unproposed.remove(&arrival);
+            self.unproposed_load = self.unproposed_load.minus(load);
         }
         batch
     }
