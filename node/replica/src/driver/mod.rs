@@ -7,7 +7,7 @@ mod timers;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use pbft_protocol::{Effects, Input, Replica, Timer, WriteId};
+use pbft_protocol::{Effects, Input, Now, Replica, Timer, WriteId};
 
 use crate::RunError;
 use crate::inbound::{Event, Inbound};
@@ -73,7 +73,7 @@ impl Driver {
     }
 
     fn drive(&mut self, effects: Effects) -> Result<(), RunError> {
-        self.pass(effects)?;
+        self.pass(self.clock.now(), effects)?;
         let mut batch = Vec::new();
         loop {
             // Each timer once at most, so that one which is always due cannot starve the rest.
@@ -105,10 +105,10 @@ impl Driver {
                 then.into_iter().try_for_each(|effect| self.carry_out(effect))?;
                 self.handle(Input::Durable(id))
             }
-            Event::Effect(effect) => self.pass(vec![effect].into()),
+            Event::Effect(effect) => self.pass(self.clock.now(), vec![effect].into()),
             Event::Answer(effect, room) => {
                 drop(room);
-                self.pass(vec![effect].into())
+                self.pass(self.clock.now(), vec![effect].into())
             }
             Event::Failed(error) => Err(error),
             Event::Standing(answer) => {
@@ -131,18 +131,19 @@ impl Driver {
 
     /// Hands an input in, and whatever that gives rise to at once.
     fn handle(&mut self, input: Input) -> Result<(), RunError> {
-        self.outlet.hear(self.clock.now(), input, &mut self.local);
+        let now = self.clock.now();
+        self.outlet.hear(now, input, &mut self.local);
         while let Some(input) = self.local.pop_front() {
             let mut effects = Effects::new();
-            self.replica.handle(self.clock.now(), input, &mut effects);
-            self.pass(effects)?;
+            self.replica.handle(now, input, &mut effects);
+            self.pass(now, effects)?;
         }
         Ok(())
     }
 
     /// Lets effects pass the outlet, and carries out what comes out of it.
-    fn pass(&mut self, effects: Effects) -> Result<(), RunError> {
-        let effects = self.outlet.pass(self.clock.now(), effects);
+    fn pass(&mut self, now: Now, effects: Effects) -> Result<(), RunError> {
+        let effects = self.outlet.pass(now, effects);
         effects.into_iter().try_for_each(|effect| self.carry_out(effect))
     }
 }
