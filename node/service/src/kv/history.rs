@@ -3,19 +3,24 @@
 use std::ops::Bound;
 
 use bytes::Bytes;
-use imbl::OrdMap;
+use imbl::{OrdMap, Vector};
 
 use super::{KeyValue, Keys};
 
 /// The versions of all keys. A clone shares everything with the original until one of them changes.
 ///
-/// Newest and older versions are in maps of their own, so that reading the present does not wade through the past.
-/// The older ones are in one map for all keys, as a persistent map of its own for each key would take kilobytes.
+/// The newest version of each key is found by the key, and each older one by the change that superseded it. Changes stand
+/// in a queue, in order of revision, as what they superseded is forgotten in that order; so writing and forgetting look a
+/// key up once, however many versions there are. Reading the past walks back from change to change.
 #[derive(Clone)]
 pub(super) struct History {
     newest: OrdMap<Bytes, Version>,
-    /// Each key in it is also in `newest`.
-    older: OrdMap<Position, Option<Life>>,
+    /// The changes that are not forgotten.
+    changes: Vector<Change>,
+    /// The number of the first of them: they are numbered from 1.
+    first_change: u64,
+    /// How many older versions there are.
+    older: usize,
 }
 
 /// Where a version stands in the order of all: its key, and the revision of the change. No other version ever stands
@@ -24,10 +29,22 @@ pub(super) type Position = (Bytes, u64);
 
 /// What the change at a revision made of a key.
 #[derive(Clone)]
-pub(super) struct Version {
-    pub(super) mod_revision: u64,
+struct Version {
+    mod_revision: u64,
+    /// The number of that change, which may be forgotten.
+    change: u64,
     /// `None` is a deletion.
-    pub(super) life: Option<Life>,
+    life: Option<Life>,
+}
+
+/// A change of a key.
+#[derive(Clone)]
+struct Change {
+    key: Bytes,
+    revision: u64,
+    is_deletion: bool,
+    /// What it superseded. A deletion counts for nothing once its own change is forgotten.
+    before: Option<Version>,
 }
 
 /// An existing key's value at some revision, and its place in the key's present life.
@@ -61,7 +78,7 @@ impl Life {
 
 impl History {
     pub(super) fn new() -> Self {
-        Self { newest: OrdMap::new(), older: OrdMap::new() }
+        Self { newest: OrdMap::new(), changes: Vector::new(), first_change: 1, older: 0 }
     }
 
     /// How many keys there are, deleted ones included whose past is not compacted.
@@ -71,7 +88,7 @@ impl History {
 
     /// How many versions of keys there are.
     pub(super) fn versions(&self) -> usize {
-        self.newest.len() + self.older.len()
+        self.newest.len() + self.older
     }
 
     /// The key as it is now, if it exists.
@@ -93,36 +110,71 @@ impl History {
             if newest.mod_revision <= revision {
                 return Some((key, newest.life.as_ref()?));
             }
-            let (_, life) = self.older_at(key, revision)?;
-            Some((key, life.as_ref()?))
+            let shown = self.before(newest).find(|version| version.mod_revision <= revision)?;
+            Some((key, shown.life.as_ref()?))
         })
     }
 
-    /// The last of a key's older versions that is not above `revision`, with its own revision.
-    fn older_at(&self, key: &Bytes, revision: u64) -> Option<(u64, &Option<Life>)> {
-        let ((found, mod_revision), life) = self.older.get_prev(&(key.clone(), revision))?;
-        (found == key).then_some((*mod_revision, life))
+    /// The versions before one, newest first.
+    fn before(&self, version: &Version) -> impl Iterator<Item = &Version> + use<'_> {
+        std::iter::successors(self.superseded_by(version), |version| self.superseded_by(version))
     }
 
-    /// Adds a version of `key`, whose revision must be above that of the key's newest one; returns the latter.
-    pub(super) fn push(&mut self, key: &Bytes, version: Version) -> Option<u64> {
-        let Some(newest) = self.newest.get_mut(key) else {
-            self.newest.insert(key.clone(), version);
-            return None;
+    fn superseded_by(&self, version: &Version) -> Option<&Version> {
+        let before = self.change(version.change)?.before.as_ref()?;
+        (before.life.is_some() || self.change(before.change).is_some()).then_some(before)
+    }
+
+    /// The change with this number, if it is not forgotten.
+    fn change(&self, number: u64) -> Option<&Change> {
+        self.changes.get(usize::try_from(number.checked_sub(self.first_change)?).ok()?)
+    }
+
+    /// Adds a version that no change is known of: the oldest one of its key, and not a deletion.
+    pub(super) fn add_base(&mut self, key: Bytes, life: Life) {
+        self.newest.insert(key, Version { mod_revision: life.mod_revision, change: 0, life: Some(life) });
+    }
+
+    /// Changes `key` at a revision that is not below that of any change before: `make` makes its new state, `None` if the
+    /// key is deleted, of the one before.
+    pub(super) fn push(
+        &mut self,
+        key: Bytes,
+        revision: u64,
+        make: impl FnOnce(Option<&Life>) -> Option<Life>,
+    ) {
+        let change = self.first_change + self.changes.len() as u64;
+        let version = |life| Version { mod_revision: revision, change, life };
+        let (is_deletion, before) = if let Some(newest) = self.newest.get_mut(&key) {
+            let life = make(newest.life.as_ref());
+            (life.is_none(), Some(std::mem::replace(newest, version(life))))
+        } else {
+            let life = make(None);
+            let is_deletion = life.is_none();
+            self.newest.insert(key.clone(), version(life));
+            (is_deletion, None)
         };
-        let before = std::mem::replace(newest, version);
-        self.older.insert((key.clone(), before.mod_revision), before.life);
-        Some(before.mod_revision)
+        self.older += usize::from(before.is_some());
+        self.changes.push_back(Change { key, revision, is_deletion, before });
     }
 
-    /// Forgets a version, if it is on record. A key whose newest one is forgotten must have no older one.
-    pub(super) fn forget(&mut self, position: &Position) {
-        let (key, mod_revision) = position;
-        if self.older.remove(position).is_none()
-            && self.newest.get(key).is_some_and(|newest| newest.mod_revision == *mod_revision)
-        {
-            self.newest.remove(key);
+    /// Forgets the oldest change if it is not above `revision`, and with it what it superseded, and itself if it is a
+    /// deletion: nothing is shown by these from then on. Returns the positions of both.
+    pub(super) fn forget(&mut self, revision: u64) -> Option<[Option<Position>; 2]> {
+        self.changes.front().filter(|change| change.revision <= revision)?;
+        let Change { key, revision, is_deletion, before } = self.changes.pop_front()?;
+        self.first_change += 1;
+        let superseded = before.filter(|before| before.life.is_some());
+        self.older -= usize::from(superseded.is_some());
+        if is_deletion {
+            if self.newest.get(&key).is_some_and(|newest| newest.mod_revision == revision) {
+                self.newest.remove(&key);
+            } else {
+                self.older -= 1;
+            }
         }
+        let superseded = superseded.map(|before| (key.clone(), before.mod_revision));
+        Some([superseded, is_deletion.then_some((key, revision))])
     }
 
     /// Where the first version stands.
@@ -137,15 +189,19 @@ impl History {
         &self,
         start: &Position,
     ) -> impl Iterator<Item = (&Bytes, u64, Option<&Life>)> {
-        let mut newest =
-            self.newest.range::<_, [u8]>((Bound::Included(&start.0[..]), Bound::Unbounded)).peekable();
-        let mut older = self.older.range::<_, Position>(start..).peekable();
+        let (first, from) = (start.0.clone(), start.1);
+        let mut newest = self.newest.range::<_, [u8]>((Bound::Included(&start.0[..]), Bound::Unbounded));
+        // The versions of one key, the oldest last.
+        let mut versions = Vec::new();
         std::iter::from_fn(move || {
-            let (key, _) = newest.peek()?;
-            match older.next_if(|((older, _), _)| older == *key) {
-                Some(((key, mod_revision), life)) => Some((key, *mod_revision, life.as_ref())),
-                None => newest.next().map(|(key, newest)| (key, newest.mod_revision, newest.life.as_ref())),
+            while versions.is_empty() {
+                let (key, version) = newest.next()?;
+                let all = std::iter::once(version).chain(self.before(version));
+                let from = if *key == first { from } else { 0 };
+                versions.extend(all.take_while(|it| it.mod_revision >= from).map(|it| (key, it)));
             }
+            let (key, Version { mod_revision, life, .. }) = versions.pop()?;
+            Some((key, *mod_revision, life.as_ref()))
         })
     }
 }

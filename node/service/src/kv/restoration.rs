@@ -8,8 +8,8 @@ use bytes::Bytes;
 use pbft_messages::codec;
 
 use super::chunks::{FORMAT, Header, Record, RecordedLife};
-use super::history::{Life, Position, Version};
-use super::state::{Changed, State};
+use super::history::Life;
+use super::state::State;
 use super::{MAX_KEY, MAX_VALUE};
 use crate::RestoreError;
 
@@ -55,9 +55,10 @@ pub(super) fn restore(
 /// mistake from becoming a state that no sequence of operations leads to.
 struct Restoration {
     state: State,
-    /// Where the last record stands.
-    last: Option<Position>,
-    changes: BTreeMap<u64, Vec<Changed>>,
+    /// The last record: its key, its revision, and what it made of the key.
+    last: Option<(Bytes, u64, Option<Life>)>,
+    /// What each revision above the compacted one changed.
+    changes: BTreeMap<u64, Vec<(Bytes, Option<Life>)>>,
 }
 
 impl Restoration {
@@ -71,37 +72,36 @@ impl Restoration {
         if !(2..=self.state.revision).contains(&mod_revision) {
             return Err(inconsistent("a key changed at a revision that never was"));
         }
-        let is_first = match &self.last {
-            Some((last, newest)) if (last, *newest) >= (&key, mod_revision) => {
+        let before = match &self.last {
+            Some((last, newest, _)) if (last, *newest) >= (&key, mod_revision) => {
                 return Err(inconsistent("the records are out of order"));
             }
-            Some((last, _)) => *last != key,
-            None => true,
+            Some((last, _, life)) if *last == key => Some(life.as_ref()),
+            _ => None,
         };
-        let life = self.check_change(&key, is_first, mod_revision, life)?;
-        let is_deletion = life.is_none();
-        let before = self.state.history.push(&key, Version { mod_revision, life });
-        if mod_revision > self.state.compacted {
-            let changed = Changed { revision: mod_revision, key: key.clone(), before, is_deletion };
-            self.changes.entry(mod_revision).or_default().push(changed);
+        let life = self.check_change(before, mod_revision, life)?;
+        match &life {
+            Some(base) if mod_revision <= self.state.compacted => {
+                self.state.history.add_base(key.clone(), base.clone());
+            }
+            _ => self.changes.entry(mod_revision).or_default().push((key.clone(), life.clone())),
         }
-        self.last = Some((key, mod_revision));
+        self.last = Some((key, mod_revision, life));
         Ok(())
     }
 
-    /// Checks that a change can have followed the key's earlier ones.
+    /// Checks that a change can have followed the one of the same key before it, if there is one on record.
     fn check_change(
         &self,
-        key: &[u8],
-        is_first: bool,
+        before: Option<Option<&Life>>,
         mod_revision: u64,
         life: Option<RecordedLife>,
     ) -> Result<Option<Life>, RestoreError> {
         let is_base = mod_revision <= self.state.compacted;
-        if is_base && !is_first {
+        if is_base && before.is_some() {
             return Err(inconsistent("a key has two versions at or below the compacted revision"));
         }
-        let before = self.state.history.newest(key);
+        let before = before.flatten();
         let Some(RecordedLife { create_revision, version, value }) = life else {
             // A key that does not exist can't be deleted, and compaction leaves no deletion behind.
             return match before {
@@ -130,7 +130,11 @@ impl Restoration {
         if self.changes.len() as u64 != self.state.revision - self.state.compacted.max(1) {
             return Err(RestoreError::Incomplete);
         }
-        self.state.changes = self.changes.into_values().flatten().collect();
+        for (revision, changes) in self.changes {
+            for (key, life) in changes {
+                self.state.history.push(key, revision, |_| life);
+            }
+        }
         Ok(self.state)
     }
 }

@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::kv::chunks::Record;
-    use crate::kv::history::{Life, Version};
+    use crate::kv::history::Life;
     use crate::kv::{Operation, transaction};
 
     fn put(state: &mut State, index: usize, value: Vec<u8>) {
@@ -163,8 +163,7 @@ mod tests {
         let mut history = History::new();
         let value = Bytes::from(vec![7; 10_000]);
         for key in keys.iter().filter(|key| Some(*key) != without) {
-            let life = Some(Life::put(None, 2, value.clone()));
-            history.push(key, Version { mod_revision: 2, life });
+            history.push(key.clone(), 2, |_| Some(Life::put(None, 2, value.clone())));
         }
         history
     }

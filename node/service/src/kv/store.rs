@@ -4,7 +4,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::snapshots::Snapshots;
-use super::state::{Changed, State};
+use super::state::State;
 use super::{Change, Error, Operation, Reply, restoration, transaction};
 use crate::{Context, Event, Output, Reader, RestoreError, Service, Snapshot};
 
@@ -46,11 +46,11 @@ impl KeyValueStore {
         self.state.revision
     }
 
-    /// What is to be told of a change that was just made.
-    fn event(&self, Changed { revision, key, .. }: &Changed) -> Event {
+    /// What is to be told of a key that the newest revision changed.
+    fn event(&self, key: &Bytes) -> Event {
         let change = match self.state.history.newest(key) {
             Some(life) => Change::Put(life.entry(key)),
-            None => Change::Delete { key: key.clone(), mod_revision: *revision },
+            None => Change::Delete { key: key.clone(), mod_revision: self.state.revision },
         };
         Event { topic: key.clone(), content: change.encode() }
     }
@@ -74,10 +74,7 @@ impl Service for KeyValueStore {
             Err(error) => (Err(error), Vec::new()),
         };
         let watched = changed.iter().filter(|_| self.watched);
-        Output {
-            result: Reply::encode(&result),
-            events: watched.map(|changed| self.event(changed)).collect(),
-        }
+        Output { result: Reply::encode(&result), events: watched.map(|key| self.event(key)).collect() }
     }
 
     fn watch(&mut self, watched: bool) {

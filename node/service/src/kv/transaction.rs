@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::history::{Life, Version};
-use super::state::{Changed, State};
+use super::history::Life;
+use super::state::State;
 use super::{
     Answer, Compare, Delete, DeleteAnswer, Error, KeyValue, MAX_CHANGES, MAX_REPLY, Operation, Put,
     PutAnswer, Range, RangeAnswer, Relation, Reply, Step, StepAnswer, Target, Txn, TxnAnswer,
@@ -12,8 +12,8 @@ use super::{
 /// At least the bytes of an encoded answer besides its entries.
 const ANSWER_OVERHEAD: usize = 64;
 
-/// Does an operation, and tells what changed. On an error the state is as before.
-pub(super) fn run(state: &mut State, operation: Operation) -> Result<(Reply, Vec<Changed>), Error> {
+/// Does an operation, and tells which keys changed. On an error the state is as before.
+pub(super) fn run(state: &mut State, operation: Operation) -> Result<(Reply, Vec<Bytes>), Error> {
     operation.check()?;
     let mut transaction = Transaction {
         revision: state.revision + 1,
@@ -44,8 +44,8 @@ struct Transaction<'a> {
     revision: u64,
     /// How many bytes of entries the reply may yet have.
     budget: usize,
-    /// No key appears twice.
-    changed: Vec<Changed>,
+    /// The keys that it changed; none appears twice.
+    changed: Vec<Bytes>,
 }
 
 impl Transaction<'_> {
@@ -76,11 +76,10 @@ impl Transaction<'_> {
 
     fn put(&mut self, Put { key, value, previous }: Put) -> Result<PutAnswer, Error> {
         self.may_change(1)?;
-        let before = self.state.history.newest(&key);
-        let life = Life::put(before, self.revision, value);
-        let previous = before.filter(|_| previous).map(|before| before.entry(&key));
+        let previous = previous.then(|| Some(self.state.history.newest(&key)?.entry(&key))).flatten();
         self.pay_for(previous.as_slice())?;
-        self.write(key, Some(life));
+        let revision = self.revision;
+        self.write(key, |before| Some(Life::put(before, revision, value)));
         Ok(PutAnswer { previous })
     }
 
@@ -93,7 +92,7 @@ impl Transaction<'_> {
             self.pay_for(&found)?;
         }
         for entry in &found {
-            self.write(entry.key.clone(), None);
+            self.write(entry.key.clone(), |_| None);
         }
         let deleted = found.len() as u64;
         Ok(DeleteAnswer { deleted, previous: if delete.previous { found } else { Vec::new() } })
@@ -168,9 +167,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn write(&mut self, key: Bytes, life: Option<Life>) {
-        let (revision, is_deletion) = (self.revision, life.is_none());
-        let before = self.state.history.push(&key, Version { mod_revision: revision, life });
-        self.changed.push(Changed { revision, key, before, is_deletion });
+    fn write(&mut self, key: Bytes, make: impl FnOnce(Option<&Life>) -> Option<Life>) {
+        self.changed.push(key.clone());
+        self.state.history.push(key, self.revision, make);
     }
 }
