@@ -43,9 +43,10 @@ impl Replica {
         }
         let sequence = self.last_executed.next();
         let Some((_, body)) = self.log.get(sequence).and_then(|slot| slot.decided()) else { return };
-        let mut operations = Vec::new();
+        let mut operations = Vec::with_capacity(body.requests());
+        let requests = Vec::with_capacity(body.requests());
         let mut in_execution =
-            InExecution { sequence, digest: body.digest(), requests: Vec::new(), repeated: Vec::new() };
+            InExecution { sequence, digest: body.digest(), requests, repeated: Vec::new() };
         let requests = &mut in_execution.requests;
         for ordered in body.submissions() {
             let (client, session) = (ordered.client(), ordered.submission().session());
