@@ -10,7 +10,7 @@ use crate::{Effects, Now, Report};
 
 impl Replica {
     /// Proposes as long as the pipeline has room: with nothing in flight, whatever waits goes at once; else what comes
-    /// fills the next batch, until it is worth one of those in flight (N7).
+    /// fills the next batch, until that is worth its cost (N7).
     pub(crate) fn try_propose(&mut self, now: Now, effects: &mut Effects) {
         while self.may_propose() {
             if self.waiting.has_unproposed() {
@@ -38,14 +38,14 @@ impl Replica {
     }
 
     /// Whether what waits goes now. A batch costs each replica signatures and a write, whatever its size; so while
-    /// others are in flight one waits until it is full, or holds as much as those do, or has waited for long. So under
-    /// load two batches take turns, and agreement on one goes on while the other fills.
+    /// others are in flight one waits until it is full, or holds twice as much as those do, or has waited for long. So
+    /// under load batches grow, and agreement on one goes on while the next one fills.
     fn is_worth_a_batch(&self, now: Now) -> bool {
         let Parameters { batch_requests, batch_bytes, status_interval, .. } = *self.parameters();
         let in_flight = self.undecided().filter_map(|slot| slot.accepted_body());
         let in_flight: usize = in_flight.map(Body::requests).sum();
         let waits = self.waiting.unproposed();
-        waits.requests >= in_flight.min(batch_requests)
+        waits.requests >= (2 * in_flight).min(batch_requests)
             || waits.bytes >= batch_bytes
             || self
                 .waiting
