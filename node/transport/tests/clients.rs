@@ -136,8 +136,16 @@ async fn an_endpoint_has_many_links() {
     let mut links: Vec<Link> = (0..40)
         .map(|number| Link::new(if number % 2 == 0 { &first } else { &second }, listener.address(), number))
         .collect();
+    // So many handshakes at once may take longer than one dialing attempt has, on a machine that is busy.
+    let mut late = 0;
     for link in &mut links {
-        assert_eq!(link.event().await, LinkEvent::Connected);
+        loop {
+            match link.event().await {
+                LinkEvent::Connected => break,
+                LinkEvent::Unreachable(DialError::NoAnswer) => late += 1,
+                event => panic!("{event:?}"),
+            }
+        }
     }
     for _ in 0..40 {
         listener.connected().await;
@@ -145,8 +153,9 @@ async fn an_endpoint_has_many_links() {
     for link in &mut links {
         link.echo(&mut listener, b"again and again").await;
     }
-    assert_eq!(listener.listener.statistics().connections, 40);
-    assert_eq!(listener.listener.statistics().refused, 0);
+    let statistics = listener.listener.statistics();
+    assert_eq!(statistics.connections, 40);
+    assert!(statistics.refused <= late, "{statistics:?}, {late} late attempts");
     soon("shutdown", first.shutdown()).await;
     for link in &mut links {
         assert_eq!(soon("the link to end", link.events.recv()).await, None);
