@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
+    AckFrequencyConfig, ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TransportConfig, ValidationTokenConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
@@ -52,6 +53,17 @@ const PEER_STREAMS: u32 = 2;
 /// nothing holds so much on each of its connections.
 const SEND_WINDOWS: u32 = 2;
 
+/// How many packets a side may receive before it must acknowledge them by a packet of their own. Each such packet wakes
+/// a process for nothing, and most go without: what a replica says next carries the acknowledgement. QUIC's default is
+/// one. With a window that heavy loss has made smaller than this, acknowledgements come after the 25 ms in which they
+/// come anyway.
+const UNACKNOWLEDGED_PACKETS: u32 = 8;
+
+/// The largest packet in bytes that is tried on a path, for those that take more than Ethernet's 1,500: loopback and
+/// jumbo frames. Packets cost processor time by the piece. quinn hands the kernel up to ten together, whose sum must
+/// stay below the 64 KiB of one UDP datagram.
+pub(crate) const LARGEST_PACKET: u16 = 6_500;
+
 /// Attempts that wait for the accepting task. It takes them at once, so they are few; quinn's default is 65,536.
 const PENDING_ATTEMPTS: usize = 256;
 
@@ -62,6 +74,11 @@ const PENDING_BYTES: u64 = 1 << 20;
 
 /// Settings that all connections have in common.
 fn transport(segmentation_offload: bool, streams: u32) -> TransportConfig {
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED_PACKETS));
+    let mut packets = MtuDiscoveryConfig::default();
+    packets.upper_bound(LARGEST_PACKET);
+
     let mut config = TransportConfig::default();
     config
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_TIMEOUT_MS))))
@@ -77,6 +94,8 @@ fn transport(segmentation_offload: bool, streams: u32) -> TransportConfig {
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         // Unreliable datagrams are not used, so nobody may send one.
         .datagram_receive_buffer_size(None)
+        .ack_frequency_config(Some(acknowledgements))
+        .mtu_discovery_config(Some(packets))
         // The spin bit shows the round-trip time to observers, and nobody here measures it that way.
         .allow_spin(false)
         .enable_segmentation_offload(segmentation_offload);
@@ -124,6 +143,18 @@ pub(crate) fn server(protocol: Protocol, tls: QuicServerConfig, segmentation_off
     config
 }
 
+/// The configuration of a client's socket. Nobody dials it, so there is nobody to reset after a restart, and random keys
+/// will do.
+pub(crate) fn client_endpoint() -> EndpointConfig {
+    with_largest_packet(EndpointConfig::default())
+}
+
+/// Lets packets in that are as large as the other side may try.
+fn with_largest_packet(mut config: EndpointConfig) -> EndpointConfig {
+    config.max_udp_payload_size(LARGEST_PACKET).expect("it is above the least that QUIC allows, 1200");
+    config
+}
+
 /// The configuration of a replica's socket.
 ///
 /// A replica that crashed and restarted knows none of its old connections. It ends them at the first packet that
@@ -144,5 +175,5 @@ pub(crate) fn endpoint(identity: &SecretKey, protocol: Protocol) -> EndpointConf
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     let id_key = u64::from_le_bytes(id_key);
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
-    config
+    with_largest_packet(config)
 }

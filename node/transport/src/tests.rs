@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quinn::{Connection, ConnectionError, Endpoint, EndpointConfig, SendStream};
+use quinn::{Connection, ConnectionError, Endpoint, SendStream};
 
 use pbft_crypto::{Digest, Domain, SecretKey, Signer};
 use pbft_messages::{ReplicaId, SessionId};
@@ -76,7 +76,7 @@ struct Hostile {
 
 impl Hostile {
     fn new(identity: u8, protocol: Protocol) -> Self {
-        let (_, endpoint) = Socket::open(loopback(), EndpointConfig::default(), None, None).unwrap();
+        let (_, endpoint) = Socket::open(loopback(), quic::client_endpoint(), None, None).unwrap();
         Self { identity: key(identity), protocol, endpoint }
     }
 
@@ -317,4 +317,27 @@ async fn a_client_that_stalls_on_many_connections_holds_up_itself_only() {
     let Some(ClientEvent::Frame { client, frame, .. }) = served else { panic!("{served:?}") };
     assert_eq!((client, frame.len()), (key(51).public_key().into(), frame_bytes));
     drop((sent, stalled));
+}
+
+/// Fewer packets are fewer system calls and wake-ups, on either side.
+#[tokio::test]
+async fn packets_become_as_large_as_the_path_takes() {
+    let (listener, mut events) = listener();
+    let (connection, mut send) = Hostile::new(50, Protocol::Client).greet(listener.local_addr()).await;
+    assert!(matches!(events.recv().await, Some(ClientEvent::Connected { .. })));
+    let grown = async {
+        while connection.stats().path.current_mtu < quic::LARGEST_PACKET {
+            send.write_all(&[1, 0, 0, 0, 7]).await.unwrap();
+            assert!(matches!(events.recv().await, Some(ClientEvent::Frame { .. })));
+        }
+    };
+    soon("the packets to grow", grown).await;
+    // A frame of many packets, each of the largest size.
+    let (large, before) = (1 << 20, connection.stats().udp_tx.datagrams);
+    send.write_all(&(large as u32).to_le_bytes()).await.unwrap();
+    send.write_all(&vec![7; large]).await.unwrap();
+    let received = soon("the frame", events.recv()).await;
+    assert!(matches!(received, Some(ClientEvent::Frame { frame, .. }) if frame.len() == large));
+    let packets = connection.stats().udp_tx.datagrams - before;
+    assert!(packets < 2 * large as u64 / u64::from(quic::LARGEST_PACKET), "{packets} packets");
 }

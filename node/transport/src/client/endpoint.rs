@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use quinn::{Endpoint, EndpointConfig};
+use quinn::Endpoint;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -49,8 +49,7 @@ impl ClientEndpoint {
     /// [`BindError`] if the socket cannot be opened.
     pub fn new(identity: Arc<SecretKey>, cluster: Digest, limits: LinkLimits) -> Result<Self, BindError> {
         let tls = Identity::new(&identity)?;
-        // A client is reset by nobody that it should remember after a restart, so random keys will do.
-        let open = |address: SocketAddr| Socket::open(address, EndpointConfig::default(), None, None);
+        let open = |address: SocketAddr| Socket::open(address, quic::client_endpoint(), None, None);
         // A socket for IPv6 reaches IPv4 too; where there is no IPv6, one for IPv4 must do.
         let (socket, endpoint) =
             open((Ipv6Addr::UNSPECIFIED, 0).into()).or_else(|_| open((Ipv4Addr::UNSPECIFIED, 0).into()))?;
