@@ -32,6 +32,8 @@ pub(super) struct Flight {
     pub(super) message: ClientMessage,
     /// The answers to each request; `None` once it is answered for good.
     pub(super) votes: Vec<Option<Votes>>,
+    /// When it was sent first.
+    pub(super) launched: Duration,
     /// When to send it again.
     pub(super) due: Duration,
     addressed: Addressed,
@@ -50,13 +52,19 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(ticket: Option<Ticket>, message: ClientMessage, votes: Vec<Votes>) -> Self {
+    pub(super) fn new(
+        now: Duration,
+        ticket: Option<Ticket>,
+        message: ClientMessage,
+        votes: Vec<Option<Votes>>,
+    ) -> Self {
         Self {
             ticket,
             message,
-            votes: votes.into_iter().map(Some).collect(),
-            due: Duration::ZERO,
-            // Every flight is sent right after it is made, which sets this.
+            votes,
+            launched: now,
+            // Every flight is sent right after it is made, which sets these.
+            due: now,
             addressed: Addressed::All,
             back_off: true,
             busy: BTreeSet::new(),
@@ -70,24 +78,25 @@ impl Flight {
     /// Decides whom to send to now, and when to look again.
     ///
     /// The first sending goes to `primary`, unless it is known to be out of reach; later ones go to all, except
-    /// after a busy replica's request for patience.
+    /// after a busy replica's request for patience. `patience` is how long the primary alone has.
     pub(super) fn address(
         &mut self,
         now: Duration,
         primary: ReplicaId,
         primary_reachable: bool,
+        patience: Duration,
         settings: &Settings,
         random: &mut StdRng,
     ) -> Addressed {
         self.busy.clear();
         let interval = if std::mem::take(&mut self.back_off) && primary_reachable {
             self.addressed = Addressed::Primary(primary);
-            settings.retry_after
+            patience
         } else {
             self.addressed = Addressed::All;
             self.rebuffs = 0;
             self.broadcasts += 1;
-            doubled(settings.retry_after, self.broadcasts, settings.retry_cap)
+            doubled(patience, self.broadcasts, settings.retry_cap)
         };
         self.due = now + jittered(interval, random);
         self.addressed

@@ -11,6 +11,7 @@ mod believed_view;
 mod effect;
 mod flight;
 mod reads;
+mod response_time;
 mod session;
 mod settings;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use pbft_messages::{
 use super::believed_view::BelievedView;
 use super::flight::{Addressed, Flight};
 use super::reads::{Reads, Settled};
+use super::response_time::ResponseTime;
 use super::votes::Votes;
 use super::{Abandoned, Answer, Effect, Settings, SubmitError, Ticket};
 
@@ -45,6 +46,7 @@ pub struct Core {
     /// Submissions that wait for the opening or for the window, in order.
     queue: VecDeque<(Ticket, Vec<Bytes>)>,
     reads: Reads,
+    response_time: ResponseTime,
     next_number: RequestNumber,
     next_ticket: u64,
 }
@@ -73,6 +75,7 @@ impl Core {
             flights: BTreeMap::new(),
             queue: VecDeque::new(),
             reads: Reads::default(),
+            response_time: ResponseTime::default(),
             next_number: RequestNumber(1),
             next_ticket: 0,
         }
@@ -199,7 +202,7 @@ impl Core {
                 let session = self.session;
                 for reply in replies.iter().filter(|reply| reply.session == session) {
                     self.view.report(from, reply.view, &self.configuration);
-                    self.on_reply(from, reply, effects);
+                    self.on_reply(now, from, reply, effects);
                 }
                 self.send_queued(now, effects);
             }
@@ -266,7 +269,7 @@ impl Core {
     }
 
     /// Counts one reply, and passes the answer on if it completes f+1 equal ones.
-    fn on_reply(&mut self, from: ReplicaId, reply: &Reply, effects: &mut Vec<Effect>) {
+    fn on_reply(&mut self, now: Duration, from: ReplicaId, reply: &Reply, effects: &mut Vec<Effect>) {
         if from.index() >= self.configuration.n() {
             return;
         }
@@ -281,6 +284,7 @@ impl Core {
         *slot = None;
         let ticket = flight.ticket;
         if flight.first_unanswered().is_none() {
+            self.response_time.observe(now.saturating_sub(flight.launched));
             self.flights.remove(&first);
         }
         match ticket {
@@ -368,12 +372,12 @@ impl Core {
         let (client, session) = (self.client, self.session);
         let votes = submission.requests().map(|request| {
             let id = RequestId { client, session, number: request.number };
-            Votes::new(id.digest(request.operation))
+            Some(Votes::new(id.digest(request.operation)))
         });
         let votes = votes.collect();
         let signed = Verified::sign(submission, client, &*self.signer, self.configuration.scope());
         let message = ClientMessage::Submit(signed.signed().clone());
-        self.flights.insert(first, Flight::new(ticket, message, votes));
+        self.flights.insert(first, Flight::new(now, ticket, message, votes));
         self.send(now, first, effects);
     }
 
@@ -385,9 +389,11 @@ impl Core {
     fn send(&mut self, now: Duration, first: RequestNumber, effects: &mut Vec<Effect>) {
         let primary = self.primary();
         let primary_reachable = !self.unreachable.contains(&primary);
+        let patience = self.response_time.patience(&self.settings);
         let Some(flight) = self.flights.get_mut(&first) else { return };
         let message = flight.message.clone();
-        let addressed = flight.address(now, primary, primary_reachable, &self.settings, &mut self.random);
+        let addressed =
+            flight.address(now, primary, primary_reachable, patience, &self.settings, &mut self.random);
         let to: Vec<ReplicaId> = match addressed {
             Addressed::Primary(primary) => vec![primary],
             Addressed::All => self.reachable(),
