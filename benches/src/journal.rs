@@ -6,54 +6,45 @@ use pbft_messages::Sequence;
 
 /// An acknowledged write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// Its number in the run, see [`Values::number`](crate::Values::number).
-    pub number: u64,
+pub(crate) struct Write {
+    /// Its number among all writes of the run.
+    pub(crate) number: u64,
     /// The store's revision of the change.
-    pub revision: u64,
+    pub(crate) revision: u64,
     /// Where in the cluster's total order.
-    pub sequence: Sequence,
+    pub(crate) sequence: Sequence,
 }
 
 /// What is known of the writes to one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyRecord {
+pub(crate) struct KeyRecord {
     /// The acknowledged write that comes last in the cluster's order.
-    pub last: Option<Write>,
+    pub(crate) last: Option<Write>,
     /// Further acknowledged writes that were told the same revision, which no two writes may share.
-    pub clashes: Vec<Write>,
+    pub(crate) clashes: Vec<Write>,
     /// The writes that may or may not take effect, or may yet do so.
-    pub unknown: Vec<u64>,
+    pub(crate) unknown: Vec<u64>,
 }
 
 /// What is known of a run's writes, by the key's number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Journal {
+pub(crate) struct Journal {
     keys: BTreeMap<u32, KeyRecord>,
 }
 
 impl Journal {
     /// A write was acknowledged.
-    pub fn acknowledge(&mut self, key: u32, write: Write) {
+    pub(crate) fn acknowledge(&mut self, key: u32, write: Write) {
         self.keys.entry(key).or_default().acknowledge(write);
     }
 
     /// A write may or may not take effect.
-    pub fn doubt(&mut self, key: u32, number: u64) {
+    pub(crate) fn doubt(&mut self, key: u32, number: u64) {
         self.keys.entry(key).or_default().unknown.push(number);
     }
 
-    /// Adds what another worker knows.
-    pub fn merge(&mut self, other: Self) {
-        for (key, record) in other.keys {
-            let merged = self.keys.entry(key).or_default();
-            record.last.into_iter().chain(record.clashes).for_each(|write| merged.acknowledge(write));
-            merged.unknown.extend(record.unknown);
-        }
-    }
-
     /// The keys with an acknowledged write, in order, with what is known of them.
-    pub fn acknowledged(&self) -> impl Iterator<Item = (u32, &KeyRecord)> {
+    pub(crate) fn acknowledged(&self) -> impl Iterator<Item = (u32, &KeyRecord)> {
         self.keys.iter().filter(|(_, record)| record.last.is_some()).map(|(key, record)| (*key, record))
     }
 }
@@ -78,14 +69,13 @@ mod tests {
 
     #[test]
     fn the_last_write_by_revision_counts_whoever_made_it() {
-        let (mut first, mut second) = (Journal::default(), Journal::default());
-        first.acknowledge(1, write(10, 5));
-        second.acknowledge(1, write(20, 4));
-        second.acknowledge(2, write(21, 6));
-        second.doubt(1, 22);
-        second.doubt(3, 23);
-        first.merge(second);
-        let known: Vec<_> = first.acknowledged().collect();
+        let mut journal = Journal::default();
+        journal.acknowledge(1, write(10, 5));
+        journal.acknowledge(1, write(20, 4));
+        journal.acknowledge(2, write(21, 6));
+        journal.doubt(1, 22);
+        journal.doubt(3, 23);
+        let known: Vec<_> = journal.acknowledged().collect();
         let expected = KeyRecord { last: Some(write(10, 5)), clashes: vec![], unknown: vec![22] };
         assert_eq!(known[0], (1, &expected));
         assert_eq!((known[1].0, known[1].1.last), (2, Some(write(21, 6))));
@@ -94,10 +84,9 @@ mod tests {
 
     #[test]
     fn two_writes_with_one_revision_are_both_kept() {
-        let (mut first, mut second) = (Journal::default(), Journal::default());
-        first.acknowledge(1, write(10, 5));
-        second.acknowledge(1, write(20, 5));
-        first.merge(second);
-        assert_eq!(first.acknowledged().next().unwrap().1.clashes, [write(20, 5)]);
+        let mut journal = Journal::default();
+        journal.acknowledge(1, write(10, 5));
+        journal.acknowledge(1, write(20, 5));
+        assert_eq!(journal.acknowledged().next().unwrap().1.clashes, [write(20, 5)]);
     }
 }

@@ -1,46 +1,56 @@
 //! Drives a cluster with load, measures what its clients feel, and checks that it kept its word.
 //!
-//! A run goes through these steps, each in a file of its own:
+//! [`run`] goes through these steps, each in a file of its own:
 //!
 //! 1. [`Settings`] say what to do; [`Settings::check`] compares them with the cluster.
-//! 2. [`open_sessions`] opens one session a connection.
-//! 3. [`drive`] has each session send one request after the other (a *closed loop*), and gives what was [`Measured`].
-//! 4. [`read_back`] reads what was acknowledged, and the [`Verdict`] says whether the cluster kept it.
+//! 2. Sessions are opened, one a connection, and all keys are written if that is asked for.
+//! 3. Each connection sends bundles of requests, in a *closed loop* or an *open* one, and gives what was [`Measured`].
+//! 4. What was acknowledged is read back, and the [`Verdict`] says whether the cluster kept it.
 //! 5. A [`Report`] is all of it for programs, with the [`Record`] of how it came about; [`write_files`] keeps it.
 //!
-//! # The loop is closed
-//! A worker sends its next request when the last is answered, so when the cluster pauses, the load pauses with it: the
-//! latencies do not contain the time that requests would have waited for their turn. Every report says so.
+//! # Two kinds of loops
+//! In a closed loop a bundle is sent when an earlier one is answered, so when the cluster pauses, the load pauses with
+//! it: the latencies do not contain the time that requests would have waited for their turn. In an open loop requests
+//! have times at which they are due, whatever came of the others, and their latencies run from then on. Every report
+//! says which it is.
 //!
 //! # What is counted
-//! Every request that was sent after the warm-up, also if its answer came after the end. The rate is the number of
-//! answers by the time from the end of the warm-up to the end of the load or to the last of these answers, whichever
-//! is later; so a pause at the end counts.
+//! Every request that was sent, or in an open loop: due, after the warm-up, also if its answer came after the end. The
+//! rate is the number of answers by the time from the end of the warm-up to the end of the load or to the last of these
+//! answers, whichever is later; so a pause at the end counts.
 
+mod arrivals;
 mod files;
 mod journal;
+mod keys;
+mod ledger;
 mod load;
 mod order;
 mod outcome;
+mod preload;
 mod read_back;
 mod record;
 mod report;
+mod request;
+mod run;
 mod sessions;
 mod settings;
 mod tally;
+mod timeline;
+mod values;
 mod verdict;
 mod worker;
 mod workload;
 
 pub use files::{FilesError, prepare_folder, write_files};
-pub use journal::{Journal, KeyRecord, Write};
-pub use load::{Measured, Progress, drive};
-pub use order::Order;
-pub use read_back::read_back;
+pub use keys::Distribution;
+pub use load::{Measured, Progress, Punctuality};
 pub use record::{ClusterRecord, Durability, Record, SettingsRecord};
-pub use report::{CLOSED_LOOP, Latency, Report, SeriesReport};
-pub use sessions::{SessionsError, open_sessions};
-pub use settings::{Extent, InvalidSettings, Settings};
-pub use tally::{Kind, Series, Tally};
-pub use verdict::{Finding, Verdict, VerdictResult, Violation, judge};
-pub use workload::{Author, Choice, Mix, Values, key};
+pub use report::{Latency, PauseReport, Report, SeriesReport, TimelineReport};
+pub use run::{Remarks, Stage, run};
+pub use sessions::SessionsError;
+pub use settings::{Arrivals, Extent, InvalidSettings, Pace, Settings};
+pub use tally::{Series, Tally};
+pub use timeline::{Pause, Row, Timeline};
+pub use verdict::{Verdict, VerdictResult};
+pub use workload::{Workload, Ycsb};

@@ -1,20 +1,23 @@
 //! Runs all workers from the first request to the last answer.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use pbft_client::KvClient;
+use pbft_client::Client;
 
 use crate::journal::Journal;
+use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::settings::{Extent, Settings};
-use crate::tally::{Series, Tally};
-use crate::worker::{Finished, Shared, Worker, locked};
-use crate::workload::Values;
+use crate::tally::Tally;
+use crate::timeline::Timeline;
+use crate::values::Values;
+use crate::worker::{Shared, Worker};
 
 /// How often the progress is told.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -36,69 +39,126 @@ pub struct Progress {
 /// What a load came to.
 #[derive(Clone, Debug)]
 pub struct Measured {
-    /// What all workers counted.
+    /// What was counted.
     pub tally: Tally,
-    /// What is known of the writes, those of the warm-up included.
-    pub journal: Journal,
+    /// The same over time.
+    pub timeline: Timeline,
+    /// What is known of the writes, those before the warm-up's end included.
+    pub(crate) journal: Journal,
+    /// When the warm-up ended; all times count from then.
+    pub measured_from: Instant,
     /// The time that the counted requests took.
     pub duration: Duration,
+    /// How well an open loop kept its times; `None` for a closed one.
+    pub punctuality: Option<Punctuality>,
+    /// The processor time that this process used after the warm-up.
+    pub cpu: Duration,
     /// Whether the load was ended early.
     pub interrupted: bool,
-    /// How many workers ended early, because their sessions had expired.
+    /// How many connections ended early, because their sessions had expired.
     pub sessions_lost: usize,
 }
 
-/// Drives the cluster with a closed loop on each session, until the load ends or is interrupted.
+/// How well an open loop kept its times. Of counted requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Punctuality {
+    /// How many requests were due.
+    pub arrivals: u64,
+    /// How many of them were sent more than a millisecond after they were due. Their latencies contain the delay.
+    pub late: u64,
+    /// How many of them were never sent, since the load ended before a connection was free. They have no latency.
+    pub shed: u64,
+}
+
+/// What a load is made with.
+pub(crate) struct Run<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) values: &'a Values,
+    pub(crate) sessions: &'a [Client],
+    pub(crate) order: &'a Arc<Order>,
+}
+
+/// Loads the cluster through all sessions, until the load ends or is interrupted. `journal` holds what was written
+/// before, which was `written` writes.
 ///
 /// `observe` is told the progress every second. After an interruption, answers are waited for a short while.
-pub async fn drive(
-    settings: &Settings,
-    values: &Values,
-    sessions: &[KvClient],
-    order: &Arc<Order>,
+pub(crate) async fn drive(
+    run: &Run<'_>,
+    journal: Journal,
+    written: u64,
     interrupt: &CancellationToken,
     mut observe: impl FnMut(&Progress),
 ) -> Measured {
-    let shared = Arc::new(Shared::new(settings, values.clone(), order.clone()));
+    let Run { settings, values, sessions, order } = *run;
+    let shared = Arc::new(Shared::new(settings, values.clone(), order.clone(), journal, written));
     let abandon = CancellationToken::new();
-    let (mut running, mut tallies) = (JoinSet::new(), Vec::new());
-    for (number, store) in sessions.iter().enumerate() {
-        let mut worker = Worker::new(number, settings, shared.clone(), store.clone());
-        tallies.push(worker.tally());
+    let mut running = JoinSet::new();
+    let workers = (0..settings.pipeline).flat_map(|_| sessions.iter().enumerate());
+    for (number, (connection, client)) in workers.enumerate() {
+        let mut worker = Worker::new(number, connection, settings, shared.clone(), client.clone());
         let abandon = abandon.clone();
         running.spawn(async move {
             tokio::select! {
+                biased;
                 () = worker.run() => {}
                 () = abandon.cancelled() => {}
             }
-            worker.finish()
+            worker.abandon();
         });
     }
-    let (mut finished, mut interrupted_at) = (Vec::new(), None);
+    let keeper = keep_gate(&shared);
+    let (mut interrupted_at, mut cpu_before) = (None, None);
     let mut ticks = tokio::time::interval(PROGRESS);
     loop {
         tokio::select! {
-            worker = running.join_next() => match worker {
-                None => break,
-                // A worker neither panics nor is aborted.
-                Some(worker) => finished.extend(worker.ok()),
-            },
+            worker = running.join_next() => if worker.is_none() { break },
             () = interrupt.cancelled(), if interrupted_at.is_none() => {
                 interrupted_at = Some(Instant::now());
                 shared.stop.store(true, Ordering::Relaxed);
             }
             () = grace(interrupted_at), if !abandon.is_cancelled() => abandon.cancel(),
-            _ = ticks.tick() => observe(&progress(&shared, &tallies)),
+            () = tokio::time::sleep_until(shared.measured_from.into()), if cpu_before.is_none() => {
+                cpu_before = Some(processor_time());
+            }
+            _ = ticks.tick() => observe(&progress(&shared)),
         }
     }
     let ended = Instant::now();
-    let mut tally = Tally::default();
-    tallies.iter().for_each(|part| tally.merge(&locked(part)));
-    let duration = duration(settings, &shared, &finished, interrupted_at, ended);
-    let sessions_lost = finished.iter().filter(|worker| worker.session_over).count();
-    let mut journal = Journal::default();
-    finished.into_iter().for_each(|worker| journal.merge(worker.journal));
-    Measured { tally, journal, duration, interrupted: interrupted_at.is_some(), sessions_lost }
+    let cpu = cpu_before.map_or(Duration::ZERO, |before| processor_time().saturating_sub(before));
+    shared.stop.store(true, Ordering::Relaxed);
+    if let Some(keeper) = keeper {
+        // It does not panic, and it ends soon after the load does.
+        let _ = keeper.await;
+    }
+    let end = end(settings, &shared, interrupted_at, ended);
+    let punctuality = punctuality(settings, &shared, interrupted_at.unwrap_or(end));
+    let measured_from = shared.measured_from;
+    let duration = end.saturating_duration_since(measured_from);
+    let shared = Arc::into_inner(shared).expect("all workers have ended, and the keeper of the gate too");
+    let Ledger { tally, mut timeline, journal, sessions_lost, .. } = shared.into_ledger();
+    timeline.finish(duration);
+    Measured {
+        tally,
+        timeline,
+        journal,
+        measured_from,
+        duration,
+        punctuality,
+        cpu,
+        interrupted: interrupted_at.is_some(),
+        sessions_lost: sessions_lost.len(),
+    }
+}
+
+/// Starts what lets an open loop's requests go.
+fn keep_gate(shared: &Arc<Shared>) -> Option<tokio::task::JoinHandle<()>> {
+    shared.gate.as_ref()?;
+    let shared = shared.clone();
+    Some(tokio::task::spawn_blocking(move || {
+        if let Some(gate) = &shared.gate {
+            gate.keep(|| shared.stop.load(Ordering::Relaxed));
+        }
+    }))
 }
 
 /// Waits for the end of the grace after an interruption, for ever if there was none.
@@ -109,33 +169,34 @@ async fn grace(interrupted_at: Option<Instant>) {
     }
 }
 
-/// From the end of the warm-up to the end of the load, or to the last counted answer if that is later: a pause at the
-/// end must not vanish.
-fn duration(
-    settings: &Settings,
-    shared: &Shared,
-    finished: &[Finished],
-    interrupted_at: Option<Instant>,
-    ended: Instant,
-) -> Duration {
+/// The end of the load, or the last counted answer if that is later: a pause at the end must not vanish.
+fn end(settings: &Settings, shared: &Shared, interrupted_at: Option<Instant>, ended: Instant) -> Instant {
     let planned = match (interrupted_at, settings.extent) {
         (Some(at), _) => at,
         (None, Extent::Lasts(duration)) => shared.measured_from + duration,
         (None, Extent::Requests(_)) => ended,
     };
-    let last_answer = finished.iter().filter_map(|worker| worker.last_answer).max();
-    planned.max(last_answer.unwrap_or(planned)).saturating_duration_since(shared.measured_from)
+    planned.max(shared.ledger().last_answer.unwrap_or(planned))
 }
 
-fn progress(shared: &Shared, tallies: &[Arc<Mutex<Tally>>]) -> Progress {
-    let mut all = Series::default();
-    for part in tallies {
-        let part = locked(part);
-        all.merge(&part.reads);
-        all.merge(&part.writes);
-    }
+fn punctuality(settings: &Settings, shared: &Shared, end: Instant) -> Option<Punctuality> {
+    let left = shared.gate.as_ref()?.shed(shared.measured_from..end) * settings.bundle as u64;
+    let shed = shared.shed.load(Ordering::Relaxed) + left;
+    let sent = shared.ledger().tally.sent();
+    Some(Punctuality { arrivals: sent + shed, late: shared.late.load(Ordering::Relaxed), shed })
+}
+
+fn progress(shared: &Shared) -> Progress {
+    let all = shared.ledger().tally.all();
     let completed = all.completed();
     let p50 = (completed > 0).then(|| Duration::from_micros(all.latencies().value_at_quantile(0.5)));
     let elapsed = Instant::now().checked_duration_since(shared.measured_from);
     Progress { elapsed, completed, p50 }
+}
+
+/// What this process has used, all threads together.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    // It is never negative.
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }

@@ -13,7 +13,7 @@ use crate::verdict::Violation;
 /// answered at that answer's revision or a later one, whoever asks; and a write at a later one. An answer that breaks
 /// this was served from the past.
 #[derive(Debug, Default)]
-pub struct Order {
+pub(crate) struct Order {
     newest: AtomicU64,
     answers: AtomicU64,
     seen: Mutex<Seen>,
@@ -27,16 +27,15 @@ struct Seen {
 
 impl Order {
     /// How many violations are kept; the others are counted.
-    pub const KEPT: usize = 10;
+    pub(crate) const KEPT: usize = 10;
 
     /// The newest revision that any answer has told; to be asked for before a request is sent.
-    #[must_use]
-    pub fn newest(&self) -> u64 {
+    pub(crate) fn newest(&self) -> u64 {
         self.newest.load(Ordering::SeqCst)
     }
 
     /// Compares an answer's revision with the newest one that was known before its request was sent.
-    pub fn answered(&self, kind: Kind, newest_before: u64, revision: u64) {
+    pub(crate) fn answered(&self, kind: Kind, newest_before: u64, revision: u64) {
         self.newest.fetch_max(revision, Ordering::SeqCst);
         self.answers.fetch_add(1, Ordering::Relaxed);
         let in_order = match kind {
@@ -49,7 +48,7 @@ impl Order {
     }
 
     /// Takes note of a violation.
-    pub fn report(&self, violation: Violation) {
+    pub(crate) fn report(&self, violation: Violation) {
         // Nothing under the lock panics half-way.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.count += 1;
@@ -59,14 +58,12 @@ impl Order {
     }
 
     /// How many answers were looked at.
-    #[must_use]
-    pub fn answers(&self) -> u64 {
+    pub(crate) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
 
     /// How many violations there were, and the first of them.
-    #[must_use]
-    pub fn violations(&self) -> (u64, Vec<Violation>) {
+    pub(crate) fn violations(&self) -> (u64, Vec<Violation>) {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         (seen.count, seen.first.clone())
     }

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use pbft_client::KvClient;
 
 use crate::journal::{Journal, KeyRecord, Write};
-use crate::order::Order;
+use crate::keys::key;
+use crate::load::Run;
 use crate::settings::Settings;
 use crate::tally::Kind;
 use crate::verdict::{Finding, Verdict, Violation, judge};
-use crate::workload::{Values, key};
 
 /// A key to be read back, with what is known of it.
 struct Chosen {
@@ -31,19 +31,13 @@ type Judged = (usize, Result<Finding, Violation>);
 ///
 /// A session ends with the first read that is not answered, and leaves the rest to the others; so with a cluster that
 /// is down this takes one time-out, not one for each key. After an interruption, what is not read yet stays unread.
-pub async fn read_back(
-    settings: &Settings,
-    values: &Values,
-    sessions: &[KvClient],
-    journal: &Journal,
-    order: &Arc<Order>,
-    interrupt: &CancellationToken,
-) -> Verdict {
+pub(crate) async fn read_back(run: &Run<'_>, journal: &Journal, interrupt: &CancellationToken) -> Verdict {
+    let Run { settings, values, sessions, order } = *run;
     let chosen = Arc::new(choose(settings, journal));
     let next = Arc::new(AtomicUsize::new(0));
     let mut readers = JoinSet::new();
-    for store in sessions {
-        let (store, values, order) = (store.clone(), values.clone(), order.clone());
+    for client in sessions {
+        let (store, values, order) = (KvClient::new(client.clone()), values.clone(), order.clone());
         let (chosen, next, interrupt) = (chosen.clone(), next.clone(), interrupt.clone());
         readers.spawn(async move {
             let mut judged: Vec<Judged> = Vec::new();

@@ -6,8 +6,11 @@ use serde::Serialize;
 
 use pbft_messages::Configuration;
 
-use crate::settings::{Extent, Settings};
-use crate::workload::Values;
+use crate::keys::Distribution;
+use crate::run::Remarks;
+use crate::settings::{Arrivals, Extent, Pace, Settings};
+use crate::values::Values;
+use crate::workload::Workload;
 
 /// How the replicas keep what they acknowledge, as the user says: a client cannot see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -64,8 +67,18 @@ pub struct ClusterRecord {
 /// The settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SettingsRecord {
-    /// Concurrent sessions, one request each.
+    /// Concurrent sessions.
     pub connections: usize,
+    /// How many clients they belong to.
+    pub identities: usize,
+    /// How many bundles a session has under way at a time, at most.
+    pub pipeline: usize,
+    /// How many requests are sent under one signature.
+    pub bundle: usize,
+    /// Requests a second of an open loop; `null` if the loop is closed.
+    pub rate_per_s: Option<f64>,
+    /// `"poisson"` or `"constant"`; `null` if the loop is closed.
+    pub arrivals: Option<&'static str>,
     /// How long the load was to last; `null` if `requests` ended it.
     pub duration_s: Option<f64>,
     /// How many requests were to be sent; `null` if `duration_s` ended it.
@@ -74,12 +87,14 @@ pub struct SettingsRecord {
     pub warmup_s: f64,
     /// The bytes of a value.
     pub payload: usize,
-    /// The part of the requests that read.
-    pub read_ratio: f64,
-    /// How many keys there are.
+    /// The parts of the requests; what they leave of 1 is updates.
+    pub workload: Workload,
+    /// Whether all keys were written before the load.
+    pub preload: bool,
+    /// How many keys there are at the start.
     pub keys: u32,
     /// How keys are chosen.
-    pub key_distribution: &'static str,
+    pub key_distribution: Distribution,
     /// What the choices follow from.
     pub seed: u64,
     /// How long a request waits for its answer.
@@ -90,14 +105,13 @@ pub struct SettingsRecord {
 
 impl Record {
     /// The record of a run that begins now.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         settings: &Settings,
         cluster: &Configuration,
         values: &Values,
-        durability: Durability,
-        note: Option<String>,
+        remarks: Remarks,
     ) -> Self {
+        let Remarks { durability, note } = remarks;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").ok();
         Self {
@@ -122,15 +136,26 @@ impl From<&Settings> for SettingsRecord {
             Extent::Lasts(duration) => (Some(duration.as_secs_f64()), None),
             Extent::Requests(count) => (None, Some(count)),
         };
+        let (rate_per_s, arrivals) = match settings.pace {
+            Pace::Closed => (None, None),
+            Pace::Open { rate, arrivals: Arrivals::Poisson } => (Some(rate), Some("poisson")),
+            Pace::Open { rate, arrivals: Arrivals::Constant } => (Some(rate), Some("constant")),
+        };
         Self {
             connections: settings.connections,
+            identities: settings.identities,
+            pipeline: settings.pipeline,
+            bundle: settings.bundle,
+            rate_per_s,
+            arrivals,
             duration_s,
             requests,
             warmup_s: settings.warmup.as_secs_f64(),
             payload: settings.payload,
-            read_ratio: settings.read_ratio,
+            workload: settings.workload,
+            preload: settings.preload,
             keys: settings.keys,
-            key_distribution: "uniform",
+            key_distribution: settings.workload.distribution,
             seed: settings.seed,
             timeout_s: settings.timeout.as_secs_f64(),
             read_back: settings.read_back,

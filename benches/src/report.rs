@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::load::Measured;
+use crate::load::{Measured, Punctuality};
 use crate::record::Record;
 use crate::tally::Series;
+use crate::timeline::{Pause, Row};
 use crate::verdict::Verdict;
 
-/// What every report of this loop says of its latencies.
-pub const CLOSED_LOOP: &str = "closed loop: latency excludes time a request would have waited for its turn";
+/// What a report says of the latencies of a closed loop.
+const CLOSED_LOOP: &str = "closed loop: latency excludes time a request would have waited for its turn";
+/// What a report says of the latencies of an open loop.
+const OPEN_LOOP: &str = "open loop: latency runs from the time at which a request was due";
+/// How many pauses a report lists.
+const PAUSES: usize = 10;
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -23,17 +28,21 @@ pub struct Report {
     pub kind: &'static str,
     /// What that means for the latencies.
     pub loop_note: &'static str,
+    /// How well an open loop kept its times; `null` for a closed one.
+    pub punctuality: Option<Punctuality>,
     /// Whether the load was ended early by a signal.
     pub interrupted: bool,
     /// The time that the counted requests took.
     pub duration_s: f64,
     /// Answered requests a second, reads and writes together.
     pub throughput_per_s: f64,
+    /// The processor time of the load generator for an answered request, in microseconds; `null` without any.
+    pub load_cpu_us: Option<f64>,
     /// Reads and writes together.
     pub all: SeriesReport,
-    /// Reads.
+    /// Reads, and scans.
     pub reads: SeriesReport,
-    /// Writes.
+    /// Writes, and read-modify-writes.
     pub writes: SeriesReport,
     /// How many answered reads found no such key.
     pub reads_not_found: u64,
@@ -41,10 +50,32 @@ pub struct Report {
     pub errors: BTreeMap<&'static str, u64>,
     /// How many connections ended early, since their sessions had expired.
     pub sessions_lost: usize,
+    /// The longest times without any answer, the longest first.
+    pub pauses: Vec<PauseReport>,
+    /// The run over time.
+    pub timeline: TimelineReport,
     /// Whether the cluster kept what it acknowledged.
     pub verdict: Verdict,
     /// How the result came about.
     pub record: Record,
+}
+
+/// A time without any answer, of 20 ms or more.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PauseReport {
+    /// When it began, since the end of the warm-up.
+    pub from_s: f64,
+    /// How long it lasted.
+    pub length_s: f64,
+}
+
+/// The run over time, from the end of the warm-up on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TimelineReport {
+    /// The length of a row.
+    pub interval_s: f64,
+    /// The rows, in order and without a gap.
+    pub rows: Vec<Row>,
 }
 
 /// One kind of requests.
@@ -81,23 +112,36 @@ pub struct Latency {
 
 impl Report {
     /// Sums a run up.
-    #[must_use]
-    pub fn new(measured: &Measured, verdict: Verdict, record: Record) -> Self {
+    pub(crate) fn new(measured: &Measured, verdict: Verdict, record: Record) -> Self {
         let series = |series: &Series| SeriesReport::new(series, measured.duration);
         let all = series(&measured.tally.all());
+        let (kind, loop_note) = match measured.punctuality {
+            None => ("closed", CLOSED_LOOP),
+            Some(_) => ("open", OPEN_LOOP),
+        };
+        let timeline = &measured.timeline;
+        let load_cpu_us =
+            (all.completed > 0).then(|| rounded(measured.cpu.as_secs_f64() * 1e6 / all.completed as f64));
         Self {
-            format: 1,
-            kind: "closed",
-            loop_note: CLOSED_LOOP,
+            format: 2,
+            kind,
+            loop_note,
+            punctuality: measured.punctuality,
             interrupted: measured.interrupted,
             duration_s: rounded(measured.duration.as_secs_f64()),
             throughput_per_s: all.throughput_per_s,
+            load_cpu_us,
             all,
             reads: series(&measured.tally.reads),
             writes: series(&measured.tally.writes),
             reads_not_found: measured.tally.not_found,
             errors: measured.tally.errors.clone(),
             sessions_lost: measured.sessions_lost,
+            pauses: longest(&timeline.pauses),
+            timeline: TimelineReport {
+                interval_s: timeline.interval.as_secs_f64(),
+                rows: timeline.rows.clone(),
+            },
             verdict,
             record,
         }
@@ -123,6 +167,16 @@ impl SeriesReport {
     }
 }
 
+fn longest(pauses: &[Pause]) -> Vec<PauseReport> {
+    let mut pauses = pauses.to_vec();
+    pauses.sort_by_key(|pause| std::cmp::Reverse(pause.length));
+    let report = |pause: &Pause| PauseReport {
+        from_s: rounded(pause.from.as_secs_f64()),
+        length_s: rounded(pause.length.as_secs_f64()),
+    };
+    pauses.iter().take(PAUSES).map(report).collect()
+}
+
 /// Nobody measures more than a thousandth.
 fn rounded(number: f64) -> f64 {
     (number * 1000.0).round() / 1000.0
@@ -130,25 +184,43 @@ fn rounded(number: f64) -> f64 {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::journal::Journal;
     use crate::order::Order;
     use crate::record::{ClusterRecord, Durability};
+    use crate::settings::Extent;
     use crate::settings::tests::settings;
     use crate::tally::{Kind, Tally};
+    use crate::timeline::Timeline;
     use crate::verdict::{Finding, Violation};
 
     pub(crate) fn measured() -> Measured {
         let mut tally = Tally::default();
+        let mut timeline = Timeline::new(Extent::Requests(100));
         for milliseconds in 1..=100 {
             let kind = if milliseconds <= 25 { Kind::Read } else { Kind::Write };
-            tally.series_mut(kind).record(Duration::from_millis(milliseconds));
+            let latency = Duration::from_millis(milliseconds);
+            tally.series_mut(kind).record(latency);
+            timeline.answered(Duration::from_millis(4 * milliseconds), latency);
         }
         tally.not_found = 3;
         tally.writes.unknown = 2;
         tally.errors.insert("outcome_unknown", 2);
         let duration = Duration::from_millis(2500);
-        Measured { tally, journal: Journal::default(), duration, interrupted: false, sessions_lost: 0 }
+        timeline.finish(Duration::from_millis(500));
+        Measured {
+            tally,
+            timeline,
+            journal: Journal::default(),
+            measured_from: Instant::now(),
+            duration,
+            punctuality: None,
+            cpu: Duration::from_millis(3),
+            interrupted: false,
+            sessions_lost: 0,
+        }
     }
 
     pub(crate) fn report() -> Report {
@@ -191,5 +263,15 @@ pub(crate) mod tests {
         let verdict = Verdict::new(std::iter::empty(), &[], &Order::default());
         let report = Report::new(&measured, verdict, report().record);
         assert_eq!((report.throughput_per_s, report.all.latency_us), (0.0, None));
+        assert_eq!(report.load_cpu_us, None);
+    }
+
+    #[test]
+    fn an_open_loop_is_called_so() {
+        let punctuality = Some(Punctuality { arrivals: 110, late: 4, shed: 10 });
+        let measured = Measured { punctuality, ..measured() };
+        let verdict = Verdict::new(std::iter::empty(), &[], &Order::default());
+        let report = Report::new(&measured, verdict, report().record);
+        assert_eq!((report.kind, report.loop_note), ("open", OPEN_LOOP));
     }
 }

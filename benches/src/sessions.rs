@@ -2,13 +2,13 @@
 
 use tokio::task::JoinSet;
 
-use pbft_client::{ClientError, Connector, KvClient, KvError};
+use pbft_client::{Client, ClientError, Connector, KvClient, KvError};
 
+use crate::keys::key;
 use crate::order::Order;
 use crate::tally::Kind;
-use crate::workload::key;
 
-/// Why there are no sessions. Nothing was written.
+/// Why there is no load.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SessionsError {
     /// A session could not be opened.
@@ -24,19 +24,26 @@ pub enum SessionsError {
     /// The sessions are open, but a first read was not answered as the key-value store would.
     #[error("the first read failed: {0}")]
     Read(KvError),
+    /// The sessions are open, but not all keys could be written before the load.
+    #[error("writing all keys before the load failed: {0}")]
+    Preload(KvError),
+    /// A signal came before the load.
+    #[error("interrupted before anything was measured")]
+    Interrupted,
 }
 
-/// Opens so many sessions at once, and reads a key, so that a cluster with another service is found out.
+/// Opens so many sessions at once, of the connectors' clients in turn, and reads a key, so that a cluster with another
+/// service is found out.
 ///
 /// # Errors
 /// [`SessionsError`], the first.
-pub async fn open_sessions(
-    connector: &Connector,
+pub(crate) async fn open_sessions(
+    connectors: &[Connector],
     count: usize,
     order: &Order,
-) -> Result<Vec<KvClient>, SessionsError> {
+) -> Result<Vec<Client>, SessionsError> {
     let mut opening = JoinSet::new();
-    for _ in 0..count {
+    for connector in connectors.iter().cycle().take(count) {
         let connector = connector.clone();
         opening.spawn(async move { connector.open_session().await });
     }
@@ -44,12 +51,12 @@ pub async fn open_sessions(
     while let Some(opened) = opening.join_next().await {
         // The task neither panics nor is aborted, unless the runtime is being shut down.
         match opened.unwrap_or(Err(ClientError::ShutDown)) {
-            Ok(client) => sessions.push(KvClient::new(client)),
+            Ok(client) => sessions.push(client),
             Err(error) => return Err(SessionsError::Open { number: sessions.len() + 1, count, error }),
         }
     }
     if let Some(first) = sessions.first() {
-        let done = first.get(key(0)).await.map_err(SessionsError::Read)?;
+        let done = KvClient::new(first.clone()).get(key(0)).await.map_err(SessionsError::Read)?;
         order.answered(Kind::Read, 0, done.revision);
     }
     Ok(sessions)

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use pbft_messages::Configuration;
-use pbft_service::kv::{MAX_VALUE, Operation};
+use pbft_messages::{Configuration, Submission};
+use pbft_service::kv::MAX_VALUE;
 use pbft_transport::ClientLimits;
 
-use crate::workload::{Values, key};
+use crate::request::Request;
+use crate::values::Values;
+use crate::workload::Workload;
 
 /// When the load ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,27 +19,82 @@ pub enum Extent {
     Requests(u64),
 }
 
+/// What a request waits for before it is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// The answer to the one before it: a *closed loop*.
+    Closed,
+    /// Its time, whatever came of the others: an *open loop*.
+    Open {
+        /// Requests a second, all connections together.
+        rate: f64,
+        /// How they follow each other.
+        arrivals: Arrivals,
+    },
+}
+
+/// How the requests of an open loop follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrivals {
+    /// As those of many clients that know nothing of each other do: the times between them are exponential.
+    Poisson,
+    /// Evenly.
+    Constant,
+}
+
 /// What a run is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// How many sessions, each with one request on its way at a time.
+    /// How many sessions.
     pub connections: usize,
+    /// How many clients, each with a key of its own, the connections belong to: in turn.
+    pub identities: usize,
+    /// How many bundles a connection has under way at a time, at most.
+    pub pipeline: usize,
+    /// How many requests are sent under one signature.
+    pub bundle: usize,
+    /// What a request waits for.
+    pub pace: Pace,
     /// When the load ends.
     pub extent: Extent,
     /// How long the load runs before anything is counted.
     pub warmup: Duration,
     /// The bytes of a value.
     pub payload: usize,
-    /// The part of the requests that read, 0 to 1; the others write.
-    pub read_ratio: f64,
-    /// How many keys there are; each request takes one of them, all with the same probability.
+    /// What is asked, and of which keys.
+    pub workload: Workload,
+    /// Whether all keys are written before the load begins.
+    pub preload: bool,
+    /// How many keys there are; those that the workload inserts come on top.
     pub keys: u32,
-    /// What the choice of keys and of reads follows from.
+    /// What all choices follow from, and the times of an open loop.
     pub seed: u64,
     /// How long a request waits for its answer. Its outcome is unknown then.
     pub timeout: Duration,
     /// The most keys to read back for the verdict.
     pub read_back: usize,
+}
+
+impl Default for Settings {
+    /// A closed loop of 32 connections that writes for ten seconds.
+    fn default() -> Self {
+        Self {
+            connections: 32,
+            identities: 1,
+            pipeline: 1,
+            bundle: 1,
+            pace: Pace::Closed,
+            extent: Extent::Lasts(Duration::from_secs(10)),
+            warmup: Duration::from_secs(1),
+            payload: 100,
+            workload: Workload::reading(0.0),
+            preload: false,
+            keys: 10_000,
+            seed: 0,
+            timeout: Duration::from_secs(20),
+            read_back: 2000,
+        }
+    }
 }
 
 /// Settings that cannot work, in one line that names the flag and the remedy.
@@ -57,29 +112,56 @@ impl Settings {
         let require = |holds: bool, message: &dyn Fn() -> String| {
             if holds { Ok(()) } else { Err(InvalidSettings(message())) }
         };
-        // Above the one limit replicas refuse connections, above the other they forget the first sessions while the
+        require(self.identities >= 1, &|| "--identities must be at least 1".to_owned())?;
+        // Above the first limit replicas refuse connections, above the second they forget the first sessions while the
         // last are opened.
-        let connections = ClientLimits::default().connections_per_client;
-        let most = connections.min(parameters.sessions);
+        let limits = ClientLimits::default();
+        let of_one = limits.connections_per_client.min(parameters.sessions);
+        let most = of_one.saturating_mul(self.identities).min(limits.connections);
         require((1..=most).contains(&self.connections), &|| {
             format!(
-                "--connections must be from 1 to {most}, as many as a replica of this cluster takes of one client"
+                "--connections must be from 1 to {most}: a replica of this cluster takes {of_one} of one client, and \
+                 {} in all; see --identities",
+                limits.connections
             )
         })?;
+        let window = usize::try_from(parameters.session_window).unwrap_or(usize::MAX);
+        require((1..=Submission::MAXIMUM_REQUESTS).contains(&self.bundle), &|| {
+            format!("--bundle must be from 1 to {}", Submission::MAXIMUM_REQUESTS)
+        })?;
+        let under_way = self.pipeline.saturating_mul(self.bundle);
+        require((1..=window).contains(&under_way), &|| {
+            format!(
+                "--pipeline times --bundle must be from 1 to {window}, the window of a session of this cluster"
+            )
+        })?;
+        if let Pace::Open { rate, .. } = self.pace {
+            require((0.001..=1e7).contains(&rate), &|| {
+                "--rate must be from 0.001 to 10000000 requests a second".to_owned()
+            })?;
+        }
         require(self.extent != Extent::Requests(0), &|| "--requests must be at least 1".to_owned())?;
-        require((0.0..=1.0).contains(&self.read_ratio), &|| "--read-ratio must be from 0 to 1".to_owned())?;
+        require(self.workload.is_whole(), &|| "--read-ratio must be from 0 to 1".to_owned())?;
         require(self.keys >= 1, &|| "--keys must be at least 1".to_owned())?;
         require(self.read_back >= 1, &|| "--read-back must be at least 1".to_owned())?;
         require((Values::MINIMUM..=MAX_VALUE).contains(&self.payload), &|| {
             let least = Values::MINIMUM;
             format!("--payload must be from {least} (a value tells who wrote it) to {MAX_VALUE} bytes")
         })?;
-        let largest = Operation::put(key(u32::MAX), Bytes::from(vec![0; self.payload])).encode().len();
-        require(largest <= parameters.operation_bytes, &|| {
-            let limit = parameters.operation_bytes;
+        let write = Request::Modify { key: u32::MAX, number: 0 };
+        let largest = write.operation(&Values::new(0, self.payload)).len();
+        let limit = parameters.operation_bytes;
+        require(largest <= limit, &|| {
             format!(
-                "--payload {}: a write of it has {largest} bytes, and this cluster takes {limit}",
+                "--payload {}: a write of it has up to {largest} bytes, and this cluster takes {limit}",
                 self.payload
+            )
+        })?;
+        let (bundle, limit) = (largest.saturating_mul(self.bundle), parameters.batch_bytes);
+        require(bundle <= limit, &|| {
+            format!(
+                "--bundle {} with --payload {}: a bundle has up to {bundle} bytes, and this cluster takes {limit}",
+                self.bundle, self.payload
             )
         })
     }
@@ -95,17 +177,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn settings() -> Settings {
-        Settings {
-            connections: 32,
-            extent: Extent::Lasts(Duration::from_secs(10)),
-            warmup: Duration::from_secs(1),
-            payload: 100,
-            read_ratio: 0.25,
-            keys: 10_000,
-            seed: 7,
-            timeout: Duration::from_secs(20),
-            read_back: 2000,
-        }
+        Settings { workload: Workload::reading(0.25), seed: 7, ..Settings::default() }
     }
 
     pub(crate) fn configuration() -> Configuration {
@@ -129,12 +201,21 @@ pub(crate) mod tests {
         assert_eq!(check(&|_| {}), Ok(()));
         assert_eq!(check(&|settings| settings.payload = Values::MINIMUM), Ok(()));
         type Change<'a> = &'a dyn Fn(&mut Settings);
-        let wrong: [(&str, Change<'_>); 9] = [
+        let wrong: [(&str, Change<'_>); 16] = [
             ("--connections", &|settings| settings.connections = 0),
             ("to 128", &|settings| settings.connections = 129),
+            ("to 256", &|settings| (settings.connections, settings.identities) = (257, 2)),
+            ("to 1024", &|settings| (settings.connections, settings.identities) = (1025, 100)),
+            ("--identities", &|settings| settings.identities = 0),
+            ("--bundle", &|settings| settings.bundle = 65),
+            ("to 64", &|settings| (settings.pipeline, settings.bundle) = (13, 5)),
+            ("--pipeline", &|settings| settings.pipeline = 0),
+            ("--rate", &|settings| {
+                settings.pace = Pace::Open { rate: 0.0, arrivals: Arrivals::Poisson };
+            }),
             ("--requests", &|settings| settings.extent = Extent::Requests(0)),
-            ("--read-ratio", &|settings| settings.read_ratio = 1.1),
-            ("--read-ratio", &|settings| settings.read_ratio = f64::NAN),
+            ("--read-ratio", &|settings| settings.workload = Workload::reading(1.1)),
+            ("--read-ratio", &|settings| settings.workload = Workload::reading(f64::NAN)),
             ("--keys", &|settings| settings.keys = 0),
             ("--read-back", &|settings| settings.read_back = 0),
             ("--payload", &|settings| settings.payload = Values::MINIMUM - 1),

@@ -7,10 +7,10 @@ use hdrhistogram::Histogram;
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It reads a key.
+pub(crate) enum Kind {
+    /// It reads a key, or several.
     Read,
-    /// It writes a key.
+    /// It writes a key, and may read it before.
     Write,
 }
 
@@ -24,7 +24,7 @@ pub struct Series {
     pub failed: u64,
 }
 
-/// The measurements of a worker, or of all together.
+/// The measurements of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     /// Of reads.
@@ -42,23 +42,31 @@ const BOUNDS: (u64, u64) = (1, 60_000_000);
 /// Within 0.1% of the value.
 const DIGITS: u8 = 3;
 
+/// A histogram of latencies in microseconds, within so many digits, at most five.
+pub(crate) fn histogram(digits: u8) -> Histogram<u64> {
+    // The bounds are constants, and tests make some.
+    Histogram::new_with_bounds(BOUNDS.0, BOUNDS.1, digits).expect("the bounds are valid")
+}
+
+/// A latency as histograms take it.
+pub(crate) fn microseconds(latency: Duration) -> u64 {
+    u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).clamp(BOUNDS.0, BOUNDS.1)
+}
+
 impl Default for Series {
     fn default() -> Self {
-        let latencies = Histogram::new_with_bounds(BOUNDS.0, BOUNDS.1, DIGITS);
-        // The bounds are constants, and a test makes one.
-        Self { latencies: latencies.expect("the bounds are valid"), unknown: 0, failed: 0 }
+        Self { latencies: histogram(DIGITS), unknown: 0, failed: 0 }
     }
 }
 
 impl Series {
     /// Adds an answered request.
-    pub fn record(&mut self, latency: Duration) {
-        let microseconds = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
-        self.latencies.saturating_record(microseconds.clamp(BOUNDS.0, BOUNDS.1));
+    pub(crate) fn record(&mut self, latency: Duration) {
+        self.latencies.saturating_record(microseconds(latency));
     }
 
     /// Adds what another series holds.
-    pub fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         // All series have the same bounds.
         self.latencies.add(&other.latencies).expect("histograms with equal bounds can be added");
         self.unknown += other.unknown;
@@ -80,21 +88,17 @@ impl Series {
 
 impl Tally {
     /// The series of a kind.
-    pub fn series_mut(&mut self, kind: Kind) -> &mut Series {
+    pub(crate) fn series_mut(&mut self, kind: Kind) -> &mut Series {
         match kind {
             Kind::Read => &mut self.reads,
             Kind::Write => &mut self.writes,
         }
     }
 
-    /// Adds what another tally holds.
-    pub fn merge(&mut self, other: &Self) {
-        self.reads.merge(&other.reads);
-        self.writes.merge(&other.writes);
-        self.not_found += other.not_found;
-        for (name, count) in &other.errors {
-            *self.errors.entry(name).or_default() += count;
-        }
+    /// How many requests were sent and came to something.
+    pub(crate) fn sent(&self) -> u64 {
+        let sent = |series: &Series| series.completed() + series.unknown + series.failed;
+        sent(&self.reads) + sent(&self.writes)
     }
 
     /// Reads and writes together.
@@ -111,28 +115,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merging_is_as_if_one_had_counted_all() {
-        let (mut first, mut second, mut both) = (Tally::default(), Tally::default(), Tally::default());
+    fn both_kinds_together_are_as_if_they_were_one() {
+        let (mut tally, mut one) = (Tally::default(), Series::default());
         for microseconds in 1..=20_000u64 {
             let latency = Duration::from_micros(microseconds);
             let kind = if microseconds % 3 == 0 { Kind::Read } else { Kind::Write };
-            let part = if microseconds % 2 == 0 { &mut first } else { &mut second };
-            part.series_mut(kind).record(latency);
-            both.series_mut(kind).record(latency);
+            tally.series_mut(kind).record(latency);
+            one.record(latency);
         }
-        for (tally, count) in [(&mut first, 1), (&mut second, 2), (&mut both, 3)] {
-            tally.writes.unknown = count;
-            tally.reads.failed = count;
-            tally.not_found = count;
-            tally.errors.insert("not_sent", count);
-        }
-        second.errors.insert("refused", 5);
-        both.errors.insert("refused", 5);
-        first.merge(&second);
-        assert_eq!(first, both);
-        let all = first.all();
-        assert_eq!((all.completed(), all.unknown, all.failed), (20_000, 3, 3));
-        let median = all.latencies().value_at_quantile(0.5);
+        (tally.writes.unknown, tally.reads.unknown, one.unknown) = (1, 2, 3);
+        (tally.writes.failed, tally.reads.failed, one.failed) = (4, 5, 9);
+        assert_eq!((tally.all(), tally.sent()), (one, 20_012));
+        let median = tally.all().latencies().value_at_quantile(0.5);
         assert!((9_990..=10_010).contains(&median), "{median}");
     }
 

@@ -9,11 +9,11 @@ use pbft_service::kv::KeyValue;
 use crate::journal::{KeyRecord, Write};
 use crate::order::Order;
 use crate::tally::Kind;
-use crate::workload::{Author, Values};
+use crate::values::{Author, Values};
 
 /// Something that a correct cluster never does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+pub(crate) enum Violation {
     /// An acknowledged write is not to be seen, and nothing that came after it.
     #[error(
         "key {key}: the write acknowledged at revision {revision} is lost: the key is missing, unless somebody else \
@@ -108,7 +108,7 @@ fn name(kind: Kind) -> &'static str {
 
 /// What reading a key back showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// The last acknowledged write is there.
     Confirmed,
     /// A write of unknown outcome is there: it took effect after the last acknowledged one.
@@ -121,7 +121,7 @@ pub enum Finding {
 ///
 /// # Errors
 /// The [`Violation`].
-pub fn judge(
+pub(crate) fn judge(
     values: &Values,
     key: u32,
     record: &KeyRecord,
@@ -191,8 +191,7 @@ pub struct Verdict {
 impl Verdict {
     /// Sums up. `records` are all keys with an acknowledged write, `findings` what reading the chosen ones back
     /// showed: `None` for one that was not answered.
-    #[must_use]
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         records: impl Iterator<Item = &'a KeyRecord>,
         findings: &[Option<Result<Finding, Violation>>],
         order: &Order,
@@ -266,7 +265,7 @@ mod tests {
 
     fn entry(value: &[u8], mod_revision: u64) -> KeyValue {
         let value = value.to_vec().into();
-        KeyValue { key: crate::key(KEY), value, create_revision: 2, mod_revision, version: 1 }
+        KeyValue { key: crate::keys::key(KEY), value, create_revision: 2, mod_revision, version: 1 }
     }
 
     /// A key whose last acknowledged write is 7 at revision 20; the outcome of write 9 is unknown.

@@ -1,234 +1,238 @@
-//! One connection's closed loop.
+//! One of those who send: each connection has as many as the bundles that it has under way at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pbft_client::{Done, KvClient, KvError};
-use pbft_service::kv::KeyValue;
+use pbft_client::{Client, ClientError, Executed, KvError};
 
-use crate::journal::{Journal, Write};
+use crate::arrivals::{Gate, Schedule};
+use crate::journal::Journal;
+use crate::keys::Keys;
+use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::outcome::Failed;
+use crate::request::Request;
 use crate::settings::{Extent, Settings};
-use crate::tally::{Kind, Tally};
+use crate::values::Values;
 use crate::verdict::Violation;
-use crate::workload::{Author, Choice, Mix, Values, key};
+use crate::workload::{Choice, Mix};
 
 /// How long a worker waits after a request that surely had no effect, so that it does not spin on an error that comes
 /// at once.
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 
+/// From when on a request of an open loop is late: all workers were busy when it was due, or the machine was.
+const LATE: Duration = Duration::from_millis(1);
+
 /// What all workers of a run share.
+#[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) order: Arc<Order>,
-    pub(crate) values: Values,
-    /// Requests that are sent from then on count.
+    order: Arc<Order>,
+    values: Values,
+    keys: Arc<Keys>,
+    bundle: usize,
+    ledger: Mutex<Ledger>,
+    /// When an open loop's requests are due; `None` for a closed one.
+    pub(crate) gate: Option<Gate>,
+    /// Requests that are sent from then on count, or that are due from then on.
     pub(crate) measured_from: Instant,
     /// No request is sent from then on; `None` if their number is what ends the load.
-    pub(crate) ends: Option<Instant>,
+    ends: Option<Instant>,
     /// How many requests may still be sent, of those that count.
     remaining: AtomicU64,
+    /// The number of the next write.
+    writes: AtomicU64,
+    /// How many requests were sent after they were due.
+    pub(crate) late: AtomicU64,
+    /// How many requests were due before the end and turned away after it.
+    pub(crate) shed: AtomicU64,
     /// Set when the load is to end early.
     pub(crate) stop: AtomicBool,
 }
 
-/// One connection: a session, and what it has measured and learned.
+/// One who sends a bundle, waits for the answers and sends the next.
 pub(crate) struct Worker {
-    number: usize,
+    connection: usize,
     shared: Arc<Shared>,
-    store: KvClient,
+    client: Client,
     mix: Mix,
-    /// Looked at by whoever shows the progress.
-    tally: Arc<Mutex<Tally>>,
-    writes: u32,
-    journal: Journal,
-    /// When the last counted answer came.
-    last_answer: Option<Instant>,
-    /// The request on its way, and whether it counts.
-    on_its_way: Option<(Request, bool)>,
-    session_over: bool,
+    /// The bundle on its way, and whether it counts.
+    on_its_way: (Vec<Request>, bool),
 }
 
-/// What is left of a worker.
-pub(crate) struct Finished {
-    pub(crate) journal: Journal,
-    pub(crate) last_answer: Option<Instant>,
-    /// Whether the worker ended early, since its session was of no more use.
-    pub(crate) session_over: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Request {
-    Read { key: u32 },
-    Write { key: u32, number: u64 },
+/// A bundle that may be sent.
+struct Turn {
+    /// How many requests.
+    size: usize,
+    counts: bool,
+    /// From when on its latency runs.
+    from: Instant,
 }
 
 impl Shared {
-    /// A load that begins now.
-    pub(crate) fn new(settings: &Settings, values: Values, order: Arc<Order>) -> Self {
-        let measured_from = Instant::now() + settings.warmup;
+    /// A load that begins now. `journal` holds the `written` writes of before.
+    pub(crate) fn new(
+        settings: &Settings,
+        values: Values,
+        order: Arc<Order>,
+        journal: Journal,
+        written: u64,
+    ) -> Self {
+        let begins = Instant::now();
+        let measured_from = begins + settings.warmup;
         let (ends, remaining) = match settings.extent {
             Extent::Lasts(duration) => (Some(measured_from + duration), u64::MAX),
             Extent::Requests(count) => (None, count),
         };
-        let remaining = AtomicU64::new(remaining);
-        Self { order, values, measured_from, ends, remaining, stop: AtomicBool::new(false) }
+        Self {
+            order,
+            values,
+            keys: Arc::new(Keys::new(settings.keys, settings.workload.distribution)),
+            bundle: settings.bundle,
+            ledger: Mutex::new(Ledger::new(settings.extent, journal, measured_from)),
+            gate: Schedule::new(settings, begins).map(Gate::new),
+            measured_from,
+            ends,
+            remaining: AtomicU64::new(remaining),
+            writes: AtomicU64::new(written),
+            late: AtomicU64::default(),
+            shed: AtomicU64::default(),
+            stop: AtomicBool::new(false),
+        }
     }
 
-    /// Whether a request may be sent now, and if so, whether it counts.
-    fn admit(&self) -> Option<bool> {
-        let now = Instant::now();
+    /// What is written down. Nothing under the lock panics half-way.
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything that was written down, when all workers are gone.
+    pub(crate) fn into_ledger(self) -> Ledger {
+        self.ledger.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a bundle may be sent; `None` if no more are.
+    async fn turn(&self) -> Option<Turn> {
+        let due = match &self.gate {
+            Some(gate) => Some(gate.next().await?),
+            None => None,
+        };
+        let (now, bundle) = (Instant::now(), self.bundle as u64);
+        let from = due.unwrap_or(now);
+        let counts = from >= self.measured_from;
         if self.stop.load(Ordering::Relaxed) || self.ends.is_some_and(|ends| now >= ends) {
+            // Of an interrupted load, what is due later is no arrival.
+            if due.is_some_and(|due| counts && due <= now) {
+                self.shed.fetch_add(bundle, Ordering::Relaxed);
+            }
             return None;
         }
-        if now < self.measured_from {
-            return Some(false);
+        if !counts {
+            return Some(Turn { size: self.bundle, counts, from });
         }
-        let less = |remaining: u64| remaining.checked_sub(1);
-        self.remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok().then_some(true)
+        let less = |remaining: u64| (remaining > 0).then(|| remaining.saturating_sub(bundle));
+        let left = self.remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok()?;
+        // It is no more than the bundle, which is a `usize`.
+        let size = left.min(bundle) as usize;
+        if now - from > LATE {
+            self.late.fetch_add(size as u64, Ordering::Relaxed);
+        }
+        Some(Turn { size, counts, from })
     }
 }
 
 impl Worker {
-    pub(crate) fn new(number: usize, settings: &Settings, shared: Arc<Shared>, store: KvClient) -> Self {
-        Self {
-            number,
-            shared,
-            store,
-            mix: Mix::new(settings, number),
-            tally: Arc::default(),
-            writes: 0,
-            journal: Journal::default(),
-            last_answer: None,
-            on_its_way: None,
-            session_over: false,
+    /// `number` tells it from all other workers, `connection` is whose it is.
+    pub(crate) fn new(
+        number: usize,
+        connection: usize,
+        settings: &Settings,
+        shared: Arc<Shared>,
+        client: Client,
+    ) -> Self {
+        let mix = Mix::new(settings.seed, number, settings.workload, shared.keys.clone());
+        Self { connection, shared, client, mix, on_its_way: (Vec::new(), false) }
+    }
+
+    /// Sends one bundle after the other until the load ends. The future may be dropped at any time: call
+    /// [`Worker::abandon`] then.
+    pub(crate) async fn run(&mut self) {
+        while let Some(Turn { size, counts, from }) = self.shared.turn().await {
+            let bundle: Vec<_> = (0..size).map(|_| self.next_request()).collect();
+            // A client that has something to write has it already: in a closed loop, the clock starts afterwards.
+            let operations = bundle.iter().map(|request| request.operation(&self.shared.values)).collect();
+            self.on_its_way = (bundle, counts);
+            let newest_before = self.shared.order.newest();
+            let from = if self.shared.gate.is_some() { from } else { Instant::now() };
+            let results = self.client.execute_bundle(operations).await;
+            match self.settle(results, newest_before, from) {
+                Some(failed) if failed.over => return,
+                Some(failed) if !failed.unknown => tokio::time::sleep(AFTER_FAILURE).await,
+                _ => {}
+            }
         }
     }
 
-    pub(crate) fn tally(&self) -> Arc<Mutex<Tally>> {
-        self.tally.clone()
+    /// Gives up what is still on its way, if anything.
+    pub(crate) fn abandon(mut self) {
+        let (bundle, counts) = std::mem::take(&mut self.on_its_way);
+        let failed = Failed { name: "abandoned", unknown: true, over: true };
+        let mut ledger = self.shared.ledger();
+        bundle.into_iter().for_each(|request| ledger.failed(request, counts, failed, Instant::now()));
     }
 
-    /// Sends one request after the other until the load ends. The future may be dropped at any time: call
-    /// [`Worker::finish`] then, too.
-    pub(crate) async fn run(&mut self) {
-        while let Some(counts) = self.shared.admit() {
-            let request = match self.mix.choose() {
-                Choice::Read(key) => Request::Read { key },
-                Choice::Write(key) => {
-                    let number = Values::number(self.number, self.writes);
-                    self.writes += 1;
-                    Request::Write { key, number }
-                }
-            };
-            self.on_its_way = Some((request, counts));
-            let newest_before = self.shared.order.newest();
-            let (started, answer) = self.ask(request).await;
-            let ended = Instant::now();
-            self.on_its_way = None;
-            match answer {
-                Ok(done) => {
-                    self.on_answer(request, newest_before, &done);
+    fn next_request(&mut self) -> Request {
+        let number = || self.shared.writes.fetch_add(1, Ordering::Relaxed);
+        match self.mix.choose() {
+            Choice::Read(key) => Request::Read { key },
+            Choice::Scan(key, count) => Request::Scan { key, count },
+            Choice::Write(key) => Request::Write { key, number: number() },
+            Choice::Modify(key) => Request::Modify { key, number: number() },
+        }
+    }
+
+    /// Learns from the answers to the bundle on its way. Tells the last of those that are none.
+    fn settle(
+        &mut self,
+        results: Vec<Result<Executed, ClientError>>,
+        newest_before: u64,
+        from: Instant,
+    ) -> Option<Failed> {
+        let (Shared { order, values, keys, .. }, ended) = (&*self.shared, Instant::now());
+        let (bundle, counts) = std::mem::take(&mut self.on_its_way);
+        let (mut newest_before, mut last_failed) = (newest_before, None);
+        let mut ledger = self.shared.ledger();
+        for (request, result) in bundle.into_iter().zip(results) {
+            let told = result
+                .map_err(KvError::from)
+                .and_then(|executed| Ok((executed.sequence, request.told(&executed, values)?)));
+            match told {
+                Ok((sequence, told)) => {
+                    order.answered(request.kind(), newest_before, told.revision);
+                    // A bundle's requests are executed in their order.
+                    newest_before = newest_before.max(told.revision);
+                    if told.altered {
+                        order.report(Violation::Altered { key: request.key() });
+                    }
+                    if request.write().is_some() {
+                        keys.written(request.key());
+                    }
+                    ledger.answered(request, sequence, told);
                     if counts {
-                        self.count(request, ended - started, &done);
-                        self.last_answer = Some(ended);
+                        ledger.count(request.kind(), told.found, ended - from, ended);
                     }
                 }
                 Err(error) => {
                     let failed = Failed::from(&error);
-                    self.on_failure(request, counts, failed);
+                    ledger.failed(request, counts, failed, ended);
                     if failed.over {
-                        self.session_over = true;
-                        return;
+                        ledger.sessions_lost.insert(self.connection);
                     }
-                    if !failed.unknown {
-                        tokio::time::sleep(AFTER_FAILURE).await;
-                    }
+                    last_failed = Some(failed);
                 }
             }
         }
+        last_failed
     }
-
-    /// What is left. A request that is still on its way then has an unknown outcome.
-    pub(crate) fn finish(mut self) -> Finished {
-        if let Some((request, counts)) = self.on_its_way.take() {
-            self.on_failure(request, counts, Failed { name: "abandoned", unknown: true, over: true });
-        }
-        Finished { journal: self.journal, last_answer: self.last_answer, session_over: self.session_over }
-    }
-
-    /// Sends a request and waits for the answer; tells also when it was sent.
-    async fn ask(&self, request: Request) -> (Instant, Result<Done<Option<KeyValue>>, KvError>) {
-        // The value is made before the clock starts: a client that has something to write has it already.
-        match request {
-            Request::Read { key: number } => {
-                let key = key(number);
-                let started = Instant::now();
-                (started, self.store.get(key).await)
-            }
-            Request::Write { key: place, number } => {
-                let (key, value) = (key(place), self.shared.values.value(number));
-                let started = Instant::now();
-                let put = self.store.put(key, value).await;
-                (
-                    started,
-                    put.map(|Done { sequence, revision, .. }| Done { sequence, revision, answer: None }),
-                )
-            }
-        }
-    }
-
-    /// Learns from an answer, whether it counts or not.
-    fn on_answer(&mut self, request: Request, newest_before: u64, done: &Done<Option<KeyValue>>) {
-        let Done { sequence, revision, answer } = done;
-        self.shared.order.answered(request.kind(), newest_before, *revision);
-        match request {
-            Request::Read { key } => {
-                let author = answer.as_ref().map(|entry| self.shared.values.author(&entry.value));
-                if author == Some(Author::Altered) {
-                    self.shared.order.report(Violation::Altered { key });
-                }
-            }
-            Request::Write { key, number } => {
-                self.journal.acknowledge(key, Write { number, revision: *revision, sequence: *sequence });
-            }
-        }
-    }
-
-    fn count(&self, request: Request, latency: Duration, done: &Done<Option<KeyValue>>) {
-        let mut tally = locked(&self.tally);
-        tally.series_mut(request.kind()).record(latency);
-        if matches!(request, Request::Read { .. }) && done.answer.is_none() {
-            tally.not_found += 1;
-        }
-    }
-
-    fn on_failure(&mut self, request: Request, counts: bool, failed: Failed) {
-        if let Request::Write { key, number } = request
-            && failed.unknown
-        {
-            self.journal.doubt(key, number);
-        }
-        if counts {
-            let mut tally = locked(&self.tally);
-            let series = tally.series_mut(request.kind());
-            *if failed.unknown { &mut series.unknown } else { &mut series.failed } += 1;
-            *tally.errors.entry(failed.name).or_default() += 1;
-        }
-    }
-}
-
-impl Request {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Read { .. } => Kind::Read,
-            Self::Write { .. } => Kind::Write,
-        }
-    }
-}
-
-/// Nothing under this lock panics half-way.
-pub(crate) fn locked(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
 }

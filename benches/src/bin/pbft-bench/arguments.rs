@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use pbft_bench::{Durability, Extent, Settings};
+use pbft_bench::{Arrivals, Distribution, Durability, Extent, Pace, Settings, Workload, Ycsb};
+use pbft_messages::Configuration;
 
 use crate::duration;
 
@@ -15,10 +16,14 @@ Examples:
   pbft-bench --cluster /path/to/cluster.toml -c 32 -z 10s
   pbft-bench -c 1 -n 10000 -w table
   pbft-bench -c 64 -z 1m --read-ratio 0.5 --payload 1000 -w json
+  pbft-bench -c 64 --pipeline 8 -z 30s                 eight requests under way on each connection
+  pbft-bench -c 32 --bundle 64                         64 requests under each signature
+  pbft-bench --rate 2000 -z 1m                         2000 requests a second, whatever comes of them
+  pbft-bench --workload b --keys 100000                YCSB's workload B
   pbft-bench -z 30s --durability sync --note 'after the change' --output results/one
 
-The loop is closed: each connection sends its next request when its last one is answered, so latency excludes time
-that a request would have waited for its turn.
+Without --rate the loop is closed: a connection sends when an earlier request is answered, so latency excludes time that
+a request would have waited for its turn. With --rate it is open: latency runs from the time at which a request was due.
 
 Exit codes:
   0 fine, 1 error, 2 no connection, 3 bad input, 4 outcome unknown: no request was answered in time, or the keys
@@ -54,9 +59,24 @@ pub(crate) struct Options {
     /// The client's secret key [default: client.key beside the cluster file]
     #[arg(long = "key", env = "PBFT_KEY", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Concurrent connections: sessions of one client, each with one request on its way
+    /// Concurrent connections, each with a session of its own
     #[arg(short, long, env = "PBFT_CONNECTIONS", default_value_t = 32, value_name = "COUNT")]
     connections: usize,
+    /// The client keys that the connections belong to, in turn: --key, and spare-client-0.key and so on beside it
+    #[arg(long, env = "PBFT_IDENTITIES", default_value_t = 1, value_name = "COUNT")]
+    identities: usize,
+    /// How many bundles each connection has under way [default: 1, with --rate as many as the cluster takes]
+    #[arg(long, env = "PBFT_PIPELINE", value_name = "COUNT")]
+    pipeline: Option<usize>,
+    /// How many requests go under one signature, 1 to 64; each is executed and answered by itself
+    #[arg(long, env = "PBFT_BUNDLE", default_value_t = 1, value_name = "COUNT")]
+    bundle: usize,
+    /// Send so many requests a second, whether or not earlier ones are answered (open loop)
+    #[arg(long, env = "PBFT_RATE", value_name = "PER-SECOND")]
+    rate: Option<f64>,
+    /// How the bundles of an open loop follow each other
+    #[arg(long, env = "PBFT_ARRIVALS", default_value = "poisson", value_name = "KIND")]
+    arrivals: ArrivalsTold,
     /// How long the load lasts after the warm-up, as in 10s, 500ms, 2m [default: 10s]
     #[arg(short = 'z', long, env = "PBFT_DURATION", value_parser = duration::positive, value_name = "TIME")]
     duration: Option<Duration>,
@@ -72,9 +92,18 @@ pub(crate) struct Options {
     /// The part of the requests that read, from 0 to 1; the others write
     #[arg(long, env = "PBFT_READ_RATIO", default_value_t = 0.0, value_name = "RATIO")]
     read_ratio: f64,
-    /// How many keys there are; each request takes any of them
+    /// A workload of YCSB: sets the mix, the distribution and --preload
+    #[arg(long, env = "PBFT_WORKLOAD", value_name = "LETTER", conflicts_with_all = ["read_ratio", "distribution"])]
+    workload: Option<YcsbTold>,
+    /// How many keys there are
     #[arg(long, env = "PBFT_KEYS", default_value_t = 10_000, value_name = "COUNT")]
     keys: u32,
+    /// How likely each key is
+    #[arg(long, env = "PBFT_DISTRIBUTION", default_value = "uniform", value_name = "KIND")]
+    distribution: DistributionTold,
+    /// Write all keys before the load
+    #[arg(long, env = "PBFT_PRELOAD")]
+    preload: bool,
     /// What the choice of keys and of reads follows from [default: a new one, which the result tells]
     #[arg(long, env = "PBFT_SEED", value_name = "NUMBER")]
     seed: Option<u64>,
@@ -124,6 +153,38 @@ pub(crate) enum DurabilityTold {
     Memory,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ArrivalsTold {
+    /// As of many clients that know nothing of each other
+    Poisson,
+    /// Evenly
+    Constant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DistributionTold {
+    /// All keys alike
+    Uniform,
+    /// Few keys take most requests: Zipf's law with 0.99
+    Zipfian,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum YcsbTold {
+    /// Half reads, half updates; zipfian
+    A,
+    /// 95% reads, 5% updates; zipfian
+    B,
+    /// Reads only; zipfian
+    C,
+    /// 95% reads of the latest keys, 5% inserts
+    D,
+    /// 95% scans of up to 100 keys, 5% inserts; zipfian
+    E,
+    /// Half reads, half read-modify-writes, each in one transaction; zipfian
+    F,
+}
+
 impl From<DurabilityTold> for Durability {
     fn from(told: DurabilityTold) -> Self {
         match told {
@@ -162,18 +223,28 @@ impl Arguments {
 }
 
 impl Options {
-    /// What the run is to do. A seed is drawn if none was given.
-    pub(crate) fn settings(&self) -> Settings {
+    /// What the run is to do with this cluster. A seed is drawn if none was given.
+    pub(crate) fn settings(&self, cluster: &Configuration) -> Settings {
         let extent = match self.requests {
             Some(count) => Extent::Requests(count),
             None => Extent::Lasts(self.duration.unwrap_or(DEFAULT_DURATION)),
         };
+        let window = usize::try_from(cluster.parameters().session_window).unwrap_or(usize::MAX);
+        let (pace, pipeline) = match self.rate {
+            Some(rate) => (Pace::Open { rate, arrivals: self.arrivals.into() }, window / self.bundle.max(1)),
+            None => (Pace::Closed, 1),
+        };
         Settings {
             connections: self.connections,
+            identities: self.identities,
+            pipeline: self.pipeline.unwrap_or(pipeline),
+            bundle: self.bundle,
+            pace,
             extent,
             warmup: self.warmup,
             payload: self.payload,
-            read_ratio: self.read_ratio,
+            workload: self.workload(),
+            preload: self.preload || self.workload.is_some(),
             keys: self.keys,
             // 32 bits, since programs that read JSON may keep numbers as floats.
             seed: self.seed.unwrap_or_else(|| rand::random::<u32>().into()),
@@ -181,15 +252,60 @@ impl Options {
             read_back: self.read_back,
         }
     }
+
+    fn workload(&self) -> Workload {
+        let plain = Workload::reading(self.read_ratio);
+        match (self.workload, self.distribution) {
+            (Some(name), _) => Workload::ycsb(name.into()),
+            (None, DistributionTold::Uniform) => plain,
+            (None, DistributionTold::Zipfian) => Workload { distribution: Distribution::Zipfian, ..plain },
+        }
+    }
+}
+
+impl From<YcsbTold> for Ycsb {
+    fn from(told: YcsbTold) -> Self {
+        match told {
+            YcsbTold::A => Self::A,
+            YcsbTold::B => Self::B,
+            YcsbTold::C => Self::C,
+            YcsbTold::D => Self::D,
+            YcsbTold::E => Self::E,
+            YcsbTold::F => Self::F,
+        }
+    }
+}
+
+impl From<ArrivalsTold> for Arrivals {
+    fn from(told: ArrivalsTold) -> Self {
+        match told {
+            ArrivalsTold::Poisson => Self::Poisson,
+            ArrivalsTold::Constant => Self::Constant,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use pbft_crypto::{SecretKey, Signer as _};
+    use pbft_messages::{Member, Parameters};
+
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Result<Options, clap::Error> {
         let matches = Arguments::command().try_get_matches_from([&["pbft-bench"], arguments].concat())?;
         Ok(Arguments::from_matches(&matches)?.options)
+    }
+
+    /// What a run would do with a cluster that has the usual parameters.
+    fn settings(options: &Options) -> Settings {
+        let member = |index: u8| Member {
+            key: SecretKey::from_seed(&[index + 1; 32]).public_key(),
+            peer_address: ([127, 0, 0, 1], 1000 + u16::from(index)).into(),
+            client_address: ([127, 0, 0, 1], 2000 + u16::from(index)).into(),
+        };
+        let members = (0..4).map(member).collect();
+        options.settings(&Configuration::new("test".into(), members, [], Parameters::default()).unwrap())
     }
 
     #[test]
@@ -201,7 +317,7 @@ mod tests {
     fn the_promised_spelling_works() {
         let options =
             parsed(&["--cluster", "d/cluster.toml", "-c", "8", "-z", "500ms", "-w", "json"]).unwrap();
-        let settings = options.settings();
+        let settings = settings(&options);
         assert_eq!(options.write_out, Format::Json);
         assert_eq!(settings.connections, 8);
         assert_eq!(settings.extent, Extent::Lasts(Duration::from_millis(500)));
@@ -210,10 +326,29 @@ mod tests {
 
     #[test]
     fn a_duration_and_a_number_exclude_each_other() {
-        assert_eq!(parsed(&["-n", "5"]).unwrap().settings().extent, Extent::Requests(5));
-        assert_eq!(parsed(&[]).unwrap().settings().extent, Extent::Lasts(DEFAULT_DURATION));
+        assert_eq!(settings(&parsed(&["-n", "5"]).unwrap()).extent, Extent::Requests(5));
+        assert_eq!(settings(&parsed(&[]).unwrap()).extent, Extent::Lasts(DEFAULT_DURATION));
         let error = parsed(&["-n", "5", "-z", "5s"]).unwrap_err().to_string();
         assert!(error.contains("exclude each other"), "{error}");
+    }
+
+    #[test]
+    fn an_open_loop_fills_the_window_and_a_closed_one_has_one_under_way() {
+        let of = |arguments: &[&str]| settings(&parsed(arguments).unwrap());
+        let open = of(&["--rate", "2000", "--bundle", "8"]);
+        assert_eq!(open.pace, Pace::Open { rate: 2000.0, arrivals: Arrivals::Poisson });
+        assert_eq!((open.pipeline, open.bundle), (8, 8));
+        assert_eq!(of(&["--rate", "2000", "--pipeline", "3"]).pipeline, 3);
+        assert_eq!((of(&[]).pace, of(&[]).pipeline), (Pace::Closed, 1));
+    }
+
+    #[test]
+    fn a_workload_of_ycsb_brings_all_that_it_needs() {
+        let ycsb = settings(&parsed(&["--workload", "d"]).unwrap());
+        assert_eq!((ycsb.workload, ycsb.preload), (Workload::ycsb(Ycsb::D), true));
+        let zipfian = settings(&parsed(&["--distribution", "zipfian", "--read-ratio", "0.5"]).unwrap());
+        assert_eq!((zipfian.workload, zipfian.preload), (Workload::ycsb(Ycsb::A), false));
+        assert!(parsed(&["--workload", "a", "--read-ratio", "0.5"]).is_err());
     }
 
     #[test]

@@ -131,10 +131,11 @@ impl From<ClientError> for Failure {
 impl From<SessionsError> for Failure {
     fn from(error: SessionsError) -> Self {
         let code = match &error {
-            SessionsError::Open { error, .. } | SessionsError::Read(KvError::Client(error)) => {
-                Self::from(error.clone()).code
-            }
-            SessionsError::Read(_) => ERROR,
+            SessionsError::Open { error, .. }
+            | SessionsError::Read(KvError::Client(error))
+            | SessionsError::Preload(KvError::Client(error)) => Self::from(error.clone()).code,
+            SessionsError::Read(_) | SessionsError::Preload(_) => ERROR,
+            SessionsError::Interrupted => INTERRUPTED,
         };
         Self { code, error: Some(error.into()) }
     }

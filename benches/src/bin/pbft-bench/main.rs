@@ -9,7 +9,6 @@ mod setup;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
@@ -17,7 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use pbft_bench::{Order, Record, Report, Values};
+use pbft_bench::{Remarks, Stage};
+use pbft_client::Connector;
 
 use arguments::{Arguments, Command, Options};
 use failure::{Failure, Outcome};
@@ -84,33 +84,21 @@ fn log_to_stderr(options: &Options) {
 
 /// Everything from the files to the verdict.
 async fn run(options: &Options, interrupt: &CancellationToken) -> Outcome {
-    let Setup { cluster, settings, connector } = Setup::new(options)?;
+    let Setup { cluster, settings, connectors } = Setup::new(options)?;
     let mut display = Display::new(&settings, options.quiet);
-    let (order, values) = (Arc::new(Order::default()), Values::new(rand::random(), settings.payload));
-
-    display.step("opening sessions");
-    let sessions = tokio::select! {
-        sessions = pbft_bench::open_sessions(&connector, settings.connections, &order) => sessions?,
-        () = interrupt.cancelled() => return Err(Failure::interrupted("interrupted before anything was measured")),
-    };
-    let record = Record::new(&settings, &cluster, &values, options.durability.into(), options.note.clone());
-
-    display.step("loading");
-    let update = |progress: &_| display.update(progress);
-    let mut measured = pbft_bench::drive(&settings, &values, &sessions, &order, interrupt, update).await;
-
-    display.step("reading back what was acknowledged");
-    // The signal that ended the load has been heard; one that comes from now on ends the reading.
-    let interrupt = if measured.interrupted { CancellationToken::new() } else { interrupt.clone() };
-    let journal = &measured.journal;
-    let verdict = pbft_bench::read_back(&settings, &values, &sessions, journal, &order, &interrupt).await;
-    measured.interrupted |= interrupt.is_cancelled();
+    let remarks = Remarks { durability: options.durability.into(), note: options.note.clone() };
+    let observe = |stage: Stage<'_>| display.show(stage);
+    let ran = pbft_bench::run(&connectors, &cluster, &settings, remarks, interrupt, observe).await;
     display.finish();
-    drop(sessions);
-    // Being late here harms nobody.
-    let _ = tokio::time::timeout(FAREWELL, connector.shutdown()).await;
-
-    let report = Report::new(&measured, verdict, record);
+    // All share one socket. Being late here harms nobody.
+    let farewell = connectors.into_iter().next().map(Connector::shutdown);
+    let _ = tokio::time::timeout(FAREWELL, async {
+        if let Some(shutdown) = farewell {
+            shutdown.await
+        }
+    })
+    .await;
+    let (report, measured) = ran?;
     output::print(&report, options.write_out)?;
     if let Some(folder) = &options.output {
         // Printed it is already, so the disk's trouble is the only thing left to tell.

@@ -5,7 +5,9 @@ use std::io::{self, Write as _};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use pbft_bench::{Report, SeriesReport, Verdict, VerdictResult};
+use pbft_bench::{
+    Distribution, Punctuality, Report, SeriesReport, SettingsRecord, Verdict, VerdictResult, Workload,
+};
 
 use crate::arguments::Format;
 use crate::duration::readable;
@@ -38,22 +40,26 @@ fn text(report: &Report, numbers: &str) -> String {
     let cluster = &report.record.cluster;
     let mut text = format!("{}\n", report.loop_note);
     // Writing to a string does not fail, here and below.
+    let _ = writeln!(text, "{}", load(settings));
     let _ = writeln!(
         text,
-        "{} connections, {}-byte values, {} keys, {}% reads, {:.2} s after {} s of warm-up, seed {}, {} replicas (f = {})",
-        settings.connections,
-        settings.payload,
-        settings.keys,
-        settings.read_ratio * 100.0,
-        report.duration_s,
-        settings.warmup_s,
-        settings.seed,
-        cluster.n,
-        cluster.f,
+        "{:.2} s after {} s of warm-up, seed {}, {} replicas (f = {})",
+        report.duration_s, settings.warmup_s, settings.seed, cluster.n, cluster.f,
     );
     let _ = writeln!(text, "\n{numbers}");
     if report.interrupted {
         text.push_str("interrupted: this is what was measured until then\n");
+    }
+    if let Some(Punctuality { arrivals, late, shed }) = report.punctuality
+        && late + shed > 0
+    {
+        let _ = writeln!(text, "of {arrivals} requests due, {late} were sent more than 1 ms late");
+        if shed > 0 {
+            let _ = writeln!(
+                text,
+                "the cluster did not keep up: {shed} requests were due and never sent, so the latencies are too good"
+            );
+        }
     }
     if report.reads_not_found > 0 {
         let _ = writeln!(text, "{} reads found no such key", report.reads_not_found);
@@ -66,6 +72,40 @@ fn text(report: &Report, numbers: &str) -> String {
         let _ = writeln!(text, "without an answer: {count} {name}");
     }
     text.push_str(&verdict(&report.verdict));
+    text
+}
+
+/// What was sent.
+fn load(settings: &SettingsRecord) -> String {
+    let mut text = format!("{} connections", settings.connections);
+    // Writing to a string does not fail, here and below.
+    for (count, meaning) in [
+        (settings.identities, "identities"),
+        (settings.pipeline, "bundles under way on each"),
+        (settings.bundle, "requests a bundle"),
+    ] {
+        if count > 1 {
+            let _ = write!(text, ", {count} {meaning}");
+        }
+    }
+    if let (Some(rate), Some(arrivals)) = (settings.rate_per_s, settings.arrivals) {
+        let _ = write!(text, ", {rate} requests/s ({arrivals})");
+    }
+    let Workload { reads, scans, inserts, modifies, .. } = settings.workload;
+    let (payload, keys) = (settings.payload, settings.keys);
+    let _ = write!(text, ", {payload}-byte values, {keys} keys");
+    match settings.key_distribution {
+        Distribution::Uniform => {}
+        Distribution::Zipfian => text.push_str(" (zipfian)"),
+        Distribution::Latest => text.push_str(" (latest first)"),
+    }
+    for (part, name) in
+        [(reads, "reads"), (scans, "scans"), (inserts, "inserts"), (modifies, "read-modify-writes")]
+    {
+        if part > 0.0 || name == "reads" {
+            let _ = write!(text, ", {}% {name}", (part * 1000.0).round() / 10.0);
+        }
+    }
     text
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use pbft_bench::{Extent, Progress, Settings};
+use pbft_bench::{Extent, Progress, Settings, Stage};
 
 use crate::duration::readable;
 
@@ -35,8 +35,19 @@ impl Display {
         Self { bar, extent: settings.extent, last_line }
     }
 
+    /// The run goes on.
+    pub(crate) fn show(&mut self, stage: Stage<'_>) {
+        match stage {
+            Stage::Opening => self.step("opening sessions"),
+            Stage::Preloading => self.step("writing all keys"),
+            Stage::Loading(None) => self.step("loading"),
+            Stage::Loading(Some(progress)) => self.update(progress),
+            Stage::ReadingBack => self.step("reading back what was acknowledged"),
+        }
+    }
+
     /// A step begins that has no measure.
-    pub(crate) fn step(&self, text: &str) {
+    fn step(&self, text: &str) {
         self.bar.set_message(text.to_owned());
         if self.last_line.is_some() {
             eprintln!("{text}");
@@ -44,7 +55,7 @@ impl Display {
     }
 
     /// The load goes on.
-    pub(crate) fn update(&mut self, progress: &Progress) {
+    fn update(&mut self, progress: &Progress) {
         let text = line(progress);
         self.bar.set_message(text.clone());
         self.bar.set_position(match self.extent {
