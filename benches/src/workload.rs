@@ -186,7 +186,7 @@ mod tests {
                 }] += 1;
             }
             for (count, part) in counts.iter().zip(parts) {
-                let expected = part * 100;
+                let expected: u32 = part * 100;
                 let tolerance = if part == 0 || part == 100 { 0 } else { 150 };
                 assert!(expected.abs_diff(*count) <= tolerance, "{name:?}: {counts:?}");
             }

@@ -92,6 +92,67 @@ fn a_number_of_requests_is_sent_and_read_back() {
 }
 
 #[test]
+fn bundles_and_pipelines_are_counted_request_by_request() {
+    let scene = Scene::new(&CORRECT);
+    // The last bundle is not full, and the window holds six of them.
+    let arguments = ["-c", "3", "-n", "500", "--bundle", "9", "--pipeline", "6", "--keys", "20"];
+    let ran = scene.run(&[&arguments[..], &["--read-ratio", "0.3"]].concat());
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    let result = report(&ran);
+    let settings = &result["record"]["settings"];
+    assert_eq!((&settings["bundle"], &settings["pipeline"]), (&9.into(), &6.into()));
+    assert_eq!((&result["all"]["completed"], &result["verdict"]["result"]), (&500.into(), &"pass".into()));
+    let rows = result["timeline"]["rows"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["completed"].as_u64().unwrap()).sum::<u64>(), 500);
+    assert!(result["load_cpu_us"].as_f64() > Some(0.0));
+    scene.fails(&["--bundle", "9", "--pipeline", "8"], 3, "64, the window of a session");
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate_and_tells_when_the_cluster_does_not() {
+    let scene = Scene::new(&CORRECT);
+    let ran =
+        scene.run(&["-c", "4", "--rate", "400", "--arrivals", "constant", "-n", "200", "--bundle", "2"]);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    let result = report(&ran);
+    assert_eq!((&result["loop"], &result["all"]["completed"]), (&"open".into(), &200.into()));
+    assert_eq!(
+        (&result["punctuality"]["arrivals"], &result["punctuality"]["shed"]),
+        (&200.into(), &0.into())
+    );
+    // Half a second for 200 of them, but for the first.
+    assert!(result["duration_s"].as_f64() > Some(0.48), "{}", result["duration_s"]);
+
+    let arguments = ["-c", "1", "--pipeline", "1", "--rate", "1000000", "-z", "300ms"];
+    let overrun = report(&scene.run(&arguments));
+    let shed = overrun["punctuality"]["shed"].as_u64().unwrap();
+    let completed = overrun["all"]["completed"].as_u64().unwrap();
+    assert!(shed > 200_000 && completed + shed < 400_000, "{shed} shed, {completed} answered");
+    let median = overrun["all"]["latency_us"]["p50"].as_u64().unwrap();
+    assert!(median > 50_000, "{median} µs: waiting for a turn is part of the latency");
+    let printed = text(&scene.run(&[&arguments[..], &["-w", "simple"]].concat()).stdout);
+    assert!(printed.contains("did not keep up"), "{printed}");
+}
+
+#[test]
+fn each_workload_of_ycsb_passes() {
+    for letter in ["a", "b", "c", "d", "e", "f"] {
+        let scene = Scene::new(&CORRECT);
+        let ran =
+            scene.run(&["--workload", letter, "-c", "4", "-n", "300", "--keys", "50", "--pipeline", "4"]);
+        assert_eq!(ran.status.code(), Some(0), "{letter}: {}", text(&ran.stderr));
+        let result = report(&ran);
+        assert_eq!(result["all"]["completed"], 300, "{letter}");
+        assert!(
+            result["verdict"]["keys_written"].as_u64() >= Some(50),
+            "{letter}: all keys were written before"
+        );
+        // An insert may be read before it is acknowledged, which is rare.
+        assert!(result["reads_not_found"].as_u64() < Some(5), "{letter}");
+    }
+}
+
+#[test]
 fn a_duration_is_kept_and_the_text_says_what_was_measured() {
     let scene = Scene::new(&CORRECT);
     let ran = scene.run(&["-c", "2", "-z", "300ms", "--read-back", "5", "-w", "simple"]);
@@ -137,6 +198,8 @@ fn bad_input_is_named_before_anything_is_sent() {
     scene.fails(&["--payload", "5"], 3, "--payload must be from 24");
     scene.fails(&["-c", "1000"], 3, "--connections must be from 1 to 128");
     scene.fails(&["--key", "missing.key"], 3, "--key or PBFT_KEY");
+    scene.fails(&["--identities", "2"], 3, "spare-client-0.key");
+    scene.fails(&["--rate", "0"], 3, "--rate must be from");
     fs::write(scene.path("file"), "").unwrap();
     scene.fails(&["--output", "file"], 3, "cannot write file");
     let both = scene.run(&["-n", "5", "-z", "5s"]);
