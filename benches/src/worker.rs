@@ -25,6 +25,10 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// From when on a request of an open loop is late: all workers were busy when it was due, or the machine was.
 const LATE: Duration = Duration::from_millis(1);
 
+/// How long after the end an open loop still sends what was due before: a thread that is slow to wake up must not make
+/// it look as if the cluster had not kept up.
+const TAIL: Duration = Duration::from_millis(20);
+
 /// What all workers of a run share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -81,8 +85,10 @@ impl Shared {
     ) -> Self {
         let begins = Instant::now();
         let measured_from = begins + settings.warmup;
+        let gate = Schedule::new(settings, begins).map(Gate::new);
+        let tail = if gate.is_some() { TAIL } else { Duration::ZERO };
         let (ends, remaining) = match settings.extent {
-            Extent::Lasts(duration) => (Some(measured_from + duration), u64::MAX),
+            Extent::Lasts(duration) => (Some(measured_from + duration + tail), u64::MAX),
             Extent::Requests(count) => (None, count),
         };
         Self {
@@ -91,7 +97,7 @@ impl Shared {
             keys: Arc::new(Keys::new(settings.keys, settings.workload.distribution)),
             bundle: settings.bundle,
             ledger: Mutex::new(Ledger::new(settings.extent, journal, measured_from)),
-            gate: Schedule::new(settings, begins).map(Gate::new),
+            gate,
             measured_from,
             ends,
             remaining: AtomicU64::new(remaining),

@@ -36,4 +36,4 @@ pub use outlet::{Honest, Outlet};
 pub use run::run;
 pub use setup::{Identity, SetupError, init, read_cluster, recover};
 pub use snapshot::{SnapshotError, SnapshotSummary, summarize_snapshots};
-pub use store::{Inspection, StoreError, inspect, read_evidence, silence_store_panics};
+pub use store::{Inspection, StoreError, StoreMeter, inspect, read_evidence, silence_store_panics};

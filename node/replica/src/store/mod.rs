@@ -44,6 +44,7 @@ mod error;
 mod file;
 mod guard;
 mod inspect;
+mod meter;
 mod position;
 mod record_bytes;
 mod recover;
@@ -55,6 +56,7 @@ pub(crate) use binding::Binding;
 pub use error::StoreError;
 pub use guard::silence_store_panics;
 pub use inspect::{Inspection, inspect, read_evidence};
+pub use meter::StoreMeter;
 
 pub(crate) use boot::{Opened, create, is_about_the_file, mark_memory_mode, open};
 pub(crate) use file::StoreFile;
