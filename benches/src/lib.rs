@@ -8,18 +8,23 @@
 //! 4. What was acknowledged is read back, and the [`Verdict`] says whether the cluster kept it.
 //! 5. A [`Report`] is all of it for programs, with the [`Record`] of how it came about; [`write_files`] keeps it.
 //!
-//! # Two kinds of loops
-//! In a closed loop a bundle is sent when an earlier one is answered, so when the cluster pauses, the load pauses with
-//! it: the latencies do not contain the time that requests would have waited for their turn. In an open loop requests
-//! have times at which they are due, whatever came of the others, and their latencies run from then on. Every report
-//! says which it is.
+//! [`lab`] has testnets to try things on, [`experiments`] are what is tried on them, beside [`references`], and [`page`]
+//! is what people get to read of it.
+//!
+//! # The loop is closed
+//! A worker sends its next request when the last is answered, so when the cluster pauses, the load pauses with it: the
+//! latencies do not contain the time that requests would have waited for their turn. Every report says so.
 //!
 //! # What is counted
 //! Every request that was sent, or in an open loop: due, after the warm-up, also if its answer came after the end. The
 //! rate is the number of answers by the time from the end of the warm-up to the end of the load or to the last of these
 //! answers, whichever is later; so a pause at the end counts.
 
-mod arrivals;
+pub mod experiments;
+pub mod lab;
+pub mod page;
+pub mod references;
+
 mod files;
 mod journal;
 mod keys;

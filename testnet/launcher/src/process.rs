@@ -34,6 +34,8 @@ pub enum Condition {
 /// What `/proc` says of a process id.
 struct Stat {
     state: char,
+    /// The processor time that it has used, in user and in system mode.
+    ticks: u64,
     threads: u64,
     started: u64,
 }
@@ -45,13 +47,16 @@ impl Stat {
 
     fn read(text: &str) -> Option<Self> {
         // The second field is the program's name in parentheses, which may hold anything; the third follows the
-        // last parenthesis, the twentieth counts threads, the twenty-second is the start time (proc(5)).
+        // last parenthesis, the 14th and 15th are the processor time, the 20th counts threads, the 22nd is the start
+        // time (proc(5)).
         let (_, rest) = text.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        let threads = fields.nth(16)?.parse().ok()?;
+        let user: u64 = fields.nth(10)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        let threads = fields.nth(4)?.parse().ok()?;
         let started = fields.nth(1)?.parse().ok()?;
-        Some(Self { state, threads, started })
+        Some(Self { state, ticks: user + system, threads, started })
     }
 
     fn condition(&self) -> Condition {
@@ -79,6 +84,21 @@ impl ProcessId {
             Some(stat) if stat.started == self.started => stat.condition(),
             _ => Condition::Dead,
         }
+    }
+
+    /// The processor time that it has used so far, to a hundredth of a second or so; `None` if it has ended.
+    #[must_use]
+    pub fn processor_time(&self) -> Option<Duration> {
+        let ticks = Stat::of(self.pid).filter(|stat| stat.started == self.started)?.ticks;
+        Some(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+    }
+
+    /// Its resident memory in bytes; `None` if it has ended.
+    #[must_use]
+    pub fn resident(&self) -> Option<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
     }
 
     /// Sends a signal; whether there was still a process to send it to.
@@ -151,10 +171,11 @@ mod tests {
     #[test]
     fn a_process_has_ended_when_its_last_thread_has() {
         let line = |state: char, threads: u64| {
-            format!("7 (a (b) c) {state} 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 981 0 0")
+            format!("7 (a (b) c) {state} 1 7 7 0 -1 4 0 0 0 0 31 11 0 0 20 0 {threads} 0 981 0 0")
         };
         let condition = |state, threads| Stat::read(&line(state, threads)).unwrap().condition();
-        assert_eq!(Stat::read(&line('S', 3)).unwrap().started, 981);
+        let stat = Stat::read(&line('S', 3)).unwrap();
+        assert_eq!((stat.ticks, stat.started), (42, 981));
         assert_eq!(condition('S', 3), Condition::Running);
         assert_eq!(condition('T', 3), Condition::Paused);
         // Its first thread has ended; the others still hold what it had open.
@@ -166,8 +187,9 @@ mod tests {
     fn a_reused_id_is_another_process() {
         let own = ProcessId::of(std::process::id()).unwrap();
         assert_eq!(own.condition(), Condition::Running);
+        assert!(own.processor_time().is_some() && own.resident().unwrap() > 100_000);
         let other = ProcessId { started: own.started + 1, ..own };
-        assert_eq!(other.condition(), Condition::Dead);
+        assert_eq!((other.condition(), other.processor_time()), (Condition::Dead, None));
         assert!(!other.signal(Signal::KILL).unwrap());
     }
 }

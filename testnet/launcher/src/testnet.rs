@@ -201,6 +201,14 @@ impl Testnet {
         Ok(living.len())
     }
 
+    /// The processes of the replicas that have not ended.
+    ///
+    /// # Errors
+    /// [`TestnetError`], if the testnet's files cannot be read.
+    pub fn processes(&self) -> Result<Vec<(ReplicaId, ProcessId)>, TestnetError> {
+        Ok(self.living(&self.state()?))
+    }
+
     pub(crate) fn state(&self) -> Result<State, TestnetError> {
         let state = State::read(&self.folder)?;
         Ok(state.unwrap_or_else(|| State::new(self.configuration.n(), Durability::default())))

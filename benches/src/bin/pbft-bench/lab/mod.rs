@@ -1,0 +1,131 @@
+//! Experiments on testnets that this program starts itself.
+
+mod arguments;
+mod output;
+mod progress;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use pbft_bench::experiments::{
+    Attack, AttackMatrix, Brief, Comparison, Failover, Plan, Scale, Search, Soak, Sweep,
+};
+use pbft_bench::lab::{Environment, Lab, LabError, Load};
+use pbft_bench::page::Section;
+use pbft_bench::references::Etcd;
+
+pub(crate) use arguments::Experiment;
+
+use crate::failure::{Failure, Outcome};
+use arguments::{Common, Offered};
+use output::Kept;
+use progress::Shown;
+
+/// Carries an experiment out. Dropping what is under way ends all processes that it started.
+pub(crate) async fn run(experiment: &Experiment, interrupt: &CancellationToken) -> Outcome {
+    let common = experiment.common();
+    if let Some(folder) = &common.output {
+        output::prepare(folder)?;
+    }
+    let shown = Arc::new(Shown::new(common.quiet));
+    let lab = Lab {
+        settings: common.settings(),
+        durability: common.durability,
+        output: common.output.clone(),
+        progress: shown.clone(),
+        environment: Arc::default(),
+    };
+    let done = tokio::select! {
+        done = carry_out(experiment, lab) => done,
+        () = interrupt.cancelled() => Err(Failure::interrupted("interrupted: nothing is reported")),
+    };
+    shown.finish();
+    done
+}
+
+async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
+    let common = experiment.common();
+    let lasts = common.duration;
+    match experiment {
+        Experiment::Sweep { n, bundle, most, factor, .. } => {
+            let bed = lab.bed(*n).await?;
+            let (search, subject) = (Search::new(*factor, *most), bed.subject()?);
+            let done = Sweep::run(&lab, "sweep", &subject, *bundle, search, common.connections, lasts).await?;
+            tell("sweep", &lab, common, &done, &[done.section("Sweep")])?;
+            consistent(done.is_consistent())
+        }
+        Experiment::Scale { offered, sizes, .. } => {
+            let done = Scale::run(&lab, sizes, load(common, offered), lasts).await?;
+            tell("scale", &lab, common, &done, &[done.section()])?;
+            consistent(done.is_consistent())
+        }
+        Experiment::AttackMatrix { offered, n, all, strategy, primary_duration, .. } => {
+            let attacks = match (all, strategy.is_empty()) {
+                (true, _) => Attack::all(),
+                (false, true) => Attack::chosen(),
+                (false, false) => named(strategy)?,
+            };
+            let load = load(common, offered);
+            let done = AttackMatrix::run(&lab, *n, &attacks, load, lasts, *primary_duration).await?;
+            tell("attack-matrix", &lab, common, &done, &[done.section()])?;
+            consistent(done.is_consistent())
+        }
+        Experiment::Failover { offered, n, times, .. } => {
+            let done = Failover::run(&lab, *n, *times, load(common, offered)).await?;
+            tell("failover", &lab, common, &done, &[done.section()])?;
+            consistent(done.is_consistent())?;
+            held(done.is_within_limit(), "a pause was longer than the view timeout + 100 ms")
+        }
+        Experiment::Soak { offered, n, lasts, preload, .. } => {
+            lab.settings.preload = *preload;
+            let done = Soak::run(&lab, *n, load(common, offered), *lasts).await?;
+            tell("soak", &lab, common, &done, &[done.section()])?;
+            consistent(done.is_consistent())?;
+            held(done.view_changes.is_empty(), "the primary was replaced although nothing was wrong")?;
+            held(done.is_flat(), "a replica's memory is not flat, or above 256 MB")
+        }
+        Experiment::Compare { offered, n, rounds, .. } => {
+            // Looked for before anything else is done.
+            let etcd = Etcd::start().await?;
+            let done = Comparison::run(&lab, Some(&etcd), *n, *rounds, load(common, offered), lasts).await?;
+            tell("compare etcd", &lab, common, &done, &[done.section()])?;
+            consistent(done.is_consistent())
+        }
+        Experiment::Report { .. } => {
+            let done = Brief::run(&lab, Plan::default()).await?;
+            tell("report", &lab, common, &done, &done.sections())?;
+            consistent(done.is_consistent())
+        }
+    }
+}
+
+fn load(common: &Common, offered: &Offered) -> Load {
+    Load::of(offered.outstanding, offered.bundle, common.connections)
+}
+
+fn named(strategies: &[String]) -> Outcome<Vec<Attack>> {
+    strategies.iter().map(|it| Attack::named(it)).collect::<Result<_, _>>().map_err(Failure::bad_input)
+}
+
+/// Keeps the result if it is to be kept, and prints it.
+fn tell<T: Serialize>(command: &str, lab: &Lab, common: &Common, result: &T, sections: &[Section]) -> Outcome {
+    lab.progress.live("");
+    let environment = lab.environment.get();
+    let about = environment.map(Environment::told).unwrap_or_default();
+    let kept = Kept { command, environment, result };
+    if let Some(folder) = &common.output {
+        output::keep(folder, &kept, &about, sections)?;
+    }
+    output::print(&kept, &about, sections, common.write_out)
+}
+
+/// A cluster that broke its word ends everything with the code for it.
+fn consistent(holds: bool) -> Outcome {
+    held(holds, "a cluster lost or changed what it had acknowledged: see the verdicts above")
+}
+
+fn held(holds: bool, otherwise: &str) -> Outcome {
+    if holds { Ok(()) } else { Err(Failure::verdict(otherwise)) }
+}

@@ -1,0 +1,134 @@
+//! How long service pauses when the primary is killed.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use pbft_messages::ReplicaId;
+
+use super::show;
+use super::statistics::Spread;
+use crate::lab::{Bed, Figures, Lab, LabError, Load};
+use crate::page::{Bars, Plot, Section, Table};
+use crate::verdict::VerdictResult;
+
+/// What a change of view may take beyond the timeout.
+const BEYOND_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long the load runs before the primary is killed.
+const CALM: Duration = Duration::from_millis(1500);
+
+/// How long the load goes on after service must have come back.
+const AFTER: Duration = Duration::from_millis(1500);
+
+/// One death of a primary.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Kill {
+    /// Who was killed.
+    pub replica: ReplicaId,
+    /// The longest time without any answer that lasted until after the kill.
+    pub pause_ms: f64,
+    /// The load around it.
+    pub figures: Figures,
+}
+
+/// What the death of a primary costs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Failover {
+    /// How many replicas the cluster has.
+    pub n: usize,
+    /// How long backups wait for the primary.
+    pub view_timeout_ms: f64,
+    /// One after the other.
+    pub kills: Vec<Kill>,
+    /// The pauses together; `null` if nobody was killed.
+    pub pause_ms: Option<Spread>,
+}
+
+impl Failover {
+    /// Kills the primary of a cluster of `n` so many times under load, and starts it again each time.
+    ///
+    /// # Errors
+    /// [`LabError`]
+    pub async fn run(lab: &Lab, n: usize, times: usize, load: Load) -> Result<Self, LabError> {
+        let mut bed = lab.bed(n).await?;
+        let view_timeout = bed.testnet().configuration().parameters().view_timeout;
+        let mut kills = Vec::with_capacity(times);
+        for number in 1..=times {
+            let (_, primary) = bed.leader().await?;
+            kills.push(kill(lab, &mut bed, number, primary, load, view_timeout).await?);
+            bed.testnet_mut().restart(primary).await?;
+            bed.whole().await?;
+        }
+        let pauses: Vec<_> = kills.iter().map(|kill| kill.pause_ms).collect();
+        let view_timeout_ms = view_timeout.as_secs_f64() * 1e3;
+        Ok(Self { n, view_timeout_ms, kills, pause_ms: Spread::of(&pauses) })
+    }
+
+    /// The longest pause that is accepted.
+    #[must_use]
+    pub fn limit_ms(&self) -> f64 {
+        self.view_timeout_ms + BEYOND_TIMEOUT.as_secs_f64() * 1e3
+    }
+
+    /// Whether no pause was longer.
+    #[must_use]
+    pub fn is_within_limit(&self) -> bool {
+        self.pause_ms.is_some_and(|pause| pause.max <= self.limit_ms())
+    }
+
+    /// Whether the cluster kept its word each time.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.kills.iter().all(|kill| kill.figures.verdict != VerdictResult::Fail)
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn section(&self) -> Section {
+        let mut table = Table::new(&["kills", "shortest pause", "median", "longest", "view timeout + 100 ms"]);
+        if let Some(Spread { count, min, median, max }) = self.pause_ms {
+            let shown = |ms: f64| format!("{ms:.0} ms");
+            table.add(vec![count.to_string(), shown(min), shown(median), shown(max), shown(self.limit_ms())]);
+        }
+        let bar = |(number, kill): (usize, &Kill)| (format!("{}: {}", number + 1, kill.replica), kill.pause_ms);
+        Section::new("Death of the primary")
+            .note(
+                "The primary is killed (kill -9) under load, and started again when service goes on. The pause is the longest \
+                 time without an answer to any client, from the last answer before the kill to the first one after it.",
+            )
+            .table(table)
+            .plot(Plot::Bars(Bars {
+                title: "Pause of service after kill -9 of the primary".into(),
+                unit: "ms".into(),
+                bars: self.kills.iter().enumerate().map(bar).collect(),
+                limits: vec![(self.limit_ms(), "view timeout + 100 ms".into())],
+            }))
+    }
+}
+
+async fn kill(
+    lab: &Lab,
+    bed: &mut Bed,
+    number: usize,
+    primary: ReplicaId,
+    load: Load,
+    view_timeout: Duration,
+) -> Result<Kill, LabError> {
+    let subject = bed.subject()?;
+    let warmup = lab.settings.warmup;
+    let lasts = CALM + view_timeout * 2 + AFTER;
+    let killed = async {
+        tokio::time::sleep(warmup + CALM).await;
+        bed.testnet_mut().kill(primary).await?;
+        Ok(std::time::Instant::now())
+    };
+    let name = format!("failover-{number:02}");
+    let (run, killed) = tokio::try_join!(lab.run(&name, &subject, load, lasts), killed)?;
+    let killed = killed.saturating_duration_since(run.measured.measured_from);
+    let lasted = run.measured.timeline.pauses.iter().filter(|pause| pause.from + pause.length >= killed);
+    let longest = lasted.map(|pause| pause.length).max().unwrap_or_default();
+    let pause_ms = longest.as_secs_f64() * 1e3;
+    lab.progress.step(&format!("{primary}, the primary, was killed: service paused {pause_ms:.0} ms"));
+    Ok(Kill { replica: primary, pause_ms, figures: run.figures() })
+}

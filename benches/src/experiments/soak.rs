@@ -1,0 +1,248 @@
+//! A long loaded run: does memory stay flat, and does nobody suspect the primary without a reason?
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::time::MissedTickBehavior;
+
+use pbft_testnet::process::ProcessId;
+
+use super::attacks::{over_time, view_changes};
+use super::show;
+use super::statistics::Trend;
+use crate::lab::{Figures, Lab, LabError, Load};
+use crate::page::{Axis, Line, Mark, Plot, Section, Table};
+use crate::verdict::VerdictResult;
+
+/// How often memory is looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What comes before is filling caches, and is left out of the trend: so much of the run.
+const SETTLING: f64 = 0.25;
+
+/// The part of its mean by which memory, or throughput, may rise or fall over the rest of the run.
+const FLAT: f64 = 0.05;
+
+/// The most that a replica may need.
+const MEMORY_LIMIT: f64 = 256e6;
+
+/// One replica's resident set.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Memory {
+    /// Seconds since the measurement began, and bytes.
+    pub samples: Vec<(f64, f64)>,
+    /// The greatest.
+    pub max_bytes: f64,
+    /// Its trend after the first quarter; `null` if the run was too short for one.
+    pub trend: Option<Trend>,
+}
+
+/// A long loaded run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Soak {
+    /// How many replicas the cluster has.
+    pub n: usize,
+    /// How many keys it holds.
+    pub keys: u32,
+    /// What was measured.
+    pub figures: Figures,
+    /// How long it took.
+    pub duration_s: f64,
+    /// Each replica's, in their order.
+    pub memory: Vec<Memory>,
+    /// Answers a second over time.
+    pub over_time: Vec<(f64, f64)>,
+    /// Their trend after the first quarter; `null` if the run was too short for one.
+    pub throughput: Option<Trend>,
+    /// New views: when, and which. There must be none.
+    pub view_changes: Vec<(f64, u64)>,
+}
+
+impl Soak {
+    /// Loads a cluster of `n` for so long.
+    ///
+    /// # Errors
+    /// [`LabError`]
+    pub async fn run(lab: &Lab, n: usize, load: Load, lasts: Duration) -> Result<Self, LabError> {
+        let bed = lab.bed(n).await?;
+        let subject = bed.subject()?;
+        let (before, _) = bed.leader().await?;
+        let mut samples: Vec<Vec<(Instant, u64)>> = vec![Vec::new(); subject.processes.len()];
+        let run = tokio::select! {
+            run = lab.run("soak", &subject, load, lasts) => run?,
+            () = sample(&subject.processes, &mut samples) => {
+                return Err(LabError::Stuck("memory is no longer looked at".into()));
+            }
+        };
+        let (after, _) = bed.leader().await?;
+        let mut view_changes = view_changes(&bed, &run)?;
+        // Events are kept for a while only; views are not forgotten.
+        if view_changes.is_empty() && after > before {
+            view_changes = (before + 1..=after).map(|view| (run.report.duration_s, view)).collect();
+        }
+        let from = run.measured.measured_from;
+        let memory = samples.into_iter().map(|it| Memory::new(&it, from, run.report.duration_s)).collect();
+        let over_time = over_time(&run);
+        Ok(Self {
+            n,
+            keys: lab.settings.keys,
+            figures: run.figures(),
+            duration_s: run.report.duration_s,
+            memory,
+            throughput: settled(&over_time, run.report.duration_s),
+            over_time,
+            view_changes,
+        })
+    }
+
+    /// The largest resident set of any replica.
+    #[must_use]
+    pub fn max_bytes(&self) -> f64 {
+        self.memory.iter().map(|it| it.max_bytes).fold(0.0, f64::max)
+    }
+
+    /// The steepest rise of any replica's memory, as a part of its mean; `None` if the run was too short.
+    #[must_use]
+    pub fn memory_rise(&self) -> Option<f64> {
+        let rises = self.memory.iter().map(|it| it.trend.map(|trend| trend.relative()));
+        rises.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
+    }
+
+    /// Whether memory stays flat and within its limit.
+    #[must_use]
+    pub fn is_flat(&self) -> bool {
+        self.memory_rise().is_some_and(|rise| rise < FLAT) && self.max_bytes() < MEMORY_LIMIT
+    }
+
+    /// Whether throughput did not fall.
+    #[must_use]
+    pub fn keeps_pace(&self) -> bool {
+        self.throughput.is_some_and(|trend| trend.relative() > -FLAT)
+    }
+
+    /// Whether the cluster kept its word.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.figures.verdict != VerdictResult::Fail
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn section(&self) -> Section {
+        let percent = |part: Option<f64>| part.map_or("too short".into(), |it| format!("{:+.1}%", it * 100.0));
+        let word = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
+        let mut table = Table::new(&["what", "figure", "holds"]);
+        table.add(vec!["memory is flat".into(), percent(self.memory_rise()), word(self.is_flat())]);
+        let largest = show::megabytes(self.max_bytes());
+        table.add(vec!["below 256 MB".into(), largest, word(self.max_bytes() < MEMORY_LIMIT)]);
+        let trend = self.throughput.map(|trend| trend.relative());
+        table.add(vec!["throughput does not fall".into(), percent(trend), word(self.keeps_pace())]);
+        let views = self.view_changes.len();
+        table.add(vec!["no new view".into(), views.to_string(), word(views == 0)]);
+        let line = |(number, memory): (usize, &Memory)| Line {
+            name: format!("r{number}"),
+            points: memory.samples.iter().map(|(at, bytes)| (*at, bytes / 1e6)).collect(),
+        };
+        let marks: Vec<_> =
+            self.view_changes.iter().map(|(at, view)| Mark { at: *at, label: format!("a new view, {view}") }).collect();
+        Section::new("A long run")
+            .note(format!(
+                "{:.0} s of load with {} keys: {} a second, p99 {}. Trends leave out the first quarter.",
+                self.duration_s,
+                self.keys,
+                show::rate(self.figures.throughput_per_s),
+                show::latency(self.figures.p99_us),
+            ))
+            .table(table)
+            .plot(Plot::Lines {
+                title: "Resident set of each replica".into(),
+                x: Axis::even("seconds"),
+                y: Axis::even("MB"),
+                lines: self.memory.iter().enumerate().map(line).collect(),
+                marks: marks.clone(),
+            })
+            .plot(Plot::Lines {
+                title: "Throughput".into(),
+                x: Axis::even("seconds"),
+                y: Axis::even("answers a second"),
+                lines: vec![Line { name: "answers".into(), points: self.over_time.clone() }],
+                marks,
+            })
+    }
+}
+
+impl Memory {
+    fn new(samples: &[(Instant, u64)], from: Instant, duration: f64) -> Self {
+        let since = samples.iter().filter_map(|(at, bytes)| {
+            let at = at.checked_duration_since(from)?.as_secs_f64();
+            (at <= duration).then_some((at, *bytes as f64))
+        });
+        let samples: Vec<_> = since.collect();
+        let max_bytes = samples.iter().map(|it| it.1).fold(0.0, f64::max);
+        Self { trend: settled(&samples, duration), samples, max_bytes }
+    }
+}
+
+/// The trend without what settles at first.
+fn settled(points: &[(f64, f64)], duration: f64) -> Option<Trend> {
+    let points: Vec<_> = points.iter().copied().filter(|it| it.0 >= duration * SETTLING).collect();
+    Trend::of(&points)
+}
+
+/// Looks at each process again and again, for ever.
+async fn sample(processes: &[ProcessId], samples: &mut [Vec<(Instant, u64)>]) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        for (process, samples) in processes.iter().zip(samples.iter_mut()) {
+            samples.extend(process.resident().map(|bytes| (Instant::now(), bytes)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(bytes: impl Fn(f64) -> f64) -> Memory {
+        let samples: Vec<_> = (0..100).map(|second| (f64::from(second), bytes(f64::from(second)))).collect();
+        let max_bytes = samples.iter().map(|it| it.1).fold(0.0, f64::max);
+        Memory { trend: settled(&samples, 100.0), samples, max_bytes }
+    }
+
+    fn soak(memory: Vec<Memory>) -> Soak {
+        let load = Load::ONE;
+        let figures = Figures {
+            name: "soak".into(),
+            load,
+            throughput_per_s: 1.0,
+            p50_us: None,
+            p99_us: None,
+            processor_us: None,
+            verdict: VerdictResult::Pass,
+        };
+        let nothing = Vec::new();
+        Soak {
+            n: 4,
+            keys: 1,
+            figures,
+            duration_s: 100.0,
+            memory,
+            over_time: nothing,
+            throughput: None,
+            view_changes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_fills_up_at_first_is_flat_and_what_leaks_is_not() {
+        let fills = memory(|second| 100e6 + 1e6 * second.min(20.0));
+        let leaks = memory(|second| 100e6 + 0.2e6 * second);
+        let large = memory(|_| 300e6);
+        assert!(soak(vec![fills.clone(), fills.clone()]).is_flat());
+        assert!(!soak(vec![fills.clone(), leaks]).is_flat(), "one leak is enough");
+        assert!(!soak(vec![large]).is_flat());
+        assert!(!soak(vec![Memory { trend: None, ..fills }]).is_flat(), "not known is not flat");
+    }
+}

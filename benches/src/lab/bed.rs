@@ -1,0 +1,95 @@
+//! A testnet of its own for one experiment.
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use pbft_messages::{ParametersTable, ReplicaId};
+use pbft_testnet::{ClusterStatus, Durability, Lifetime, Options, Roots, Testnet};
+
+use super::{LabError, Subject};
+
+/// How long the replicas may take to agree on who leads, or to work again after a fault.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A testnet in a temporary folder. Dropping it ends the replicas and removes the folder.
+pub struct Bed {
+    // First, so that the replicas have ended when the folder is removed.
+    testnet: Testnet,
+    _folder: TempDir,
+}
+
+impl Bed {
+    /// Starts so many replicas; returns when they serve.
+    ///
+    /// # Errors
+    /// [`LabError`]
+    pub async fn start(n: usize, durability: Durability) -> Result<Self, LabError> {
+        let folder = tempfile::Builder::new().prefix("pbft-bench-").tempdir();
+        let folder = folder.map_err(LabError::io("a temporary folder"))?;
+        let options = Options::new(folder.path()).map_err(LabError::io("the path of this program"))?;
+        let options = Options {
+            n: Some(n),
+            durability: Some(durability),
+            parameters: ParametersTable::default(),
+            lifetime: Lifetime::Tethered,
+            ..options
+        };
+        Ok(Self { testnet: Testnet::up(options).await?, _folder: folder })
+    }
+
+    /// The testnet.
+    #[must_use]
+    pub fn testnet(&self) -> &Testnet {
+        &self.testnet
+    }
+
+    /// The testnet, to do it harm.
+    pub fn testnet_mut(&mut self) -> &mut Testnet {
+        &mut self.testnet
+    }
+
+    /// What to send load to.
+    ///
+    /// # Errors
+    /// [`LabError::Testnet`]
+    pub fn subject(&self) -> Result<Subject, LabError> {
+        let processes = self.testnet.processes()?.into_iter().map(|(_, process)| process).collect();
+        Ok(Subject {
+            cluster: self.testnet.configuration().clone(),
+            client_key: self.testnet.folder().client_key(),
+            processes,
+        })
+    }
+
+    /// The view, and who leads it, once the replicas agree on it.
+    ///
+    /// # Errors
+    /// [`LabError`]: among others if they don't within half a minute.
+    pub async fn leader(&self) -> Result<(u64, ReplicaId), LabError> {
+        let leader = |status: &ClusterStatus| Some((status.view()?, status.primary()?));
+        let leads = |status: &ClusterStatus| {
+            leader(status).and_then(|it| status.of(it.1)).is_some_and(|it| it.is_primary == Some(true))
+        };
+        let status = self.when(leads, "the replicas do not agree who leads").await?;
+        leader(&status).ok_or_else(|| LabError::Stuck("nobody leads".into()))
+    }
+
+    /// Waits until every replica works.
+    ///
+    /// # Errors
+    /// [`LabError`]: among others if they don't within half a minute.
+    pub async fn whole(&self) -> Result<(), LabError> {
+        let whole = |status: &ClusterStatus| status.working == status.replicas.len();
+        self.when(whole, "not every replica works again").await.map(drop)
+    }
+
+    async fn when(
+        &self,
+        holds: impl FnMut(&ClusterStatus) -> bool,
+        otherwise: &str,
+    ) -> Result<ClusterStatus, LabError> {
+        let status = self.testnet.status_when(PATIENCE, Roots::Spared, holds).await?;
+        status.map_err(|_| LabError::Stuck(format!("{otherwise} after {} s", PATIENCE.as_secs())))
+    }
+}

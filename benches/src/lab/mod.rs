@@ -1,0 +1,16 @@
+//! What all experiments share: testnets to try things on, and loaded runs with their costs.
+
+mod bed;
+mod environment;
+mod error;
+mod load;
+mod run;
+mod subject;
+
+pub use bed::Bed;
+pub use environment::Environment;
+pub use error::LabError;
+pub use load::Load;
+pub(crate) use run::processor_time;
+pub use run::{Figures, Lab, Run};
+pub use subject::Subject;

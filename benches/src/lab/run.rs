@@ -1,0 +1,181 @@
+//! One loaded run, with what it cost.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use pbft_client::{ClientSettings, Connector};
+use pbft_crypto::key_file;
+use pbft_testnet::process::ProcessId;
+use pbft_testnet::{Durability, TestnetError};
+
+use super::{Bed, Environment, LabError, Load, Subject};
+use crate::files::{prepare_folder, write_files};
+use crate::load::Measured;
+use crate::record::Durability as Told;
+use crate::report::Report;
+use crate::settings::{Extent, Settings};
+use crate::verdict::VerdictResult;
+use crate::{Remarks, Stage};
+
+/// How long to wait at the end of a run for the replicas to be told; they find out without it.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Where experiments are carried out.
+#[derive(Clone)]
+pub struct Lab {
+    /// What all runs have in common; each has a load and a duration of its own.
+    pub settings: Settings,
+    /// How replicas keep what they acknowledge.
+    pub durability: Durability,
+    /// Where the result of each run is kept, in a folder of its own; `None` keeps nothing.
+    pub output: Option<PathBuf>,
+    /// Is told how it is going.
+    pub progress: Arc<dyn pbft_testnet::Progress>,
+    /// What the first run recorded; of all clones.
+    pub environment: Arc<OnceLock<Environment>>,
+}
+
+/// A loaded run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// What it was for.
+    pub name: String,
+    /// What was offered.
+    pub load: Load,
+    /// The result, as a run by itself would report it.
+    pub report: Report,
+    /// What was measured.
+    pub measured: Measured,
+    /// The processor time of all processes for each answered request, in microseconds; `None` if one ended meanwhile.
+    pub processor_us: Option<f64>,
+}
+
+/// A run's figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// What the run was for; the name of its folder among the files.
+    pub name: String,
+    /// What was offered.
+    pub load: Load,
+    /// Answered requests a second.
+    pub throughput_per_s: f64,
+    /// The median latency in microseconds; `null` if nothing was answered.
+    pub p50_us: Option<u64>,
+    /// 99% were answered within; `null` if nothing was answered.
+    pub p99_us: Option<u64>,
+    /// The processor time of all processes for each answered request, in microseconds.
+    pub processor_us: Option<f64>,
+    /// The consistency verdict.
+    pub verdict: VerdictResult,
+}
+
+impl Run {
+    /// Its figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let latency = self.report.all.latency_us.as_ref();
+        Figures {
+            name: self.name.clone(),
+            load: self.load,
+            throughput_per_s: self.report.throughput_per_s,
+            p50_us: latency.map(|it| it.p50),
+            p99_us: latency.map(|it| it.p99),
+            processor_us: self.processor_us,
+            verdict: self.report.verdict.result,
+        }
+    }
+}
+
+impl Lab {
+    /// The same with another durability.
+    #[must_use]
+    pub fn with(&self, durability: Durability) -> Self {
+        Self { durability, ..self.clone() }
+    }
+
+    /// Starts a testnet of so many replicas.
+    ///
+    /// # Errors
+    /// [`LabError`]
+    pub async fn bed(&self, n: usize) -> Result<Bed, LabError> {
+        self.progress.step(&format!("starting {n} replicas, durability {}", self.durability));
+        Bed::start(n, self.durability).await
+    }
+
+    /// Loads a subject for so long after the warm-up, and reads back what it acknowledged.
+    ///
+    /// # Errors
+    /// [`LabError`]; a verdict that fails is none.
+    pub async fn run(
+        &self,
+        name: &str,
+        subject: &Subject,
+        load: Load,
+        lasts: Duration,
+    ) -> Result<Run, LabError> {
+        let settings = Settings { extent: Extent::Lasts(lasts), ..load.applied_to(&self.settings) };
+        settings.check(&subject.cluster)?;
+        let folder = self.output.as_ref().map(|output| output.join("runs").join(name));
+        folder.as_deref().map(prepare_folder).transpose()?;
+        let key = key_file::read(&subject.client_key).map_err(TestnetError::from)?;
+        let client = ClientSettings { timeout: settings.timeout, ..ClientSettings::default() };
+        let connector = Connector::new(&subject.cluster, key, client)?;
+        self.progress.live(name);
+
+        let (mut before, mut after) = (None, None);
+        let told = match self.durability {
+            Durability::Sync => Told::Sync,
+            Durability::Memory => Told::Memory,
+        };
+        let observe = |stage: Stage<'_>| match stage {
+            Stage::Opening | Stage::Preloading => {}
+            Stage::Loading(progress) => {
+                if let Some(progress) = progress && let Some(elapsed) = progress.elapsed {
+                    before.get_or_insert_with(|| (processor_time(&subject.processes), progress.completed));
+                    let rate = progress.completed as f64 / elapsed.as_secs_f64().max(0.001);
+                    self.progress.live(&format!("{name}: {:.0} s, {rate:.0}/s", elapsed.as_secs_f64()));
+                }
+            }
+            Stage::ReadingBack => after = processor_time(&subject.processes),
+        };
+        let remarks = Remarks { durability: told, note: Some(name.to_owned()) };
+        let connectors = [connector];
+        // Who wants to end an experiment drops its future.
+        let for_ever = CancellationToken::new();
+        let (report, measured) =
+            crate::run(&connectors, &subject.cluster, &settings, remarks, &for_ever, observe).await?;
+        for connector in connectors {
+            // Being late here harms nobody.
+            let _ = tokio::time::timeout(FAREWELL, connector.shutdown()).await;
+        }
+        if let Some(folder) = folder {
+            write_files(&folder, &report, &measured)?;
+        }
+        self.environment.get_or_init(|| (&report.record).into());
+        let counted = report.all.completed;
+        let processor_us = before.zip(after).and_then(|((before, answered), after)| {
+            let spent = after.checked_sub(before?)?;
+            (counted > answered).then(|| spent.as_secs_f64() * 1e6 / (counted - answered) as f64)
+        });
+        let run = Run { name: name.to_owned(), load, report, measured, processor_us };
+        self.progress.step(&told_of(&run.figures()));
+        Ok(run)
+    }
+}
+
+/// A line for whoever watches.
+fn told_of(figures: &Figures) -> String {
+    let Figures { name, load, throughput_per_s, p50_us, .. } = figures;
+    let p50 = p50_us.map_or("-".to_owned(), |p50| format!("{:.2} ms", p50 as f64 / 1000.0));
+    format!("{name}: {load} under way, {throughput_per_s:.0}/s, p50 {p50}")
+}
+
+/// The processor time of this process and these; `None` if one has ended.
+pub(crate) fn processor_time(processes: &[ProcessId]) -> Option<Duration> {
+    let own = ProcessId::of(std::process::id());
+    own.iter().chain(processes).map(ProcessId::processor_time).sum()
+}
