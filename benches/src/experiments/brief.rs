@@ -7,10 +7,10 @@ use serde::Serialize;
 use pbft_testnet::Durability;
 
 use super::targets::{Target, section, targets};
-use super::{Attack, AttackMatrix, Comparison, Failover, References, Scale, Search, Soak, Sweep, show};
+use super::{Attack, AttackMatrix, Comparison, Failover, Others, Scale, Search, Soak, Sweep, show};
 use crate::lab::{Figures, Lab, LabError, Load};
 use crate::page::Section;
-use crate::references::Etcd;
+use crate::references::{Etcd, Unreplicated};
 
 /// How long each part takes, and how often it is done.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -66,10 +66,10 @@ pub struct Brief {
     pub sweep: Sweep,
     /// Bundles of 64 requests, up to the peak.
     pub bundles: Sweep,
-    /// The cluster at its peak beside the ceiling and etcd.
+    /// The cluster at its peak of single requests beside others.
     pub comparison: Comparison,
-    /// The same service unreplicated, and the ceiling.
-    pub references: References,
+    /// The cluster at its peak of bundles beside the unreplicated service.
+    pub bundle_comparison: Comparison,
     /// Other sizes.
     pub scale: Scale,
     /// Under attack.
@@ -108,19 +108,17 @@ impl Brief {
             (one, sweep, bundles)
         };
         let peak = sweep.peak.load;
-        let references = References::run(lab, &[peak, bundles.peak.load], lasts).await?;
+        let unreplicated = Unreplicated::start(lab.durability)?;
+        let others = Others { unreplicated: Some(&unreplicated), etcd: None };
+        let load = bundles.peak.load;
+        let bundle_comparison =
+            Comparison::run(lab, "bundles-beside", others, 4, plan.rounds, load, lasts).await?;
         let comparison = {
-            lab.progress.step("starting 3 nodes of etcd");
-            let etcd = match Etcd::start().await {
-                Ok(etcd) => Some(etcd),
-                Err(LabError::NotInstalled { program, .. }) => {
-                    lab.progress.step(&format!("{program} is not installed: nothing is compared with it"));
-                    None
-                }
-                Err(error) => return Err(error),
-            };
-            Comparison::run(lab, etcd.as_ref(), 4, plan.rounds, peak, lasts).await?
+            let etcd = etcd(lab).await?;
+            let others = Others { etcd: etcd.as_ref(), ..others };
+            Comparison::run(lab, "beside", others, 4, plan.rounds, peak, lasts).await?
         };
+        drop(unreplicated);
         let scale = Scale::run(lab, &plan.sizes, peak, lasts).await?;
         let primary_lasts = Duration::from_secs_f64(plan.primary_lasts_s);
         let attacks = AttackMatrix::run(lab, 4, &Attack::chosen(), peak, lasts, primary_lasts).await?;
@@ -135,7 +133,7 @@ impl Brief {
             sweep,
             bundles,
             comparison,
-            references,
+            bundle_comparison,
             scale,
             attacks,
             failover,
@@ -152,6 +150,7 @@ impl Brief {
         self.sweep.is_consistent()
             && self.bundles.is_consistent()
             && self.comparison.is_consistent()
+            && self.bundle_comparison.is_consistent()
             && self.scale.is_consistent()
             && self.attacks.is_consistent()
             && self.failover.is_consistent()
@@ -170,12 +169,25 @@ impl Brief {
             Section::new("One request at a time").table(show::runs("durability", one)),
             self.sweep.section("Single requests"),
             self.bundles.section("Bundles of 64"),
-            self.comparison.section(),
-            self.references.section(),
+            self.comparison.section("Single requests beside others"),
+            self.bundle_comparison.section("Bundles beside the unreplicated service"),
             self.scale.section(),
             self.attacks.section(),
             self.failover.section(),
             self.soak.section(),
         ]
+    }
+}
+
+/// etcd, if it is installed.
+async fn etcd(lab: &Lab) -> Result<Option<Etcd>, LabError> {
+    lab.progress.step("starting 3 nodes of etcd");
+    match Etcd::start().await {
+        Ok(etcd) => Ok(Some(etcd)),
+        Err(LabError::NotInstalled { program, .. }) => {
+            lab.progress.step(&format!("{program} is not installed: nothing is compared with it"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -13,7 +13,7 @@ mod targets;
 
 pub use attacks::{Attack, AttackMatrix, Attacked, Who};
 pub use brief::{Brief, Plan};
-pub use compare::{Comparison, References, Turn};
+pub use compare::{Comparison, Others, Turn};
 pub use failover::{Failover, Kill};
 pub use scale::{Scale, Size};
 pub use soak::{Memory, Soak};

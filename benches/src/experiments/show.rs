@@ -52,20 +52,24 @@ pub(super) fn megabytes(bytes: f64) -> String {
     format!("{:.0} MB", bytes / 1e6)
 }
 
-/// A row for each run, with its load.
+/// What there is to say of a run: its load, rate, latencies, cost and verdict.
+pub(super) fn run(it: &Figures) -> [String; 6] {
+    [
+        it.load.outstanding().to_string(),
+        rate(it.throughput_per_s),
+        latency(it.p50_us),
+        latency(it.p99_us),
+        processor(it.processor_us),
+        verdict(it.verdict),
+    ]
+}
+
+/// A row for each run, with its name.
 pub(super) fn runs<'a>(name: &str, runs: impl IntoIterator<Item = (String, &'a Figures)>) -> Table {
     let mut table =
         Table::new(&[name, "under way", "a second", "p50", "p99", "processor time a request", "verdict"]);
-    for (name, it) in runs {
-        table.add(vec![
-            name,
-            it.load.outstanding().to_string(),
-            rate(it.throughput_per_s),
-            latency(it.p50_us),
-            latency(it.p99_us),
-            processor(it.processor_us),
-            verdict(it.verdict),
-        ]);
+    for (name, figures) in runs {
+        table.add(std::iter::once(name).chain(run(figures)).collect());
     }
     table
 }

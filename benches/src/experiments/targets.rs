@@ -55,8 +55,7 @@ pub(super) fn targets(brief: &Brief) -> Vec<Target> {
     ));
 
     let bundles = &brief.bundles.peak;
-    let unreplicated = brief.references.unreplicated.last();
-    let to_unreplicated = unreplicated.map(|it| bundles.throughput_per_s / it.throughput_per_s);
+    let to_unreplicated = brief.bundle_comparison.to_unreplicated;
     all.push(Target::at_least(
         "T2",
         "bundles of up to 64, f+1 replies, sync",
@@ -64,7 +63,7 @@ pub(super) fn targets(brief: &Brief) -> Vec<Target> {
         format!(
             "{}/s, {} of unreplicated",
             show::rate(bundles.throughput_per_s),
-            to_unreplicated.map_or("-".into(), show::ratio)
+            to_unreplicated.map_or("-".into(), |it| it.told())
         ),
         Some(bundles.throughput_per_s / 70_000.0),
     ));

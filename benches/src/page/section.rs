@@ -38,6 +38,13 @@ impl Section {
         self
     }
 
+    /// Adds paragraphs.
+    #[must_use]
+    pub fn notes(mut self, texts: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(texts);
+        self
+    }
+
     /// Adds a table.
     #[must_use]
     pub fn table(mut self, table: Table) -> Self {

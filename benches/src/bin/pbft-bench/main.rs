@@ -64,8 +64,8 @@ fn start(options: &Options) -> Outcome {
     let runtime = runtime.map_err(|error| Failure::error(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {
         let interrupt = CancellationToken::new();
-        tokio::spawn(cancel_on_signal(interrupt.clone()));
-        run(options, &interrupt).await
+        cancel_on_signal(interrupt.clone());
+        work(&interrupt).await
     })
 }
 
@@ -107,23 +107,25 @@ async fn run(options: &Options, interrupt: &CancellationToken) -> Outcome {
     failure::judge(&report)
 }
 
-/// The first signal ends the load early, the second the process.
-async fn cancel_on_signal(interrupt: CancellationToken) {
+/// The first /// The first signal ends the load early, the second the process. Both are watched from now on.
+fn cancel_on_signal(interrupt: CancellationToken) {
     let (Ok(mut interrupted), Ok(mut terminated)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         // Then the signals keep their default action, which ends the process too.
         return;
     };
-    for first in [true, false] {
-        tokio::select! {
-            _ = interrupted.recv() => {}
-            _ = terminated.recv() => {}
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+            if first {
+                interrupt.cancel();
+            } else {
+                failure::exit_interrupted();
+            }
         }
-        if first {
-            interrupt.cancel();
-        } else {
-            failure::exit_interrupted();
-        }
-    }
+    });
 }

@@ -104,10 +104,13 @@ Examples:
         #[arg(long, env = "PBFT_PRELOAD")]
         preload: bool,
     },
-    /// Beside another system, turn by turn under the same load
-    #[command(after_help = "Example: pbft-bench compare etcd --rounds 5 -z 10s")]
+    /// Beside another system and the signature ceiling, turn by turn under the same load
+    #[command(after_help = "\
+Examples:
+  pbft-bench compare etcd --rounds 5 -z 10s
+  pbft-bench compare unreplicated --bundle 64 --outstanding 32")]
     Compare {
-        /// The other system, which must be installed
+        /// The other system
         other: Other,
         #[command(flatten)]
         common: Common,
@@ -133,6 +136,8 @@ Examples:
 pub(crate) enum Other {
     /// 3 nodes of etcd, from PATH
     Etcd,
+    /// The same service in one process, without agreement
+    Unreplicated,
 }
 
 /// A load that does not change.

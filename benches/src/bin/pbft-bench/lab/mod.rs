@@ -10,16 +10,16 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use pbft_bench::experiments::{
-    Attack, AttackMatrix, Brief, Comparison, Failover, Plan, Scale, Search, Soak, Sweep,
+    Attack, AttackMatrix, Brief, Comparison, Failover, Others, Plan, Scale, Search, Soak, Sweep,
 };
 use pbft_bench::lab::{Environment, Lab, LabError, Load};
 use pbft_bench::page::Section;
-use pbft_bench::references::Etcd;
+use pbft_bench::references::{Etcd, Unreplicated};
 
 pub(crate) use arguments::Experiment;
 
 use crate::failure::{Failure, Outcome};
-use arguments::{Common, Offered};
+use arguments::{Common, Offered, Other};
 use output::Kept;
 use progress::Shown;
 
@@ -86,11 +86,16 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
             held(done.view_changes.is_empty(), "the primary was replaced although nothing was wrong")?;
             held(done.is_flat(), "a replica's memory is not flat, or above 256 MB")
         }
-        Experiment::Compare { offered, n, rounds, .. } => {
-            // Looked for before anything else is done.
-            let etcd = Etcd::start().await?;
-            let done = Comparison::run(&lab, Some(&etcd), *n, *rounds, load(common, offered), lasts).await?;
-            tell("compare etcd", &lab, common, &done, &[done.section()])?;
+        Experiment::Compare { other, offered, n, rounds, .. } => {
+            // First, so that what is missing is told before anything else is done.
+            let (etcd, unreplicated) = match other {
+                Other::Etcd => (Some(Etcd::start().await?), None),
+                Other::Unreplicated => (None, Some(Unreplicated::start(lab.durability)?)),
+            };
+            let others = Others { etcd: etcd.as_ref(), unreplicated: unreplicated.as_ref() };
+            let load = load(common, offered);
+            let done = Comparison::run(&lab, "turn", others, *n, *rounds, load, lasts).await?;
+            tell("compare", &lab, common, &done, &[done.section("Side by side")])?;
             consistent(done.is_consistent())
         }
         Experiment::Report { .. } => {

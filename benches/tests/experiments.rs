@@ -1,0 +1,110 @@
+//! The binary's experiments, on testnets of real processes that it starts itself.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set its scene should panic")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const QUICK: [&str; 6] = ["-z", "300ms", "--warmup", "100ms", "--read-back", "20"];
+
+fn bench(arguments: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pbft-bench"));
+    command.args(arguments).args(QUICK).current_dir(folder).env("TMPDIR", folder);
+    command
+}
+
+/// What is left in the folder that was made for temporary files.
+fn left(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("pbft-bench-")).collect()
+}
+
+#[test]
+fn a_sweep_starts_its_own_testnet_finds_a_peak_and_keeps_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["sweep", "--most", "4", "--output", "out", "-w", "json", "-q"];
+    let ran = bench(&arguments, folder.path()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    let kept: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let sweep = &kept["result"];
+    let points = sweep["points"].as_array().unwrap();
+    assert!(points.len() >= 3 && points.iter().all(|point| point["verdict"] == "pass"), "{points:?}");
+    let rates = points.iter().map(|point| point["throughput_per_s"].as_f64().unwrap());
+    assert_eq!(sweep["peak"]["throughput_per_s"].as_f64(), rates.reduce(f64::max));
+    assert!(sweep["ceiling"]["requests_per_s"].as_f64() > Some(100.0), "{sweep}");
+    assert_eq!(kept["environment"]["durability"], "sync");
+
+    let out = folder.path().join("out");
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("latency against throughput"), "{page}");
+    assert!(!page.contains("http:") && !page.contains("https:"), "it needs nothing else");
+    let stored: Value = serde_json::from_slice(&fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(stored, kept);
+    for file in ["runs/sweep-1/result.json", "runs/sweep-1/latency.hlog", "runs/sweep-4/result.json"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    assert_eq!(left(folder.path()), [""; 0]);
+    let again = bench(&arguments, folder.path()).output().unwrap();
+    assert_eq!(again.status.code(), Some(3), "results are not overwritten");
+}
+
+#[test]
+fn an_interrupted_experiment_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = bench(&["soak", "--for", "1h"], folder.path());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("starting 4 replicas")));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    // Read to the end, so that the child does not wait for room in the pipe. Replicas do not hold it open.
+    let last = lines.last().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{last}");
+    assert!(last.starts_with("error: interrupted"), "{last}");
+    assert_eq!(left(folder.path()), [""; 0]);
+}
+
+#[test]
+fn the_unreplicated_service_keeps_its_word_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [
+        "compare",
+        "unreplicated",
+        "--rounds",
+        "1",
+        "--outstanding",
+        "4",
+        "--bundle",
+        "8",
+        "-w",
+        "json",
+        "-q",
+    ];
+    let ran = bench(&arguments, folder.path()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(0), "{}", String::from_utf8_lossy(&ran.stderr));
+    let kept: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let turn = &kept["result"]["turns"][0];
+    for who in ["ours", "unreplicated"] {
+        let figures = &turn[who];
+        assert_eq!((&figures["verdict"], &figures["load"]["bundle"]), (&"pass".into(), &8.into()), "{turn}");
+        assert!(figures["throughput_per_s"].as_f64() > Some(10.0), "{turn}");
+    }
+    assert!(kept["result"]["to_unreplicated"]["median"].as_f64() > Some(0.0), "{kept}");
+    assert_eq!(left(folder.path()), [""; 0]);
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |arguments: &[&str], said: &str| {
+        let ran = bench(arguments, folder.path()).env("PATH", "").output().unwrap();
+        let stderr = String::from_utf8(ran.stderr).unwrap();
+        assert_eq!((ran.status.code(), stderr.lines().count()), (Some(3), 1), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    };
+    fails(&["compare", "etcd", "-q"], "etcd is not installed");
+    fails(&["attack-matrix", "--strategy", "nonsense", "-q"], "no strategy is called \"nonsense\"");
+}
