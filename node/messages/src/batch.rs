@@ -205,7 +205,7 @@ impl Serialize for Body {
             Content::Null => Wire::Null,
             Content::Ordered { time, submissions } => Wire::Ordered {
                 time: *time,
-                submissions: submissions.iter().map(|ordered| &ordered.signed).collect(),
+                submissions: submissions.iter().map(OrderedSubmission::signed).collect(),
             },
         };
         wire.serialize(serializer)
