@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// What goes into the program: when one of these changes, "differs from the revision" may have become true or false.
-const SOURCES: [&str; 6] =
-    ["../Cargo.lock", "../Cargo.toml", "../benches", "../client", "../crypto", "../node"];
+const SOURCES: [&str; 7] =
+    ["../Cargo.lock", "../Cargo.toml", "../benches", "../client", "../crypto", "../node", "../testnet"];
 
 fn main() {
     // Written at each commit and checkout; absent where the sources are no git checkout.
