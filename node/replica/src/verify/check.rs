@@ -13,7 +13,7 @@ use pbft_messages::{
 use pbft_protocol::Input;
 use pbft_transport::{ClientListener, ConnectionId, PeerNetwork};
 
-use super::submissions::{self, FromClient, Suspects};
+use super::submissions::{self, FromClient};
 use crate::events::Metrics;
 use crate::inbound::{Class, Inbound, Room};
 
@@ -75,10 +75,10 @@ impl Checker {
     }
 
     /// Checks frames of clients, together.
-    pub(super) fn check_clients(&self, jobs: Vec<ClientJob>, suspects: &Suspects) -> Vec<Checked> {
+    pub(super) fn check_clients(&self, jobs: Vec<ClientJob>) -> Vec<Checked> {
         let split = jobs.into_iter().map(|job| (job.frame, (job.connection, job.room)));
         let (frames, ends): (Vec<_>, Vec<_>) = split.unzip();
-        let results = submissions::check(&frames, &self.configuration, suspects);
+        let results = submissions::check(&frames, &self.configuration);
         let checked = frames.iter().zip(ends).zip(results).map(|((frame, (connection, room)), result)| {
             Checked::Client { connection, client: frame.client, result, room }
         });

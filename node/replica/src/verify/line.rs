@@ -73,6 +73,11 @@ impl<J, D> Line<J, D> {
         !self.waiting.is_empty()
     }
 
+    /// The first that waits.
+    pub(super) fn front(&self) -> Option<&J> {
+        self.waiting.front()
+    }
+
     /// Takes the first few jobs, with the number of the first.
     pub(super) fn take(&mut self, most: usize) -> (u64, Vec<J>) {
         let jobs: Vec<_> = self.waiting.drain(..self.waiting.len().min(most)).collect();

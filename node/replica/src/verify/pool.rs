@@ -1,13 +1,14 @@
 //! The threads that verify, and the lines that they work on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use pbft_messages::ClientId;
+
 use super::check::{Checked, Checker, Job};
 use super::line::{Line, LineId};
-use super::submissions::Suspects;
 use crate::inbound::Class;
 use crate::sockets::client_frame_bytes;
 
@@ -19,7 +20,6 @@ pub(crate) struct Pool {
 
 struct Shared {
     checker: Checker,
-    suspects: Suspects,
     width: usize,
     state: Mutex<State>,
     filled: Condvar,
@@ -29,6 +29,8 @@ struct Shared {
 struct State {
     lines: HashMap<LineId, Line<Job, Checked>>,
     rows: Rows,
+    /// Clients that have sent something bad since the replica started; at most all that are admitted.
+    suspects: HashSet<ClientId>,
     asleep: usize,
     stopped: bool,
 }
@@ -41,6 +43,11 @@ struct Rows {
 }
 
 /// What a thread does at once: of one line, or of many lines of clients.
+///
+/// Nobody waits for company: what waits when a thread comes for it is checked together, one frame or hundreds. A bad
+/// signature among them costs the others a second check, each alone, which would be a cheap way to slow them down. So
+/// whoever has sent one shares no turn any more, until the replica restarts (R3). Nobody can bring another client to
+/// that: the link has shown whose frames they are.
 #[derive(Default)]
 struct Turn {
     /// Each line, the number of its first job, and how many there are of it.
@@ -51,6 +58,9 @@ struct Turn {
 /// How many frames of clients are checked together, at most: beyond a few hundred nothing more is saved, and threads
 /// that are in work do not take votes.
 pub(super) const TOGETHER: usize = 256;
+
+/// How many frames of a suspect a thread takes: each may take as long as ten in better company.
+const ALONE: usize = 16;
 
 /// Every so many times another row than the most urgent comes first, each in turn.
 const OTHERS_TURN: usize = 8;
@@ -85,22 +95,37 @@ impl State {
     fn take_turn(&mut self) -> Option<Turn> {
         let first = self.rows.take()?;
         let mut turn = Turn::default();
-        self.take_of(first, &mut turn);
+        if self.is_suspect(first) {
+            self.take_of(first, ALONE, &mut turn);
+            return Some(turn);
+        }
+        self.take_of(first, first.burst(), &mut turn);
         while first.class() == Class::Clients
             && turn.jobs.len() < TOGETHER
             && let Some(id) = self.rows.take_client()
         {
-            self.take_of(id, &mut turn);
+            if self.is_suspect(id) {
+                self.rows.add(id);
+                break;
+            }
+            self.take_of(id, id.burst().min(TOGETHER - turn.jobs.len()), &mut turn);
         }
         Some(turn)
     }
 
-    fn take_of(&mut self, id: LineId, turn: &mut Turn) {
+    fn is_suspect(&self, id: LineId) -> bool {
+        match self.lines.get(&id).and_then(Line::front) {
+            Some(Job::Client(job)) => self.suspects.contains(&job.frame.client),
+            _ => false,
+        }
+    }
+
+    fn take_of(&mut self, id: LineId, most: usize, turn: &mut Turn) {
         // A line that stands in a row is there until it is idle.
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.listed = false;
         line.threads += 1;
-        let (first, jobs) = line.take(id.burst().min(TOGETHER - turn.jobs.len()));
+        let (first, jobs) = line.take(most);
         turn.lines.push((id, first, jobs.len()));
         turn.jobs.extend(jobs);
     }
@@ -111,8 +136,7 @@ impl Pool {
     pub(crate) fn start(checker: Checker) -> io::Result<Self> {
         let width = thread::available_parallelism().map_or(2, usize::from).max(2);
         let state = Mutex::default();
-        let (suspects, filled) = Default::default();
-        let shared = Arc::new(Shared { checker, suspects, width, state, filled });
+        let shared = Arc::new(Shared { checker, width, state, filled: Condvar::new() });
         let threads = (0..width).map(|index| {
             let shared = shared.clone();
             thread::Builder::new().name(format!("pbft-verify-{index}")).spawn(move || shared.work())
@@ -230,7 +254,7 @@ impl Shared {
                 Job::Client(job) => of_clients.push(job),
             }
         }
-        checked.extend(self.checker.check_clients(of_clients, &self.suspects));
+        checked.extend(self.checker.check_clients(of_clients));
         checked
     }
 
@@ -239,6 +263,9 @@ impl Shared {
         let Some(line) = state.lines.get_mut(&id) else { return };
         line.threads -= 1;
         for checked in line.finish(first, checked) {
+            if let Checked::Client { client, result: Err(_), .. } = &checked {
+                state.suspects.insert(*client);
+            }
             self.checker.deliver(checked);
         }
         if line.is_idle() {
@@ -259,9 +286,79 @@ fn row(class: Class) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::ReplicaId;
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use pbft_messages::{ReplicaId, SessionId};
+    use pbft_transport::ConnectionId;
+    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::verify::check::{ClientJob, Frame, PeerJob};
+    use crate::verify::submissions::FromClient;
+
+    /// Puts `count` jobs of a client, or of a replica, into a line.
+    fn fill(state: &mut State, id: LineId, count: usize) {
+        for _ in 0..count {
+            let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            let job = match id {
+                LineId::Client(connection) => {
+                    let client = client_of(connection);
+                    let frame = FromClient { client, session: SessionId(1), frame: Bytes::new() };
+                    Job::Client(ClientJob { connection, frame, room })
+                }
+                LineId::Votes(from) | LineId::Bulk(from) => {
+                    let frame = Frame::Bytes(Bytes::new());
+                    Job::Peer(PeerJob { from, class: id.class(), frame, room })
+                }
+            };
+            state.lines.entry(id).or_default().push(job);
+        }
+        state.lines.get_mut(&id).unwrap().listed = true;
+        state.rows.add(id);
+    }
+
+    fn client_of(connection: ConnectionId) -> ClientId {
+        ClientId([connection.0 as u8; 32])
+    }
+
+    /// Of which lines the next turn is, and of how many jobs each.
+    fn turn(state: &mut State) -> Vec<(LineId, usize)> {
+        let turn = state.take_turn().unwrap();
+        assert_eq!(turn.jobs.len(), turn.lines.iter().map(|(.., count)| count).sum::<usize>());
+        turn.lines.iter().map(|(id, _, count)| (*id, *count)).collect()
+    }
+
+    #[test]
+    fn clients_share_a_turn_and_replicas_do_not() {
+        let mut state = State::default();
+        let client = |number| LineId::Client(ConnectionId(number));
+        let [votes, other] = [1, 2].map(|replica| LineId::Votes(ReplicaId(replica)));
+        for (id, count) in [(votes, 2), (client(1), 3), (client(2), 100), (other, 1), (client(3), 1)] {
+            fill(&mut state, id, count);
+        }
+        assert_eq!(turn(&mut state), [(votes, 2)]);
+        assert_eq!(turn(&mut state), [(other, 1)]);
+        assert_eq!(turn(&mut state), [(client(1), 3), (client(2), 64), (client(3), 1)]);
+        for number in 10..20 {
+            fill(&mut state, client(number), 60);
+        }
+        assert_eq!(turn(&mut state).iter().map(|(_, count)| count).sum::<usize>(), TOGETHER);
+    }
+
+    /// R3: whoever has sent something bad makes no others pay for the next.
+    #[test]
+    fn a_suspect_shares_no_turn() {
+        let mut state = State::default();
+        let [one, suspect, other] = [1, 2, 3].map(|number| LineId::Client(ConnectionId(number)));
+        state.suspects.insert(client_of(ConnectionId(2)));
+        for id in [one, suspect, other] {
+            fill(&mut state, id, 20);
+        }
+        assert_eq!(turn(&mut state), [(one, 20)]);
+        assert_eq!(turn(&mut state), [(other, 20)]);
+        assert_eq!(turn(&mut state), [(suspect, ALONE)]);
+    }
 
     /// R3: a replica that keeps its vote line full takes most of the threads' time and not all of it.
     #[test]

@@ -1,13 +1,6 @@
 //! Checking what clients send: the signatures of many frames together, at a third of the cost of one by one.
-//!
-//! Nobody waits for company: what waits when a thread comes for it is checked together, be it one frame or hundreds. A
-//! bad signature among them costs the others that theirs are checked once more, each alone. That would be a cheap way
-//! to slow others down, so whoever has sent one is a suspect until the replica restarts, and checked alone (R3). Nobody
-//! can make another client a suspect: the link has shown whose frames they are.
 
-use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -16,10 +9,6 @@ use pbft_messages::{ClientId, ClientMessage, Configuration, SessionId, Submissio
 use pbft_protocol::Input;
 
 use super::check::{Bad, contained};
-
-/// Clients that have sent something bad; at most all that are admitted.
-#[derive(Default)]
-pub(super) struct Suspects(Mutex<HashSet<ClientId>>);
 
 /// A frame, and whose connection it came by.
 pub(super) struct FromClient {
@@ -34,24 +23,25 @@ enum Content {
     Submission(Signed<Submission>),
 }
 
-/// Checks frames of any clients: what each is as an input, in the same order.
-pub(super) fn check(
-    frames: &[FromClient],
-    configuration: &Configuration,
-    suspects: &Suspects,
-) -> Vec<Result<Input, Bad>> {
-    let contents: Vec<_> =
-        frames.iter().map(|frame| contained(|| Content::read(frame, configuration))).collect();
-    let together = suspects.spare(frames, &contents);
+/// Checks frames of any clients: what each is as an input, in the same order. A bad signature costs the others that theirs
+/// are checked again, each alone.
+pub(super) fn check(frames: &[FromClient], configuration: &Configuration) -> Vec<Result<Input, Bad>> {
+    let read = |from| contained(|| Content::read(from, configuration));
+    let contents: Vec<_> = frames.iter().map(read).collect();
+    let submissions = contents.iter().filter_map(|content| match content {
+        Ok(Content::Submission(signed)) => Some(signed.clone()),
+        _ => None,
+    });
+    let submissions: Vec<_> = submissions.collect();
     // If this panics, which it does not, each is checked alone.
-    let answers = catch_unwind(AssertUnwindSafe(|| Verified::each(together, configuration)));
+    let answers = catch_unwind(AssertUnwindSafe(|| Verified::each(submissions, configuration)));
     let mut good = answers.unwrap_or_default().into_iter().filter_map(Result::ok).peekable();
     let results = frames.iter().zip(contents).map(|(from, content)| {
         let signed = match content? {
             Content::Input(input) => return Ok(input),
             Content::Submission(signed) => signed,
         };
-        // What is good stands in the order of the frames; the rest, and suspects', is checked alone.
+        // What is good stands in the order of the frames. The rest has an error to tell.
         let verified = match good.next_if(|verified| *verified.signed() == signed) {
             Some(verified) => verified,
             None => contained(|| Ok(signed.verify(configuration)?))?,
@@ -61,9 +51,7 @@ pub(super) fn check(
         }
         Ok(Input::Submission(verified))
     });
-    let results: Vec<_> = results.collect();
-    suspects.note(frames, &results);
-    results
+    results.collect()
 }
 
 impl Content {
@@ -77,27 +65,6 @@ impl Content {
                 read.check(configuration)?;
                 Ok(Self::Input(Input::Read { client: from.client, session: from.session, read }))
             }
-        }
-    }
-}
-
-impl Suspects {
-    /// The submissions of everybody else.
-    fn spare(&self, frames: &[FromClient], contents: &[Result<Content, Bad>]) -> Vec<Signed<Submission>> {
-        let suspects = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let submissions = frames.iter().zip(contents).filter_map(|(from, content)| match content {
-            Ok(Content::Submission(signed)) if !suspects.contains(&from.client) => Some(signed.clone()),
-            _ => None,
-        });
-        submissions.collect()
-    }
-
-    /// Remembers who sent what is bad.
-    fn note(&self, frames: &[FromClient], results: &[Result<Input, Bad>]) {
-        let bad = frames.iter().zip(results).filter(|(_, result)| result.is_err());
-        let mut bad = bad.map(|(from, _)| from.client).peekable();
-        if bad.peek().is_some() {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(bad);
         }
     }
 }
@@ -144,8 +111,8 @@ mod tests {
     }
 
     /// Whom each result names, or nobody if it is bad.
-    fn named(frames: &[FromClient], suspects: &Suspects) -> Vec<Option<(ClientId, SessionId)>> {
-        let names = check(frames, &cluster(), suspects).into_iter().map(|result| match result {
+    fn named(frames: &[FromClient]) -> Vec<Option<(ClientId, SessionId)>> {
+        let names = check(frames, &cluster()).into_iter().map(|result| match result {
             Ok(Input::Submission(it)) => Some((it.signer(), it.value().session())),
             Ok(Input::Read { client, session, .. }) => Some((client, session)),
             Ok(other) => panic!("no client sends {other:?}"),
@@ -171,29 +138,9 @@ mod tests {
         let good = [true, false, true, false, true, false, false, true];
         let expected: Vec<_> =
             frames.iter().zip(good).map(|(it, good)| good.then_some((it.client, it.session))).collect();
-        let suspects = Suspects::default();
-        assert_eq!(named(&frames, &suspects), expected);
-        // And the same now that some are suspects.
-        assert_eq!(named(&frames, &suspects), expected);
-    }
-
-    /// R3: one bad signature is all that a client can make others pay for.
-    #[test]
-    fn who_sent_a_bad_signature_is_checked_alone_from_then_on() {
-        let suspects = Suspects::default();
-        let frames = [submit(100, 1, signed(100, 1)), submit(101, 1, forged(101, 1))];
-        let together = |suspects: &Suspects| {
-            let contents: Vec<_> = frames.iter().map(|it| Content::read(it, &cluster())).collect();
-            let signers = suspects.spare(&frames, &contents);
-            signers.iter().map(Signed::claimed_signer).collect::<Vec<_>>()
-        };
-        let [good, bad] = [frames[0].client, frames[1].client];
-        assert_eq!(together(&suspects), [good, bad]);
-        let results = check(&frames, &cluster(), &suspects);
-        assert!(matches!(results[..], [Ok(_), Err(_)]));
-        assert_eq!(together(&suspects), [good]);
-        // It is served all the same.
-        let again = [submit(101, 2, signed(101, 2))];
-        assert!(matches!(check(&again, &cluster(), &suspects)[..], [Ok(Input::Submission(_))]));
+        assert_eq!(named(&frames), expected);
+        for (frame, expected) in frames.iter().zip(expected) {
+            assert_eq!(named(std::slice::from_ref(frame)), [expected]);
+        }
     }
 }
