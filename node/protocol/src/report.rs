@@ -108,8 +108,8 @@ pub enum Report {
     },
     /// A source of the state gave a wrong chunk, or none in time, and is asked no more.
     SourceDropped {
-        /// The source.
-        replica: ReplicaId,
+        /// Which.
+        source: ReplicaId,
     },
     /// The fetched state is installed.
     Transferred {

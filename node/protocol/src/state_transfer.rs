@@ -183,7 +183,7 @@ impl Replica {
         }
         transfer.ask(effects);
         for replica in quiet {
-            effects.report(Report::SourceDropped { replica });
+            effects.report(Report::SourceDropped { source: replica });
             self.drop_source(replica, effects);
         }
     }
@@ -298,7 +298,7 @@ impl Replica {
 
     fn on_wrong_part(&mut self, from: ReplicaId, effects: &mut Effects) {
         self.reject(from, Rejection::WrongChunk, effects);
-        effects.report(Report::SourceDropped { replica: from });
+        effects.report(Report::SourceDropped { source: from });
         self.drop_source(from, effects);
     }
 

@@ -67,7 +67,7 @@ fn conclude(cluster: &mut Cluster, what: &str) -> Duration {
 
 fn dropped(cluster: &Cluster) -> BTreeSet<ReplicaId> {
     let dropped = cluster.reports().iter().filter_map(|(_, _, report)| match report {
-        Report::SourceDropped { replica } => Some(*replica),
+        Report::SourceDropped { source } => Some(*source),
         _ => None,
     });
     dropped.collect()

@@ -63,7 +63,7 @@ fn of_r3(cluster: &Cluster) -> impl Iterator<Item = &Report> {
 
 fn dropped(cluster: &Cluster) -> BTreeSet<ReplicaId> {
     let dropped = of_r3(cluster).filter_map(|report| match report {
-        Report::SourceDropped { replica } => Some(*replica),
+        Report::SourceDropped { source } => Some(*source),
         _ => None,
     });
     dropped.collect()

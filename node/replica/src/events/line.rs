@@ -35,6 +35,8 @@ mod tests {
             Report::Prepared { view, sequence, digest },
             Report::ViewChange { view, reason: ViewChangeReason::RequestTimeout },
             Report::Evidence(crate::testing::evidence().accusation().unwrap()),
+            // Named `replica`, the source would take the place of the line's own.
+            Report::SourceDropped { source: ReplicaId(3) },
             Report::Rejected { from: ReplicaId(3), reason: Rejection::OldView },
             Report::Shed,
             Report::Halted(Halt::ConflictingCertificates { view, sequence }),

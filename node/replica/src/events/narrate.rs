@@ -41,7 +41,7 @@ pub(super) fn narrate(replica: ReplicaId, report: &Report) {
         Report::Gathering { sequence, chunks, missing } => {
             tracing::info!(%replica, %sequence, chunks, missing, "knows what the state consists of");
         }
-        Report::SourceDropped { replica: source } => {
+        Report::SourceDropped { source } => {
             tracing::warn!(%replica, %source, "asks a replica for no more state: it gave wrong chunks or none");
         }
         Report::Transferred { sequence } => {

@@ -80,7 +80,7 @@ mod tests {
             (2, view_change(ViewChangeReason::RequestTimeout)),
             (2, view_change(ViewChangeReason::Restarted)),
             (3, refused),
-            (3, Report::SourceDropped { replica: ReplicaId(0) }),
+            (3, Report::SourceDropped { source: ReplicaId(0) }),
         ];
         let event = |(count, (replica, report)): (usize, (u16, Report))| EventLine {
             replica: ReplicaId(replica),
