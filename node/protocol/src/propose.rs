@@ -6,7 +6,7 @@ use pbft_messages::{Body, Parameters, PeerMessage, PrePrepare};
 
 use crate::log::Slot;
 use crate::replica::Replica;
-use crate::{Effects, Now, Report};
+use crate::{Effects, Instant, Now, Report};
 
 impl Replica {
     /// Proposes as long as the pipeline has room: with nothing in flight, whatever waits goes at once; else what comes
@@ -41,16 +41,19 @@ impl Replica {
     /// others are in flight one waits until it is full, or holds twice as much as those do, or has waited for long. So
     /// under load batches grow, and agreement on one goes on while the next one fills.
     fn is_worth_a_batch(&self, now: Now) -> bool {
-        let Parameters { batch_requests, batch_bytes, status_interval, .. } = *self.parameters();
+        let Parameters { batch_requests, batch_bytes, .. } = *self.parameters();
         let in_flight = self.undecided().filter_map(|slot| slot.accepted_body());
         let in_flight: usize = in_flight.map(Body::requests).sum();
         let waits = self.waiting.unproposed();
         waits.requests >= (2 * in_flight).min(batch_requests)
             || waits.bytes >= batch_bytes
-            || self
-                .waiting
-                .oldest_unproposed()
-                .is_some_and(|since| self.patience.waited(since, now.instant) >= status_interval)
+            || self.held_until().is_some_and(|end| end <= now.instant)
+    }
+
+    /// Until when what waits may be held back for a batch to fill: for a time in which few batches would cost much.
+    pub(crate) fn held_until(&self) -> Option<Instant> {
+        let longest = self.parameters().status_interval / 10;
+        self.waiting.oldest_unproposed().map(|since| self.patience.end(since, longest))
     }
 
     /// How many proposals of this primary are not decided.

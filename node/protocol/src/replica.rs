@@ -245,7 +245,7 @@ impl Replica {
             Timer::Request => self.on_request_timeout(now, effects),
             Timer::ViewChange => self.on_view_change_timeout(now, effects),
             Timer::Status => self.on_status_timer(now, effects),
-            // An idle primary proposes an empty timed batch as it settles.
+            // An idle primary proposes an empty timed batch as it settles, a busy one the batch that it held back.
             Timer::Deadline => self.estimate_deadline(now),
         }
     }

@@ -53,6 +53,12 @@ impl Patience {
         self.at(now).since(since.max(self.from))
     }
 
+    /// When something that waits since a time on this clock will have waited for so long in this view, if this clock
+    /// does not stand still before.
+    pub(crate) fn end(&self, since: Instant, wait: Duration) -> Instant {
+        self.when(since.max(self.from).plus(wait))
+    }
+
     /// All waiting starts to count anew (VC6).
     pub(crate) fn restart(&mut self, now: Instant) {
         self.from = self.at(now);
@@ -97,13 +103,15 @@ impl Replica {
     /// Sets every timer to what the state asks for.
     pub(crate) fn rearm(&mut self, now: Now, effects: &mut Effects) {
         let request = self.patience_ends().map(|(at, _)| at);
-        let idle_deadline = self.deadline.filter(|deadline| {
-            self.may_propose() && !self.waiting.has_unproposed() && deadline.at > now.wall
-        });
+        let proposes = match self.deadline {
+            _ if !self.may_propose() => None,
+            _ if self.waiting.has_unproposed() => self.held_until(),
+            deadline => deadline.filter(|deadline| deadline.at > now.wall).map(|deadline| deadline.expected),
+        };
         self.timers.set(Timer::Request, request, effects);
         self.timers.set(Timer::ViewChange, self.view.deadline, effects);
         self.timers.set(Timer::Status, Some(self.status.next()), effects);
-        self.timers.set(Timer::Deadline, idle_deadline.map(|deadline| deadline.expected), effects);
+        self.timers.set(Timer::Deadline, proposes, effects);
     }
 
     /// When this replica gives its primary up, and why. Nobody is to blame while all up to H is executed.
@@ -114,10 +122,8 @@ impl Replica {
         // An uncommitted certificate counts as a waiting request, and so does an empty batch.
         let uncommitted = self.log.above(self.last_executed).take(SLOTS).find_map(|(_, slot)| slot.due_since);
         let oldest = [self.waiting.oldest(), uncommitted].into_iter().flatten().min();
-        let request = oldest.map(|since| {
-            let end = since.max(self.patience.from).plus(self.view.timeout);
-            (self.patience.when(end), ViewChangeReason::RequestTimeout)
-        });
+        let request = oldest
+            .map(|since| (self.patience.end(since, self.view.timeout), ViewChangeReason::RequestTimeout));
         let overdue = self.deadline.filter(|_| !mutant!("idle-primary-kept")).map(|deadline| {
             let since = deadline.expected.max(self.patience.when(self.patience.from));
             (since.plus(self.parameters().clock_bound), ViewChangeReason::DeadlineOverdue)

@@ -11,7 +11,8 @@ pub enum Timer {
     ViewChange,
     /// Time to tell the others where this replica stands, and to ask again for what has not come (C4).
     Status,
-    /// The service's next deadline: an idle primary proposes an empty timed batch (N6).
+    /// The service's next deadline: an idle primary proposes an empty timed batch (N6). Or the end of the time for which
+    /// a busy one holds requests back, to fill a batch (N7).
     Deadline,
 }
 
