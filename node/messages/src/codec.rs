@@ -4,6 +4,8 @@
 //! has one encoding, and bytes that decode are that value's encoding. Reading is bounded: nothing is allocated
 //! beyond [`LIMIT`] or beyond what the given bytes hold, and trailing bytes are an error.
 
+use std::cell::RefCell;
+
 use bincode::Options;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -13,8 +15,14 @@ use pbft_crypto::Malformed;
 /// which the configuration sets no higher than this.
 pub const LIMIT: u64 = 64 << 20;
 
-/// Room for what most messages need.
-const USUAL: usize = 256;
+thread_local! {
+    /// Where a value is encoded while its length is not known. A buffer that grows as it fills is copied again and again,
+    /// and ends with slack that is kept for as long as what was signed.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most bytes that a thread keeps for encoding.
+const SCRATCH_BYTES: usize = 256 << 10;
 
 fn options() -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(LIMIT).reject_trailing_bytes()
@@ -26,15 +34,19 @@ fn options() -> impl Options {
 /// If the value is larger than [`LIMIT`] or of a shape that has no encoding; both are errors of this program,
 /// since whatever comes from outside has been measured when it was read.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(USUAL);
+    // Taken, and not borrowed, as encoding a value may encode another one.
+    let mut scratch = SCRATCH.take();
     // The limit is looked at when the length is known: else the library goes through the value twice.
-    let written = options().with_no_limit().serialize_into(&mut bytes, value);
+    let written = options().with_no_limit().serialize_into(&mut scratch, value);
     written.expect("values that this program makes have an encoding");
-    assert!(bytes.len() as u64 <= LIMIT, "values that this program makes are within the codec's limit");
-    // What was signed is kept for long, and growth leaves up to as much again behind it.
-    if bytes.len() > USUAL {
-        bytes.shrink_to_fit();
+    assert!(scratch.len() as u64 <= LIMIT, "values that this program makes are within the codec's limit");
+    if scratch.capacity() > SCRATCH_BYTES {
+        scratch.shrink_to_fit();
+        return scratch;
     }
+    let bytes = scratch.as_slice().to_vec();
+    scratch.clear();
+    SCRATCH.set(scratch);
     bytes
 }
 
@@ -62,10 +74,26 @@ mod tests {
 
     #[test]
     fn a_long_encoding_has_no_slack() {
-        let bytes = encode(&Bytes::from(vec![0; 100_000]));
-        assert_eq!(bytes.capacity(), bytes.len());
-        let bytes = encode(&vec![7u64; 10_000]);
-        assert_eq!(bytes.capacity(), bytes.len());
+        for length in [10_000, 100, SCRATCH_BYTES, 2 * SCRATCH_BYTES, 100_000, 0] {
+            let bytes = encode(&Bytes::from(vec![7; length]));
+            assert_eq!((bytes.len(), bytes.capacity()), (8 + length, 8 + length));
+            assert!(SCRATCH.with_borrow(Vec::capacity) <= SCRATCH_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_value_may_encode_another_while_it_is_encoded() {
+        struct Sealed(u64);
+        impl Serialize for Sealed {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                Bytes::from(encode(&self.0)).serialize(serializer)
+            }
+        }
+        let bytes = encode(&(1u8, Sealed(2), 3u8));
+        assert_eq!(
+            decode::<(u8, Bytes, u8)>(&bytes),
+            Ok((1, Bytes::copy_from_slice(&2u64.to_le_bytes()), 3))
+        );
     }
 
     /// A length that promises more than is there fails before anything of that size is allocated.
