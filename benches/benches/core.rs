@@ -142,7 +142,8 @@ impl Feed {
         let mut feed = Self { cluster, client, sent: 0, submissions: (requests / bundle) as u64, bundle };
         let first = feed.next();
         first.into_iter().for_each(|submission| feed.cluster.submit(submission));
-        feed.turn(feed.next());
+        let second = feed.next();
+        feed.turn(second);
         feed
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Write {
 pub(crate) struct KeyRecord {
     /// The acknowledged write that comes last in the cluster's order.
     pub(crate) last: Option<Write>,
-    /// Further acknowledged writes that were told the same revision, which no two writes may share.
+    /// Acknowledged writes that were told the same revision as another one, which no two writes may share.
     pub(crate) clashes: Vec<Write>,
     /// The writes that may or may not take effect, or may yet do so.
     pub(crate) unknown: Vec<u64>,
@@ -29,33 +29,49 @@ pub(crate) struct KeyRecord {
 /// What is known of a run's writes, by the key's number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Journal {
-    keys: BTreeMap<u32, KeyRecord>,
+    /// See [`KeyRecord::last`]. The place is the key's number: this is looked into for each write, so it must be quick.
+    last: Vec<Option<Write>>,
+    /// The rest of those keys' records that have any.
+    rest: BTreeMap<u32, KeyRecord>,
 }
 
 impl Journal {
     /// A write was acknowledged.
     pub(crate) fn acknowledge(&mut self, key: u32, write: Write) {
-        self.keys.entry(key).or_default().acknowledge(write);
+        let place = key as usize;
+        if self.last.len() <= place {
+            self.last.resize(place + 1, None);
+        }
+        match self.last[place] {
+            Some(last) if last.revision > write.revision => {}
+            Some(last) if last.revision == write.revision => {
+                self.rest.entry(key).or_default().clashes.push(write);
+            }
+            before => {
+                self.last[place] = Some(write);
+                // What clashed with it still does.
+                if let (Some(before), Some(rest)) = (before, self.rest.get_mut(&key))
+                    && rest.clashes.iter().any(|clash| clash.revision == before.revision)
+                {
+                    rest.clashes.push(before);
+                }
+            }
+        }
     }
 
     /// A write may or may not take effect.
     pub(crate) fn doubt(&mut self, key: u32, number: u64) {
-        self.keys.entry(key).or_default().unknown.push(number);
+        self.rest.entry(key).or_default().unknown.push(number);
     }
 
     /// The keys with an acknowledged write, in order, with what is known of them.
-    pub(crate) fn acknowledged(&self) -> impl Iterator<Item = (u32, &KeyRecord)> {
-        self.keys.iter().filter(|(_, record)| record.last.is_some()).map(|(key, record)| (*key, record))
-    }
-}
-
-impl KeyRecord {
-    fn acknowledge(&mut self, write: Write) {
-        match &self.last {
-            Some(last) if last.revision > write.revision => {}
-            Some(last) if last.revision == write.revision => self.clashes.push(write),
-            _ => self.last = Some(write),
-        }
+    pub(crate) fn acknowledged(&self) -> impl Iterator<Item = (u32, KeyRecord)> + '_ {
+        // Keys are numbered with 32 bits.
+        let numbered = (0..).zip(&self.last).filter(|(_, last)| last.is_some());
+        numbered.map(|(key, last)| {
+            let rest = self.rest.get(&key).cloned().unwrap_or_default();
+            (key, KeyRecord { last: *last, ..rest })
+        })
     }
 }
 
@@ -76,10 +92,9 @@ mod tests {
         journal.doubt(1, 22);
         journal.doubt(3, 23);
         let known: Vec<_> = journal.acknowledged().collect();
-        let expected = KeyRecord { last: Some(write(10, 5)), clashes: vec![], unknown: vec![22] };
-        assert_eq!(known[0], (1, &expected));
-        assert_eq!((known[1].0, known[1].1.last), (2, Some(write(21, 6))));
-        assert_eq!(known.len(), 2, "a key with nothing acknowledged is not among them");
+        let first = KeyRecord { last: Some(write(10, 5)), clashes: vec![], unknown: vec![22] };
+        let second = KeyRecord { last: Some(write(21, 6)), ..KeyRecord::default() };
+        assert_eq!(known, [(1, first), (2, second)], "a key with nothing acknowledged is not among them");
     }
 
     #[test]
@@ -88,5 +103,8 @@ mod tests {
         journal.acknowledge(1, write(10, 5));
         journal.acknowledge(1, write(20, 5));
         assert_eq!(journal.acknowledged().next().unwrap().1.clashes, [write(20, 5)]);
+        journal.acknowledge(1, write(30, 6));
+        let (_, record) = journal.acknowledged().next().unwrap();
+        assert_eq!((record.last, record.clashes), (Some(write(30, 6)), vec![write(20, 5), write(10, 5)]));
     }
 }

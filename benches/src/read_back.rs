@@ -68,14 +68,13 @@ pub(crate) async fn read_back(run: &Run<'_>, journal: &Journal, interrupt: &Canc
 
 /// All keys with an acknowledged write, or a random sample of them.
 fn choose(settings: &Settings, journal: &Journal) -> Vec<Chosen> {
-    let chosen = journal.acknowledged().filter_map(|(key, record)| Some((key, record, record.last?)));
-    let all: Vec<_> = chosen.collect();
+    let all: Vec<_> = journal.acknowledged().collect();
     let amount = settings.read_back.min(all.len());
     let mut random = StdRng::seed_from_u64(settings.seed);
     let indices = rand::seq::index::sample(&mut random, all.len(), amount);
-    let chosen = indices.iter().map(|index| {
-        let (key, record, last) = all[index];
-        Chosen { key, record: record.clone(), last }
+    let chosen = indices.iter().filter_map(|index| {
+        let (key, record) = &all[index];
+        Some(Chosen { key: *key, last: record.last?, record: record.clone() })
     });
     chosen.collect()
 }

@@ -103,6 +103,9 @@ impl Default for Settings {
 pub struct InvalidSettings(pub String);
 
 impl Settings {
+    /// A run remembers the last write of each key, in 32 bytes.
+    pub const MOST_KEYS: u32 = 10_000_000;
+
     /// Checks the settings, also against what the cluster takes.
     ///
     /// # Errors
@@ -142,7 +145,9 @@ impl Settings {
         }
         require(self.extent != Extent::Requests(0), &|| "--requests must be at least 1".to_owned())?;
         require(self.workload.is_whole(), &|| "--read-ratio must be from 0 to 1".to_owned())?;
-        require(self.keys >= 1, &|| "--keys must be at least 1".to_owned())?;
+        require((1..=Self::MOST_KEYS).contains(&self.keys), &|| {
+            format!("--keys must be from 1 to {}", Self::MOST_KEYS)
+        })?;
         require(self.read_back >= 1, &|| "--read-back must be at least 1".to_owned())?;
         require((Values::MINIMUM..=MAX_VALUE).contains(&self.payload), &|| {
             let least = Values::MINIMUM;
@@ -201,7 +206,7 @@ pub(crate) mod tests {
         assert_eq!(check(&|_| {}), Ok(()));
         assert_eq!(check(&|settings| settings.payload = Values::MINIMUM), Ok(()));
         type Change<'a> = &'a dyn Fn(&mut Settings);
-        let wrong: [(&str, Change<'_>); 16] = [
+        let wrong: [(&str, Change<'_>); 17] = [
             ("--connections", &|settings| settings.connections = 0),
             ("to 128", &|settings| settings.connections = 129),
             ("to 256", &|settings| (settings.connections, settings.identities) = (257, 2)),
@@ -217,6 +222,7 @@ pub(crate) mod tests {
             ("--read-ratio", &|settings| settings.workload = Workload::reading(1.1)),
             ("--read-ratio", &|settings| settings.workload = Workload::reading(f64::NAN)),
             ("--keys", &|settings| settings.keys = 0),
+            ("--keys", &|settings| settings.keys = 10_000_001),
             ("--read-back", &|settings| settings.read_back = 0),
             ("--payload", &|settings| settings.payload = Values::MINIMUM - 1),
             ("4096", &|settings| settings.payload = 4096),

@@ -191,8 +191,8 @@ pub struct Verdict {
 impl Verdict {
     /// Sums up. `records` are all keys with an acknowledged write, `findings` what reading the chosen ones back
     /// showed: `None` for one that was not answered.
-    pub(crate) fn new<'a>(
-        records: impl Iterator<Item = &'a KeyRecord>,
+    pub(crate) fn new(
+        records: impl Iterator<Item = KeyRecord>,
         findings: &[Option<Result<Finding, Violation>>],
         order: &Order,
     ) -> Self {
@@ -227,7 +227,7 @@ impl Verdict {
 }
 
 /// Counts the keys, and checks that their last writes have revisions of their own, in the order of their sequences.
-fn check_writes<'a>(records: impl Iterator<Item = &'a KeyRecord>) -> (u64, Vec<Violation>) {
+fn check_writes(records: impl Iterator<Item = KeyRecord>) -> (u64, Vec<Violation>) {
     let (mut keys, mut violations, mut by_revision) = (0, Vec::new(), BTreeMap::new());
     for record in records {
         keys += 1;
@@ -307,7 +307,7 @@ mod tests {
     fn verdict(writes: &[Write], findings: &[Option<Result<Finding, Violation>>], order: &Order) -> Verdict {
         let records: Vec<_> =
             writes.iter().map(|write| KeyRecord { last: Some(*write), ..KeyRecord::default() }).collect();
-        Verdict::new(records.iter(), findings, order)
+        Verdict::new(records.into_iter(), findings, order)
     }
 
     #[test]

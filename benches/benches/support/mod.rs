@@ -12,11 +12,11 @@ use pbft_messages::{
     ClientId, Configuration, Member, Parameters, ReplicaId, RequestNumber, SessionId, Submission,
 };
 
-pub const REPLICAS: u16 = 4;
+pub(crate) const REPLICAS: u16 = 4;
 
 /// What everybody signs with.
 #[derive(Clone, Copy, Debug)]
-pub enum Keys {
+pub(crate) enum Keys {
     /// A keyed hash, so that what is left is the work around signatures.
     Simulated,
     /// Ed25519.
@@ -31,16 +31,16 @@ impl Keys {
         }
     }
 
-    pub fn replica(self, replica: ReplicaId) -> Arc<dyn Signer> {
+    pub(crate) fn replica(self, replica: ReplicaId) -> Arc<dyn Signer> {
         self.signer(replica.0 as u8 + 1)
     }
 
-    pub fn client(self) -> Arc<dyn Signer> {
+    pub(crate) fn client(self) -> Arc<dyn Signer> {
         self.signer(200)
     }
 
     /// A configuration of its own: what one replica has verified is not known to another.
-    pub fn configuration(self, parameters: Parameters) -> Configuration {
+    pub(crate) fn configuration(self, parameters: Parameters) -> Configuration {
         let member = |index: u16| Member {
             key: self.replica(ReplicaId(index)).public_key(),
             peer_address: ([127, 0, 0, 1], 1000 + index).into(),
@@ -53,27 +53,27 @@ impl Keys {
 }
 
 /// A client that signs submissions.
-pub struct Client {
+pub(crate) struct Client {
     signer: Arc<dyn Signer>,
     configuration: Configuration,
 }
 
 impl Client {
-    pub fn new(keys: Keys, parameters: Parameters) -> Self {
+    pub(crate) fn new(keys: Keys, parameters: Parameters) -> Self {
         Self { signer: keys.client(), configuration: keys.configuration(parameters) }
     }
 
-    pub fn sign(&self, submission: Submission) -> Signed<Submission> {
+    pub(crate) fn sign(&self, submission: Submission) -> Signed<Submission> {
         self.verified(submission).signed().clone()
     }
 
-    pub fn verified(&self, submission: Submission) -> Verified<Submission> {
+    pub(crate) fn verified(&self, submission: Submission) -> Verified<Submission> {
         let client: ClientId = self.signer.public_key().into();
         Verified::sign(submission, client, &*self.signer, self.configuration.scope())
     }
 
     /// Requests of a session, as many as one submission is to have.
-    pub fn requests(session: u64, first: u64, count: usize) -> Submission {
+    pub(crate) fn requests(session: u64, first: u64, count: usize) -> Submission {
         let operations = vec![Bytes::from(vec![7; 150]); count];
         Submission::Requests { session: SessionId(session), first: RequestNumber(first), operations }
     }
