@@ -178,7 +178,7 @@ mod tests {
         let (tried, peak) = searched(Search::new(2, 1024), saturates);
         assert_eq!(tried, [1, 2, 4, 8, 16, 32, 64, 128, 24, 48]);
         assert_eq!(peak, 32);
-        let collapses = |load: usize| if load <= 11 { load as f64 } else { 100.0 / load as f64 };
+        let collapses = |load: usize| if load <= 11 { load as f64 } else { 50.0 / load as f64 };
         let (tried, peak) = searched(Search::new(2, 1024), collapses);
         assert_eq!((tried.last(), peak), (Some(&12), 8));
     }

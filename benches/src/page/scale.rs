@@ -62,7 +62,7 @@ fn even_bounds(low: f64, high: f64) -> (f64, f64) {
         return (low, low + 1.0);
     }
     let step = step(high - low);
-    ((low / step - 1e-9).floor() * step, (high / step - 1e-9).ceil() * step)
+    ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step)
 }
 
 /// A round step that divides a length into 4 to 10 parts.
