@@ -100,21 +100,56 @@ pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::cell::RefCell;
-    use std::collections::BTreeSet;
-    use std::ffi::OsString;
+    use std::collections::BTreeMap;
+
+    use rand::RngExt as _;
+    use rand::rngs::StdRng;
 
     use super::*;
 
+    /// Files by their names, with what is in them.
+    type Files = BTreeMap<PathBuf, Vec<u8>>;
+
     thread_local! {
         /// What stood in the folder that was synced last on this thread, when it was.
-        static SYNCED: RefCell<BTreeSet<OsString>> = RefCell::default();
+        static SYNCED: RefCell<Files> = RefCell::default();
     }
 
     pub(super) fn note_sync(folder: &Path) {
-        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
-        SYNCED.set(names.collect());
+        SYNCED.set(files(folder));
+    }
+
+    fn files(folder: &Path) -> Files {
+        let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        paths.filter_map(|path| Some((path.clone(), fs::read(path).ok()?))).collect()
+    }
+
+    /// The power goes: which file bears which name is as it was when the folder was last synced.
+    fn crash(folder: &Path) {
+        files(folder).keys().for_each(|path| fs::remove_file(path).unwrap());
+        SYNCED.with_borrow(|synced| {
+            synced.iter().for_each(|(path, content)| fs::write(path, content).unwrap())
+        });
+    }
+
+    /// Fault 14: files are written and written again, and the power goes now and then; what was said to be durable is.
+    pub(crate) fn forgets(random: &mut StdRng) {
+        let folder = tempfile::tempdir().unwrap();
+        note_sync(folder.path());
+        let mut durable = Files::new();
+        for _ in 0..random.random_range(1..8) {
+            let path = folder.path().join(["a", "b", "c"][random.random_range(0..3)]);
+            let content = vec![random.random(); random.random_range(0..40)];
+            write_durably(&path, &content).unwrap();
+            durable.insert(path, content);
+            if random.random_bool(0.3) {
+                crash(folder.path());
+            }
+        }
+        crash(folder.path());
+        assert!(files(folder.path()) == durable, "a crash undoes what was durable");
     }
 
     /// Fault 14: the folder is synced once the file has its name.
@@ -122,6 +157,7 @@ mod tests {
     fn fault_14_a_rename_is_durable() {
         let folder = tempfile::tempdir().unwrap();
         write_durably(&folder.path().join("a"), b"content").unwrap();
-        assert_eq!(SYNCED.take(), BTreeSet::from(["a".into()]));
+        let path = folder.path().join("a");
+        assert_eq!(SYNCED.take(), Files::from([(path, b"content".to_vec())]));
     }
 }

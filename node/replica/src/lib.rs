@@ -15,6 +15,8 @@ mod error;
 mod events;
 mod execution;
 mod folder;
+#[cfg(test)]
+mod generated;
 mod inbound;
 mod options;
 mod outlet;

@@ -1,5 +1,6 @@
-use pbft_crypto::{Digest, Domain, Signed, Verified};
-use pbft_messages::{Body, PrePrepare, SessionId, Submission};
+use pbft_crypto::{Digest, Domain, Signed, Statement as _, Verified};
+use pbft_messages::{Body, PrePrepare, RequestNumber, SessionId, Submission};
+use pbft_service::kv::Operation;
 
 use crate::batch::altered;
 use crate::parameters::{Values, choice};
@@ -12,7 +13,8 @@ pub(crate) const DESCRIPTION: Description = Description {
     parameters: &[Parameter {
         name: "what",
         default: "forged",
-        meaning: "forged: a request in an admitted client's name under a bad signature; stranger: one that is well \
+        meaning: "forged: a request in an admitted client's name under a bad signature; operation: one more request in \
+                  a session of the batch, under a signature of another; stranger: one that is well \
                   signed by nobody admitted; twice: one that is in the batch already; digest: a digest that is not the \
                   body's",
     }],
@@ -24,17 +26,21 @@ pub(crate) const DESCRIPTION: Description = Description {
              is cut off for sending what no correct one sends. A single bad statement is no contradiction, so there is \
              no evidence.",
     stage: Stage::Primary,
-    samples: &Sample::all(
-        Proof::Never,
-        ["invent", "invent:what=stranger", "invent:what=twice", "invent:what=digest"],
-    ),
+    samples: &[
+        "invent",
+        "invent:what=operation",
+        "invent:what=stranger",
+        "invent:what=twice",
+        "invent:what=digest",
+    ],
+    proof: None,
     pause: Pause::ViewTimeouts(1),
 };
 
 choice! {
     /// What is invented.
-    What { Forged = "forged", Stranger = "stranger", Twice = "twice", Digest = "digest" },
-    "forged, stranger, twice or digest"
+    What { Forged = "forged", Operation = "operation", Stranger = "stranger", Twice = "twice", Digest = "digest" },
+    "forged, operation, stranger, twice or digest"
 }
 
 pub(crate) fn make(values: &Values<'_>, identity: &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy> {
@@ -57,9 +63,24 @@ fn invent(what: What, me: &Identity, proposal: &PrePrepare, body: &Body) -> Opti
             let forged = Signed::from_parts(client, signed.payload().clone(), *signed.signature());
             altered(body, |submissions| submissions.push(forged))
         }
+        What::Operation => altered(body, |submissions| {
+            let forged = submissions.iter().find_map(one_more);
+            submissions.extend(forged);
+        }),
         What::Stranger => altered(body, |submissions| submissions.push(strangers(me))),
     }?;
     Some((PrePrepare { digest: body.digest(), ..proposal.clone() }, body))
+}
+
+/// What might be a client's next request after these, under the signature of these.
+fn one_more(signed: &Signed<Submission>) -> Option<Signed<Submission>> {
+    let (session, next) = match signed.peek().ok()? {
+        Submission::Open { session } => (session, 1),
+        Submission::Requests { session, first, operations } => (session, first.0 + operations.len() as u64),
+    };
+    let operations = vec![Operation::put("invented", "invented").encode()];
+    let payload = Submission::Requests { session, first: RequestNumber(next), operations }.encode();
+    Some(Signed::from_parts(signed.claimed_signer(), payload.into(), *signed.signature()))
 }
 
 /// A request of somebody who is no client: of this replica's own key.
@@ -91,6 +112,7 @@ mod tests {
     #[test]
     fn every_invention_is_refused_for_its_own_reason() {
         assert!(matches!(judged("invent"), Err(Rejected::BadSignature(_))));
+        assert!(matches!(judged("invent:what=operation"), Err(Rejected::BadSignature(_))));
         assert!(matches!(judged("invent:what=stranger"), Err(Rejected::UnknownSigner(_))));
         for what in ["twice", "digest"] {
             assert!(matches!(judged(&format!("invent:what={what}")), Err(Rejected::Malformed(_))), "{what}");

@@ -38,8 +38,8 @@ pub(crate) struct Client {
 
 /// What a client waits for.
 pub(crate) enum Waiting {
-    /// An ordered request.
-    Request(Bytes),
+    /// An ordered request, and since when.
+    Request(Bytes, Duration),
     /// An unordered read.
     Read {
         operation: Bytes,
@@ -122,7 +122,7 @@ impl Client {
     /// What it waited for, now that the answer is there.
     pub(crate) fn on_answered(&mut self, ticket: Ticket) -> Option<Waiting> {
         let waiting = self.waiting.remove(&ticket)?;
-        if matches!(waiting, Waiting::Request(_)) {
+        if matches!(waiting, Waiting::Request(..)) {
             self.in_flight -= 1;
             self.answered += 1;
         }

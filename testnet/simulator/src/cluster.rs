@@ -58,6 +58,8 @@ pub struct Cluster {
     reads_begun: usize,
     reads_answered: usize,
     attackers: Vec<Box<dyn ClientStrategy>>,
+    /// The longest that a request may take, while nothing is in its way.
+    answered_within: Option<Duration>,
     checker: Checker,
     certificates: Certificates,
     witness: Witness,
@@ -129,6 +131,7 @@ impl Cluster {
             reads_begun: 0,
             reads_answered: 0,
             attackers: Vec::new(),
+            answered_within: None,
             checker: Checker::new(settings.service.is_none()),
             certificates: Certificates::default(),
             witness: Witness::default(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use pbft_messages::{Body, Commit, Sequence};
+use pbft_messages::{Body, Commit, EvidenceKind, ReplicaId, Sequence};
 use pbft_protocol::{Effect, Record, WriteId};
 
 use crate::Invariant;
@@ -100,6 +100,20 @@ impl Disk {
             }
             self.records.insert(key, record);
         }
+    }
+
+    /// Whom the evidence on it convicts, and of what, that which is still to be written included.
+    pub(crate) fn convictions(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+        let pending = self.pending.iter().flat_map(|pending| match pending {
+            Pending::Note(records) | Pending::Persist { records, .. } => &records[..],
+            Pending::Collect(..) => &[],
+        });
+        let accusation = |record: &Record| match record {
+            Record::Evidence(evidence) => evidence.accusation().ok(),
+            _ => None,
+        };
+        let convictions = self.records.values().chain(pending).filter_map(accusation);
+        convictions.map(|it| (it.accused, it.kind)).collect()
     }
 
     /// Whether what a COMMIT claims is on it: the certificate and the body; or what took their place, a certificate of a

@@ -13,6 +13,7 @@
 //! [`Invariant`].
 
 mod agenda;
+mod alarm;
 mod archive;
 pub mod byzzfuzz;
 mod certificates;

@@ -5,7 +5,8 @@ use std::ops::Bound;
 
 use pbft_crypto::{Signed, Statement, Verified};
 use pbft_messages::{
-    Accusation, EvidenceKind, Exclusive, Message, Parameters, PeerMessage, ReplicaId, Sequence,
+    Accusation, Commit, EvidenceKind, Exclusive, Message, Parameters, PeerMessage, PreparedCertificate,
+    ReplicaId, Sequence, ViewChange,
 };
 use pbft_protocol::Standing;
 
@@ -21,6 +22,10 @@ pub(crate) struct Witness {
     heard: BTreeMap<(InstanceId, u64, Place), bytes::Bytes>,
     /// The places at which one replica heard both of two statements that it was to compare.
     reached: BTreeSet<Place>,
+    /// The COMMIT of the highest view that each run of an instance heard of a replica at each sequence.
+    commits: BTreeMap<(InstanceId, u64, ReplicaId), BTreeMap<Sequence, Commit>>,
+    /// Whose VIEW-CHANGE hid, in the hearing of one replica, what it had heard its signer commit to.
+    hiders: BTreeSet<ReplicaId>,
     /// What is proven at some correct replica.
     proven: BTreeSet<Place>,
     /// What the correct replicas themselves ever said at a place, restarts and lost disks included.
@@ -59,9 +64,26 @@ impl Witness {
         if kind == EvidenceKind::ViewChange && self.heard.range(higher).next().is_some() {
             return;
         }
-        if notices(standing, written, parameters, place)
-            && *self.heard.entry((at, run, place)).or_insert_with(|| payload.clone()) != payload
-        {
+        let notices = notices(standing, written, parameters, place);
+        let commits = self.commits.entry((at, run, replica)).or_default();
+        match message {
+            Message::Commit(vote) if notices => {
+                let Commit { view, sequence, .. } = *vote.value();
+                let before = commits.get(&sequence);
+                if before.is_none_or(|before| before.view < view) {
+                    commits.insert(sequence, vote.value().clone());
+                }
+            }
+            // What is at or below h has left the log.
+            Message::ViewChange(view_change) if notices => {
+                let mut kept = commits.range(standing.stable.max(written).next()..).map(|(_, commit)| commit);
+                if kept.any(|commit| is_hidden(commit, view_change.value())) {
+                    self.hiders.insert(replica);
+                }
+            }
+            _ => {}
+        }
+        if notices && *self.heard.entry((at, run, place)).or_insert_with(|| payload.clone()) != payload {
             self.reached.insert(place);
         }
     }
@@ -101,10 +123,24 @@ impl Witness {
 
     /// Who was heard contradicting itself, and is not convicted of anything.
     pub(crate) fn unconvicted(&self) -> BTreeSet<ReplicaId> {
-        let liars: BTreeSet<_> = self.reached.iter().map(|place| place.0).collect();
+        let contradict = self.reached.iter().map(|place| place.0);
+        let liars: BTreeSet<_> = contradict.chain(self.hiders.iter().copied()).collect();
         let convicted = self.proven.iter().map(|place| place.0).collect();
         &liars - &convicted
     }
+}
+
+/// Whether a VIEW-CHANGE keeps back what its signer must show, having sent this COMMIT in an earlier view: the
+/// certificate that the COMMIT stands for or one of a later view, unless its checkpoint covers the sequence (VC2).
+fn is_hidden(commit: &Commit, view_change: &ViewChange) -> bool {
+    let covered =
+        view_change.stable.as_ref().is_some_and(|stable| stable.statement.sequence >= commit.sequence);
+    let shown = |certificate: &PreparedCertificate| {
+        let it = certificate.proposal();
+        it.sequence == commit.sequence
+            && (it.view > commit.view || it.view == commit.view && it.digest == commit.digest)
+    };
+    commit.view < view_change.view && !covered && !view_change.prepared.iter().any(shown)
 }
 
 /// Whether a replica that stands so looks at statements at this place and compares them with what it has heard before.
@@ -163,7 +199,7 @@ fn place<T: Exclusive + Statement<Signer = ReplicaId>>(
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::{Checkpoint, Commit, View, ViewChange};
+    use pbft_messages::{Checkpoint, View};
 
     use super::*;
     use crate::{Cluster, Settings};
@@ -203,6 +239,32 @@ mod tests {
         witness.convicts(&it);
         assert!(witness.unconvicted().is_empty());
         assert_eq!(witness.contradictions(), Contradictions { reached: 1, proven: 1, false_accusations: 0 });
+    }
+
+    /// A COMMIT in view 0 that a VIEW-CHANGE to view 2 does not show, though one to view 1 was never heard.
+    #[test]
+    fn whoever_hides_what_it_committed_to_is_named() {
+        let cluster = Cluster::new(Settings::new(4, 1));
+        let identity = cluster.identity(ReplicaId(1));
+        let scope = identity.configuration.scope();
+        let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, b"a");
+        let commit = Commit { view: View(0), sequence: Sequence(3), digest };
+        let commit = Message::Commit(Verified::sign(commit, identity.replica, &*identity.signer, scope));
+        let value = ViewChange { view: View(2), stable: None, prepared: vec![] };
+        let bare = Message::ViewChange(Verified::sign(value, identity.replica, &*identity.signer, scope));
+        let named = |later: Standing| {
+            let mut witness = Witness::default();
+            let mut hears = |standing: &Standing, message| {
+                witness.hears(InstanceId(0), 1, standing, Sequence(0), &Parameters::default(), message);
+            };
+            hears(&cluster.standing(ReplicaId(0)).unwrap(), &commit);
+            hears(&later, &bare);
+            witness.unconvicted().into_iter().collect::<Vec<_>>()
+        };
+        let standing = cluster.standing(ReplicaId(0)).unwrap();
+        assert_eq!(named(Standing { view: View(1), ..standing.clone() }), [ReplicaId(1)]);
+        assert_eq!(named(Standing { stable: Sequence(3), ..standing.clone() }), [], "it has left the log");
+        assert_eq!(named(Standing { view: View(2), ..standing }), [], "the view has begun");
     }
 
     /// A VIEW-CHANGE is compared while it is the last one of its sender and the view that it asks for has not begun.

@@ -77,6 +77,16 @@ fn a_replica_that_never_comes_back_is_missed() {
     assert_eq!(outcome.violations, [], "it is started again");
 }
 
+#[test]
+fn a_request_that_takes_too_long_is_noticed() {
+    let mut scenario = doing(Action::Load { client: 0, requests: 3, depth: 1 });
+    for (limit, broken) in [(Time::ms(1), true), (Time::ms(10_000), false)] {
+        scenario.answered_within = Some(limit);
+        let found: Vec<_> = scenario.play(false).violations.iter().map(|it| it.invariant).collect();
+        assert_eq!(found.contains(&Invariant::I8), broken, "{limit}: {found:?}");
+    }
+}
+
 /// Whoever lost its disk is outside of the core, and rejoins all the same.
 #[test]
 fn a_wiped_replica_is_waited_for() {

@@ -49,7 +49,7 @@ mod position;
 mod record_bytes;
 mod recover;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 pub(crate) use binding::Binding;

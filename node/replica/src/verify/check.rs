@@ -176,8 +176,40 @@ pub(super) fn contained<T>(check: impl FnOnce() -> Result<T, Bad>) -> Result<T, 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use rand::RngExt as _;
+    use rand::rngs::StdRng;
+
     use super::*;
+
+    /// R4: a thread that checks gives each frame its verdict, in order, however many of the checks panic.
+    pub(crate) fn panicking_checks(random: &mut StdRng) {
+        let checks: Vec<u8> = (0..random.random_range(1..20)).map(|_| random.random_range(0..6)).collect();
+        let ((give, jobs), (tell, verdicts)) = (channel(), channel());
+        let thread = thread::spawn(move || {
+            for kind in jobs {
+                let result = contained(|| match kind {
+                    0 => panic!("as if a decoder had an error"),
+                    1 => Err(Malformed("it is cut short".into()).into()),
+                    kind => Ok(kind),
+                });
+                // Whoever asks may have given up.
+                let _ = tell.send(result.map_err(|bad| bad.offence));
+            }
+        });
+        checks.iter().for_each(|kind| drop(give.send(*kind)));
+        drop(give);
+        let told: Vec<_> = verdicts.iter().collect();
+        let lives = thread.join().is_ok();
+        let right = |kind: &u8| if *kind < 2 { Err(true) } else { Ok(*kind) };
+        assert!(
+            lives && told == checks.iter().map(right).collect::<Vec<_>>(),
+            "a check takes its thread along"
+        );
+    }
 
     /// Fault 34: the task that checks goes on, whatever it was fed.
     #[test]

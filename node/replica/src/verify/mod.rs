@@ -16,6 +16,8 @@ mod pool;
 mod submissions;
 
 pub(crate) use check::Checker;
+#[cfg(test)]
+pub(crate) use check::tests::panicking_checks;
 pub(crate) use clients::{Sessions, receive_clients};
 pub(crate) use peers::{receive_bulk, receive_votes};
 pub(crate) use pool::Pool;

@@ -17,8 +17,8 @@ pub(crate) const DESCRIPTION: Description = Description {
         meaning: "how long it waits between two submissions",
     }],
     does: "Numbers its requests as no client may, in turn: again, again with another operation, in overlapping runs, \
-           with gaps that it fills backwards, beyond the window, up to the highest number that there is, and in sessions \
-           that it has left or opens again.",
+           with gaps that it fills backwards, so old that no reply is kept, beyond the window, up to the highest number \
+           that there is, and in sessions that it has left or opens again.",
     defeated_by: "N1: numbers are judged when a batch is executed, alike at every replica, so each is executed once or \
                   refused, and what one session does touches no other.",
     expect: "Refusals of kind different-request, beyond-window and session-expired; everybody else is served, and there \
@@ -67,6 +67,10 @@ const STEPS: &[fn(&Pens) -> ClientMessage] = &[
     |pens| pens.now.put(40, "gap"),
     |pens| pens.now.run(20, 20, "filling"),
     |pens| pens.now.run(7, 13, "filling"),
+    // A whole window more: of the first ones, no reply is kept. They come again, and anew.
+    |pens| pens.now.run(41, 64, "forgetting"),
+    |pens| pens.now.put(1, "first"),
+    |pens| pens.now.put(2, "other"),
     // Beyond the window, and as high as numbers go.
     |pens| pens.now.put(5_000, "far"),
     |pens| pens.now.put(u64::MAX - 1, "farthest"),

@@ -1,5 +1,6 @@
-//! Looks for an input that makes a target fail, among the seeds and what was found before, then at random, and prints what it found as one
-//! line of JSON: `scour SECONDS`, or `scour TARGET PATH` for one input. `pbft-testnet mutants` runs it against each mutant.
+//! Looks for an input that makes a target fail, at random, then among the seeds and what was found before, and prints
+//! what it found as one line of JSON: `scour SECONDS`, or `scour TARGET PATH` for one input. `pbft-testnet mutants` runs
+//! it against each mutant.
 
 use std::panic::{catch_unwind, set_hook};
 use std::path::{Path, PathBuf};
@@ -24,16 +25,6 @@ fn hunt(limit: Duration) {
     // What fails is told below.
     set_hook(Box::new(|_| {}));
     let mut tried = 0;
-    for (target, path) in
-        TARGETS.iter().flat_map(|target| kept(target.name).into_iter().map(move |it| (target, it)))
-    {
-        let Ok(input) = fs::read(&path) else { continue };
-        tried += 1;
-        if let Some(why) = failure(target, &input) {
-            let name = path.file_name().unwrap_or_default().display();
-            return tell(tried, target, &format!("kept input {name}"), &input, &why);
-        }
-    }
     let began = Instant::now();
     for seed in (0..).take_while(|_| began.elapsed() < limit) {
         let input = random_input(seed);
@@ -43,6 +34,16 @@ fn hunt(limit: Duration) {
             if let Some(why) = failure(target, &input) {
                 return tell(tried, target, &format!("input {seed}"), &input, &why);
             }
+        }
+    }
+    for (target, path) in
+        TARGETS.iter().flat_map(|target| kept(target.name).into_iter().map(move |it| (target, it)))
+    {
+        let Ok(input) = fs::read(&path) else { continue };
+        tried += 1;
+        if let Some(why) = failure(target, &input) {
+            let name = path.file_name().unwrap_or_default().display();
+            return tell(tried, target, &format!("kept input {name}"), &input, &why);
         }
     }
     print(&format!("{{\"scenarios\": {tried}, \"found\": null}}"));

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use pbft_crypto::{Digest, Domain, Hasher, Signed};
 use pbft_messages::{
-    Body, Commit, Configuration, Exclusive, PeerMessage, Prepare, ReplicaId, Sequence, SlotProgress, Status,
-    Timestamp, View,
+    Body, Commit, Configuration, Exclusive, Message, PeerMessage, Prepare, ReplicaId, Sequence, SlotProgress,
+    Status, Timestamp, View, ViewChange,
 };
 use pbft_protocol::{
     Effect, Effects, Input, Instant, LeftBehind, Now, Record, Replica, Timer, Unreadable, WriteId,
@@ -67,6 +67,8 @@ pub(crate) struct Harness {
     clock: Duration,
     /// Every statement that has left it, by kind and place.
     said: BTreeMap<(u8, View, Sequence), Bytes>,
+    /// Of each replica, the VIEW-CHANGE of the highest view since the last start.
+    asked: BTreeMap<ReplicaId, ViewChange>,
     executed: Sequence,
     /// The ledger of the last snapshot that was taken.
     pub(crate) last_ledger: Vec<Bytes>,
@@ -91,6 +93,7 @@ impl Harness {
             timers: BTreeMap::new(),
             clock: Duration::ZERO,
             said: BTreeMap::new(),
+            asked: BTreeMap::new(),
             last_ledger: Vec::new(),
             sent: Vec::new(),
             halted: false,
@@ -187,6 +190,9 @@ impl Harness {
     /// Lets a message arrive, if it is one that a replica believes.
     pub(crate) fn deliver(&mut self, from: ReplicaId, message: PeerMessage) {
         if let Ok(message) = message.verify(&self.configuration) {
+            if let Message::ViewChange(it) = &message {
+                self.asks(it.signer(), it.value());
+            }
             self.input(Input::Message { from, message });
         }
     }
@@ -224,7 +230,7 @@ impl Harness {
             if let Some(input) = self.inputs.pop_front() {
                 self.input(input);
             } else if !self.write_next() {
-                return;
+                return self.opens_its_view();
             }
         }
     }
@@ -257,6 +263,7 @@ impl Harness {
         self.inputs.clear();
         self.timers.clear();
         self.sent.clear();
+        self.asked.clear();
         let mut effects = Effects::new();
         self.core = boot(&self.configuration, &self.disk, self.clock, &mut effects)
             .expect("what a replica has written, it can read");
@@ -324,11 +331,36 @@ impl Harness {
                 self.holds_what_it_commits_to(it);
             }
             PeerMessage::Checkpoint(it) => self.says(it),
-            PeerMessage::ViewChange(it) => self.says(it),
+            PeerMessage::ViewChange(it) => {
+                self.says(it);
+                if let Ok(value) = it.peek() {
+                    self.asks(it.claimed_signer(), &value);
+                }
+            }
             PeerMessage::NewView(it) => self.says(it),
             _ => {}
         }
         self.sent.push(message);
+    }
+
+    fn asks(&mut self, replica: ReplicaId, value: &ViewChange) {
+        if self.asked.get(&replica).is_none_or(|before| before.view < value.view) {
+            self.asked.insert(replica, value.clone());
+        }
+    }
+
+    /// VC4: when nothing is under way any more, it has opened the view that it asks for and is to lead, if there is a
+    /// quorum that shows nothing above its checkpoint: no body can be missing then.
+    fn opens_its_view(&self) {
+        let standing = self.core.standing();
+        let leads = |view: &View| self.configuration.primary(*view) == ME && standing.recovering.is_none();
+        let Some(view) = standing.pending.filter(leads) else { return };
+        let covered = |it: &ViewChange| {
+            it.prepared.iter().all(|certificate| certificate.proposal().sequence <= standing.stable)
+        };
+        let asking = self.asked.values().filter(|it| it.view == view && covered(it)).count();
+        let enough = self.configuration.quorum().reached(asking);
+        assert!(self.halted || !enough, "{asking} ask for view {view}, and it does not open it");
     }
 
     /// D1: a COMMIT stands for a certificate that is on disk, with its body.

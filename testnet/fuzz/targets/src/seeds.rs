@@ -44,6 +44,7 @@ pub fn seeds() -> Vec<Seed> {
         "replica",
         "client_core",
         "store_file",
+        "signatures",
     ] {
         for (name, content) in drawn() {
             add(target, name, content);

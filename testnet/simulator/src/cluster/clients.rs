@@ -35,6 +35,11 @@ impl Cluster {
         self.with_client(client, |_, _, _| {});
     }
 
+    /// Watches from now on how long each request takes, or does so no more.
+    pub fn expect_answers_within(&mut self, limit: Option<Duration>) {
+        self.answered_within = limit;
+    }
+
     /// Lets a client begin an unordered read after each interval, so many times. If no quorum answers one, it is ordered.
     pub fn read(&mut self, client: usize, times: u64, interval: Duration) {
         if let Some(more) = times.checked_sub(1) {
@@ -136,7 +141,7 @@ impl Cluster {
             let client = &mut self.clients[index];
             let Some(operation) = client.next_operation(&mut self.random) else { break };
             match client.core.submit(self.now, vec![operation.clone()], &mut effects) {
-                Ok(ticket) => drop(client.waiting.insert(ticket, Waiting::Request(operation))),
+                Ok(ticket) => drop(client.waiting.insert(ticket, Waiting::Request(operation, self.now))),
                 // It was told so, which is a violation.
                 Err(_) => client.end(),
             }
@@ -177,10 +182,17 @@ impl Cluster {
                 self.reads_answered += 1;
                 self.checker.read(known, &operation, &result);
             }
-            (
-                Waiting::Request(operation) | Waiting::OrderedRead(operation),
-                Answer::Executed { sequence, result },
-            ) => {
+            (Waiting::Request(operation, since), Answer::Executed { sequence, result }) => {
+                self.checker.acknowledged(client, &operation, sequence, &result);
+                let waited = self.now - since;
+                if let Some(limit) = self.answered_within.filter(|limit| waited > *limit) {
+                    let text = format!(
+                        "client {client} waited {waited:?}, and nothing was in its way: {limit:?} at most"
+                    );
+                    self.checker.violated(Invariant::I8, text);
+                }
+            }
+            (Waiting::OrderedRead(operation), Answer::Executed { sequence, result }) => {
                 self.checker.acknowledged(client, &operation, sequence, &result);
             }
             (_, answer) => {

@@ -1,9 +1,10 @@
 //! What can be asked of a cluster.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pbft_crypto::Digest;
-use pbft_messages::{Configuration, ReplicaId, Sequence, Timestamp};
+use pbft_messages::{Configuration, EvidenceKind, ReplicaId, Sequence, Timestamp};
 use pbft_protocol::{AuditId, Input, Report, Standing};
 
 use super::Cluster;
@@ -64,6 +65,18 @@ impl Cluster {
     #[must_use]
     pub fn unanswered(&self) -> u64 {
         self.clients.iter().map(Client::unanswered).sum()
+    }
+
+    /// How many requests one client has issued, or is yet to, that are not answered.
+    #[must_use]
+    pub fn unanswered_to(&self, client: usize) -> u64 {
+        self.clients[client].unanswered()
+    }
+
+    /// Who is proven to have lied, and in which kinds of statements, as far as an instance knows.
+    #[must_use]
+    pub fn proven(&self, instance: impl Into<InstanceId>) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+        self.instances[instance.into().0].disk.convictions()
     }
 
     /// The highest sequence that a correct replica has executed.

@@ -38,6 +38,9 @@ impl Scenario {
         ensure((1..=MOST_CLIENTS).contains(&clients), || {
             format!("clients = {clients}: a scenario has 1 to {MOST_CLIENTS}")
         })?;
+        ensure(self.steady.is_none_or(|client| client < clients), || {
+            format!("steady: clients are numbered from 0 to {}", clients - 1)
+        })?;
         ensure(self.keys != Some(0), || "keys = 0: one at least, or leave it away".into())?;
         let stranger = self.twins.iter().chain(&self.core).find(|it| it.0 >= n);
         ensure(stranger.is_none(), || format!("twins and core: the replicas are r0 to r{}", n - 1))?;

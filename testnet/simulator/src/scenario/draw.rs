@@ -9,7 +9,8 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Act, Action, Conditions, Scenario, Time, Tuning};
+use super::theme::{THEMES, Theme};
+use super::{Act, Action, Conditions, Scenario, Time, Tuning, usual_clock_bound};
 
 /// What kind of scenarios to draw.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,7 +23,7 @@ pub struct Swarm {
 
 /// The kinds of faults that are on or off for a whole scenario.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Loss,
     Duplication,
     Reordering,
@@ -78,6 +79,12 @@ const KINDS: [Kind; 25] = [
     Kind::MaliciousClients,
 ];
 
+/// The share of the scenarios that have a theme.
+const THEMED: f64 = 0.4;
+
+/// The share of the liars that follow two strategies at once.
+const TWO_HABITS: f64 = 0.3;
+
 /// What several liars do together: each signs what the others need to carry two batches at one place.
 const CONSPIRACIES: [&str; 3] = ["equivocate", "equivocate:to=1", "equivocate:differ=order"];
 
@@ -89,10 +96,13 @@ impl Scenario {
     }
 }
 
-struct Draw<'a> {
+pub(super) struct Draw<'a> {
     swarm: &'a Swarm,
-    random: ChaCha8Rng,
-    n: u16,
+    pub(super) random: ChaCha8Rng,
+    pub(super) n: u16,
+    /// How many clients behave.
+    pub(super) clients: u16,
+    theme: Option<Theme>,
     on: Vec<Kind>,
     /// How long it lasts, in milliseconds.
     length: u64,
@@ -103,23 +113,38 @@ struct Draw<'a> {
 impl<'a> Draw<'a> {
     fn new(seed: u64, swarm: &'a Swarm) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let is_themed = !swarm.beyond_f && random.random_bool(THEMED);
+        let theme = THEMES.choose(&mut random).copied().filter(|_| is_themed);
         let n = *[4, 4, 4, 4, 4, 4, 4, 5, 6, 7].choose(&mut random).expect("there are some");
+        // In a ring of more, nobody hears a quorum; and of more, one that lags holds nobody up.
+        let n = if matches!(theme, Some(Theme::Standstill | Theme::Uneven)) { 4 } else { n };
         let share = random.random_range(0.1..0.6);
-        let on = KINDS.into_iter().filter(|_| random.random_bool(share)).collect();
+        let kinds = theme.map_or(&KINDS[..], Theme::kinds);
+        let on = kinds.iter().copied().filter(|_| random.random_bool(share)).collect();
         let length = random.random_range(500..3000);
-        Self { swarm, random, n, on, length, twins: BTreeSet::new(), acts: Vec::new() }
+        let clients = random.random_range(1..=3);
+        Self { swarm, random, n, clients, theme, on, length, twins: BTreeSet::new(), acts: Vec::new() }
     }
 
     fn scenario(mut self) -> Scenario {
-        let parameters = self.tuning();
-        let network = self.conditions();
+        let mut parameters = self.tuning();
+        if let Some(theme) = self.theme {
+            theme.tune(&mut self, &mut parameters);
+        }
+        let network = self.theme.and_then(Theme::network).unwrap_or_else(|| self.conditions());
         let write_latency = Time(std::time::Duration::from_micros(self.random.random_range(50..3000)));
-        let mut clients = self.random.random_range(1..=3);
-        self.load(clients);
-        if self.is_on(Kind::MaliciousClients) {
+        // An idle primary is found out by requests.
+        if self.theme != Some(Theme::Idle) {
+            self.load();
+        }
+        let (mut clients, theme) = (self.clients, self.theme);
+        if self.is_on(Kind::MaliciousClients) || theme == Some(Theme::Clients) {
             clients += self.attack(clients);
         }
-        let faulty = self.faulty();
+        let faulty = match theme {
+            Some(theme) => theme.stage(&mut self),
+            None => self.faulty(),
+        };
         self.outages();
         self.disturbances();
         let core = self.core(&faulty);
@@ -130,6 +155,9 @@ impl<'a> Draw<'a> {
             n: self.n,
             clients,
             keys: self.random.random_bool(0.5).then(|| self.random.random_range(1..6)),
+            alarm: theme == Some(Theme::Idle) || self.random.random_bool(0.03),
+            answered_within: theme.and_then(Theme::answered_within),
+            steady: theme.filter(|it| it.is_steady()).map(|_| self.random.random_range(0..self.clients)),
             beyond_f: self.swarm.beyond_f,
             real_signatures: self.swarm.real_signatures,
             core,
@@ -145,25 +173,25 @@ impl<'a> Draw<'a> {
         self.on.contains(&kind)
     }
 
-    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+    pub(super) fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
         *values.choose(&mut self.random).expect("there are some")
     }
 
-    fn replica(&mut self) -> ReplicaId {
+    pub(super) fn replica(&mut self) -> ReplicaId {
         ReplicaId(self.random.random_range(0..self.n))
     }
 
     /// A time within the scenario.
-    fn time(&mut self) -> Time {
+    pub(super) fn time(&mut self) -> Time {
         Time::ms(self.random.random_range(0..self.length))
     }
 
-    fn later(&mut self, time: Time, most: u64) -> Time {
+    pub(super) fn later(&mut self, time: Time, most: u64) -> Time {
         let delay = std::time::Duration::from_millis(self.random.random_range(1..most));
         Time(time.0 + delay)
     }
 
-    fn act(&mut self, at: Time, action: Action) {
+    pub(super) fn act(&mut self, at: Time, action: Action) {
         self.acts.push(Act { at, action });
     }
 
@@ -174,9 +202,10 @@ impl<'a> Draw<'a> {
             checkpoint_interval,
             window: checkpoint_interval * self.one_of(&[2, 3, 4]),
             view_timeout: Time::ms(view_timeout),
-            view_timeout_cap: Time::ms(view_timeout * self.one_of(&[1, 2, 4])),
+            view_timeout_cap: Time::ms(view_timeout * self.one_of(&[1, 2, 4, 8])),
             status_interval: Time::ms(self.one_of(&[50, 100])),
             pipeline: self.one_of(&[1, 2, 4, 8]),
+            clock_bound: usual_clock_bound(),
         }
     }
 
@@ -202,7 +231,8 @@ impl<'a> Draw<'a> {
     }
 
     /// Bursts of requests all along, 20 to 60 in all, and perhaps reads.
-    fn load(&mut self, clients: u16) {
+    fn load(&mut self) {
+        let clients = self.clients;
         let bursts = self.random.random_range(4..8);
         for _ in 0..bursts {
             let at = self.time();
@@ -262,19 +292,30 @@ impl<'a> Draw<'a> {
         replicas.into_iter().collect()
     }
 
-    fn corrupt(&mut self, replica: ReplicaId) {
+    pub(super) fn corrupt(&mut self, replica: ReplicaId) {
         let description = self.one_of(STRATEGIES);
         if description.stage == Stage::ViewChange {
             self.unseat_those_before(replica);
         }
-        let strategy = self.one_of(description.samples).text.to_owned();
-        // Mostly from the start: the first primary is r0, whatever happens.
-        let at = if self.random.random_bool(0.7) { Time::default() } else { self.time() };
+        if description.stage == Stage::Primary && self.random.random_bool(0.5) {
+            self.unseat_those_before(replica);
+        }
+        let mut strategy = self.one_of(description.samples).to_owned();
+        if self.random.random_bool(TWO_HABITS) {
+            let other = self.one_of(STRATEGIES).samples;
+            strategy = format!("{strategy}+{}", self.one_of(other));
+        }
+        let at = self.beginning();
         self.act(at, Action::Corrupt { replica, strategy });
         if self.random.random_bool(0.2) {
             let end = self.later(at, self.length);
             self.act(end, Action::Behave { replica });
         }
+    }
+
+    /// Mostly the start: the first primary is r0, whatever happens.
+    pub(super) fn beginning(&mut self) -> Time {
+        if self.random.random_bool(0.7) { Time::default() } else { self.time() }
     }
 
     /// Brings a replica's view about: each primary before it crashes, and leaves its view when it starts again (D2).
@@ -417,19 +458,12 @@ impl<'a> Draw<'a> {
         if self.is_on(Kind::Cut) {
             for _ in 0..self.random.random_range(1..3) {
                 let at = self.time();
-                let is_ring = self.random.random_bool(0.3);
-                let pairs: Vec<_> =
-                    (0..self.n).flat_map(|from| (0..self.n).map(move |to| (from, to))).collect();
-                let mut links = Vec::new();
-                for (from, to) in pairs {
-                    let distance = (from + self.n - to) % self.n;
-                    let neighbours = distance == 1 || distance == self.n - 1;
-                    let is_cut = if is_ring { !neighbours } else { self.random.random_bool(0.2) };
-                    if from != to && is_cut {
-                        links.push((ReplicaId(from), ReplicaId(to)));
-                    }
+                if self.random.random_bool(0.3) {
+                    self.ring(at);
+                } else {
+                    let links = self.links().into_iter().filter(|_| self.random.random_bool(0.2)).collect();
+                    self.act(at, Action::Cut { links });
                 }
-                self.act(at, Action::Cut { links });
                 let end = self.later(at, 1000);
                 self.act(end, Action::Heal);
             }
@@ -441,6 +475,21 @@ impl<'a> Draw<'a> {
                 self.act(at, Action::Clog { from, to, duration });
             }
         }
+    }
+
+    /// Lets each replica reach its two neighbours alone.
+    pub(super) fn ring(&mut self, at: Time) {
+        let n = self.n;
+        let is_cut = |(from, to): &(ReplicaId, ReplicaId)| ![1, n - 1].contains(&((from.0 + n - to.0) % n));
+        let links = self.links().into_iter().filter(is_cut).collect();
+        self.act(at, Action::Cut { links });
+    }
+
+    /// Every link.
+    fn links(&self) -> Vec<(ReplicaId, ReplicaId)> {
+        let replicas = || (0..self.n).map(ReplicaId);
+        let links = replicas().flat_map(|from| replicas().map(move |to| (from, to)));
+        links.filter(|(from, to)| from != to).collect()
     }
 
     /// Two or three groups, or one replica apart.

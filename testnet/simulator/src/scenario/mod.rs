@@ -3,10 +3,12 @@
 //! breaks the same invariant, and as TOML one can be kept, read and changed.
 
 mod act;
+mod after;
 mod check;
 mod draw;
 mod play;
 mod shrink;
+mod theme;
 mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use pbft_messages::{Parameters, ReplicaId, faults_tolerated};
 
+use crate::alarm::Alarm;
 use crate::{Faults, Settings, Signatures, Workload};
 
 pub use act::{Act, Action};
@@ -36,12 +39,23 @@ pub struct Scenario {
     /// How many keys the clients write, read, compare and remove; where nothing is said each puts keys of its own.
     #[serde(default)]
     pub keys: Option<u16>,
+    /// Whether the service is no store but one that wants to be told the time every 300 ms (N6): time must not stand
+    /// still though nobody asks for anything.
+    #[serde(default)]
+    pub alarm: bool,
+    /// A client that asks all along once the faults have ended, one request at a time: nobody is starved beside it, and
+    /// a primary that makes it wait is voted out (VC9).
+    #[serde(default)]
+    pub steady: Option<u16>,
     /// Whether more than f replicas may be faulty. Nothing is promised then.
     #[serde(default)]
     pub beyond_f: bool,
     /// Whether everybody signs with real keys, which takes a hundred times longer.
     #[serde(default)]
     pub real_signatures: bool,
+    /// The longest that any request may take until the faults end, for scenarios in which nothing is in its way.
+    #[serde(default)]
+    pub answered_within: Option<Time>,
     /// Who is connected and runs once the faults have ended (I8); the others are dead then, but for faulty ones.
     pub core: BTreeSet<ReplicaId>,
     /// Replicas that run as two instances with one key, each with a disk of its own. They count in f. In a partition the
@@ -75,6 +89,13 @@ pub struct Tuning {
     pub status_interval: Time,
     /// How many batches are in flight.
     pub pipeline: u64,
+    /// How far a proposed time may be from a backup's clock (N6).
+    #[serde(default = "usual_clock_bound")]
+    pub clock_bound: Time,
+}
+
+fn usual_clock_bound() -> Time {
+    Time(Parameters::default().clock_bound)
 }
 
 /// How the network is.
@@ -187,7 +208,9 @@ impl Scenario {
                 count(name);
             }
         }
-        self.acts.iter().filter_map(|act| act.action.fault()).for_each(count);
+        let named = self.acts.iter().filter_map(|act| act.action.fault());
+        // Strategies that are joined count each.
+        named.flat_map(|name| name.split('+')).for_each(count);
         faults
     }
 
@@ -201,6 +224,7 @@ impl Scenario {
             view_timeout_cap: tuning.view_timeout_cap.0,
             status_interval: tuning.status_interval.0,
             pipeline: tuning.pipeline,
+            clock_bound: tuning.clock_bound.0,
             ..Parameters::default()
         };
         Settings {
@@ -210,6 +234,7 @@ impl Scenario {
             write_latency: self.write_latency.0,
             signatures: if self.real_signatures { Signatures::Real } else { Signatures::Simulated },
             workload: self.keys.map_or(Workload::Puts, |keys| Workload::Mixed { keys }),
+            service: if self.alarm { Some(|| Box::new(Alarm::default())) } else { None },
             twins: self.twins.iter().copied().collect(),
             trace,
             ..Settings::new(self.n, self.seed)

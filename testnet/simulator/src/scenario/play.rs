@@ -1,19 +1,16 @@
-//! Playing a scenario: its acts, then the faults end and what waits must be executed (I8).
+//! Playing a scenario: its acts, then what must hold once the faults have ended.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use pbft_byzantine::{client_strategy, strategy};
-use pbft_messages::{Quorum, ReplicaId, codec};
+use pbft_messages::{ReplicaId, codec};
 use pbft_protocol::Report;
 
 use super::{Action, Scenario};
 use crate::panics::caught;
-use crate::{Cluster, Contradictions, Faults, InstanceId, Invariant, PowerCut, Violation, WallClock};
-
-/// How many requests every client issues once the faults have ended, so that there is something to execute.
-const LAST_REQUESTS: u64 = 2;
+use crate::{Cluster, Contradictions, InstanceId, Invariant, PowerCut, Violation, WallClock};
 
 /// How long a run goes on after a guarantee broke: what breaks a moment later may say more.
 const AFTERMATH: Duration = Duration::from_millis(200);
@@ -52,10 +49,10 @@ impl Scenario {
             _ => None,
         });
         let (accomplices, cluster) = (malicious.collect(), Cluster::new(self.settings(trace)));
-        let mut player =
-            Player { scenario: self, accomplices, cluster, ended: Duration::ZERO, patience: Duration::ZERO };
+        let [ended, recovered, patience] = [Duration::ZERO; 3];
+        let mut player = Player { scenario: self, accomplices, cluster, ended, recovered, patience };
         let failed = caught(|| player.play());
-        let Player { cluster, ended, patience, .. } = player;
+        let Player { cluster, ended, recovered, patience, .. } = player;
         let failed = failed.unwrap_or_else(|text| Some(cluster.violation(Invariant::Panic, text)));
         let views = cluster.reports().iter().filter_map(|(_, _, report)| match report {
             Report::ViewEntered { view, .. } => Some(view.0),
@@ -65,7 +62,7 @@ impl Scenario {
             violations: cluster.violations().iter().cloned().chain(failed).collect(),
             steps: cluster.step_count(),
             virtual_time: cluster.elapsed(),
-            recovery_time: cluster.elapsed() - ended,
+            recovery_time: recovered.saturating_sub(ended),
             patience,
             answered: cluster.answered(),
             view_changes: views.max().unwrap_or_default(),
@@ -73,21 +70,6 @@ impl Scenario {
             history: history(&cluster),
             transcript: cluster.transcript(),
         }
-    }
-
-    /// How long it may take after the faults have ended until so many requests that wait are executed.
-    ///
-    /// Every timer is at most at the cap C of its doubling then. Each of the n − |core| replicas outside of the core may
-    /// be the primary before one of the core is. Such a view costs at most C until its requests' timer ends and C until
-    /// the next view is given up for want of a NEW-VIEW; if its primary is only slow, C of grace and six view
-    /// timeouts until it is voted out (VC9). The views in which replicas of the core led when the faults ended may
-    /// come to nothing too, since not all of the core were in them; so each round of primaries is allowed for twice.
-    /// A primary that is slow at what waits delays each request by less than a view timeout.
-    #[must_use]
-    pub fn patience(&self, waiting: u64) -> Duration {
-        let (timeout, cap) = (self.parameters.view_timeout.0, self.parameters.view_timeout_cap.0);
-        let outside = u32::from(self.n) - self.core.len() as u32;
-        (cap * 3 + timeout * 6) * 2 * (outside + 1) + timeout * u32::try_from(waiting).unwrap_or(u32::MAX)
     }
 }
 
@@ -102,47 +84,35 @@ fn history(cluster: &Cluster) -> u64 {
     hasher.finish()
 }
 
-struct Player<'a> {
-    scenario: &'a Scenario,
+pub(super) struct Player<'a> {
+    pub(super) scenario: &'a Scenario,
     /// Those that are malicious at some time: they collude.
     accomplices: Vec<ReplicaId>,
-    cluster: Cluster,
-    /// When the faults ended.
-    ended: Duration,
-    /// How long it may take from then on.
-    patience: Duration,
+    pub(super) cluster: Cluster,
+    /// When the faults ended, and when what waited then was executed.
+    pub(super) ended: Duration,
+    pub(super) recovered: Duration,
+    /// How long it may take from the one to the other.
+    pub(super) patience: Duration,
 }
 
 impl Player<'_> {
     /// Whether a guarantee is broken: what follows tells nothing new.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         !self.cluster.violations().is_empty()
     }
 
     /// Plays all of it; gives what the cluster's own checkers don't tell.
     fn play(&mut self) -> Option<Violation> {
+        self.cluster.expect_answers_within(self.scenario.answered_within.map(|limit| limit.0));
         self.acts();
+        self.cluster.expect_answers_within(None);
         self.ended = self.cluster.elapsed();
         let failed = if self.is_over() { None } else { self.rest() };
         if self.is_over() {
             self.cluster.run_for(AFTERMATH);
         }
         failed
-    }
-
-    /// Plays what follows the faults.
-    fn rest(&mut self) -> Option<Violation> {
-        let failed = self.recover().or_else(|| self.unconvicted());
-        self.cluster.compare_states();
-        // Where more than f are faulty, nothing is promised.
-        failed.filter(|_| self.scenario.faulty().len() <= self.scenario.f())
-    }
-
-    /// Whoever contradicted itself in one correct replica's hearing has been proven a liar by the end (I9).
-    fn unconvicted(&self) -> Option<Violation> {
-        let names: Vec<_> = self.cluster.unconvicted().iter().map(ReplicaId::to_string).collect();
-        let text = format!("{} signed contradictions and is not convicted", names.join(" and "));
-        (!names.is_empty()).then(|| self.cluster.violation(Invariant::I9, text))
     }
 
     fn acts(&mut self) {
@@ -232,73 +202,9 @@ impl Player<'_> {
         }
     }
 
-    fn start(&mut self, replica: ReplicaId) {
+    pub(super) fn start(&mut self, replica: ReplicaId) {
         if !self.is_running(replica) {
             self.cluster.start(replica);
         }
-    }
-
-    /// The faults end: a core of replicas is connected and runs, and of the others only faulty ones do. Tells why, if
-    /// what waits is not executed in time by the core and by those that have lost their disks.
-    fn recover(&mut self) -> Option<Violation> {
-        let (awaited, faulty) = (&self.scenario.core | &self.scenario.rejoining(), self.scenario.faulty());
-        self.cluster.cancel_power_cuts();
-        self.cluster.heal();
-        self.cluster.end_attacks();
-        self.cluster.set_faults(Faults::none());
-        self.cluster.set_write_latency(Duration::from_millis(1));
-        for replica in (0..self.scenario.n).map(ReplicaId) {
-            self.cluster.set_wall_clock(replica, WallClock::default());
-            self.cluster.set_drift(replica, 0);
-            self.cluster.starve(replica, Duration::ZERO);
-            self.cluster.mend_sync(replica);
-            if awaited.contains(&replica) {
-                self.start(replica);
-            } else if !faulty.contains(&replica) {
-                self.cluster.crash(replica);
-            }
-        }
-        for client in self.scenario.correct_clients() {
-            self.cluster.load_from(usize::from(client), LAST_REQUESTS, 1);
-        }
-        let done = |cluster: &Cluster| {
-            let is_done = |replica: &ReplicaId| {
-                let standing = cluster.standing(*replica);
-                standing.is_some_and(|it| it.last_executed == cluster.highest() && it.recovering.is_none())
-            };
-            !cluster.violations().is_empty() || cluster.is_answered() && awaited.iter().all(is_done)
-        };
-        self.patience = self.scenario.patience(self.cluster.unanswered());
-        if self.cluster.run_until(self.patience, done) {
-            return None;
-        }
-        let text =
-            format!("{:.1} s after the faults ended: {}", self.patience.as_secs_f64(), self.standings());
-        Some(self.cluster.violation(Invariant::I8, text))
-    }
-
-    /// Where everybody stands.
-    fn standings(&self) -> String {
-        let quorum = Quorum::of(usize::from(self.scenario.n)).get();
-        let standing = |replica: ReplicaId| {
-            let role = if self.scenario.core.contains(&replica) { "" } else { " (not of the core)" };
-            let Some(it) = self.cluster.standing(replica) else { return format!("{replica}{role} is down") };
-            let pending = it.pending.map(|view| format!(", asks for view {view}")).unwrap_or_default();
-            let transfer = it.transferring.map(|it| format!(", fetches state {}", it.sequence));
-            let recovering = it.recovering.map(|it| format!(", recovers until checkpoint {it} is stable"));
-            format!(
-                "{replica}{role} is in view {} of {}{pending}, executed {} above stable {}, has {} requests waiting{}{}",
-                it.view,
-                it.primary,
-                it.last_executed,
-                it.stable,
-                it.waiting,
-                transfer.unwrap_or_default(),
-                recovering.unwrap_or_default()
-            )
-        };
-        let standings: Vec<_> = (0..self.scenario.n).map(|index| standing(ReplicaId(index))).collect();
-        let all = if self.cluster.is_answered() { "every client has its answers" } else { "requests wait" };
-        format!("{all}; a quorum is {quorum}; {}", standings.join("; "))
     }
 }

@@ -82,10 +82,11 @@ impl<F: FnMut(u64, &Scenario) -> ControlFlow<()>> Shrinker<F> {
 }
 
 /// What is tried on the whole. Each makes it smaller, or does nothing.
-const CHANGES: [fn(&mut Scenario); 14] = [
+const CHANGES: [fn(&mut Scenario); 17] = [
     fewer_replicas,
     |scenario| {
         scenario.clients = 1;
+        scenario.steady = scenario.steady.map(|_| 0);
         scenario.acts.retain(|act| !matches!(act.action, Action::Attack { .. }));
         for act in &mut scenario.acts {
             if let Action::Load { client, .. } | Action::Read { client, .. } = &mut act.action {
@@ -97,6 +98,9 @@ const CHANGES: [fn(&mut Scenario); 14] = [
     |scenario| scenario.twins = scenario.twins.iter().skip(1).copied().collect(),
     |scenario| scenario.twins = scenario.twins.first().copied().into_iter().collect(),
     |scenario| scenario.keys = None,
+    |scenario| scenario.alarm = false,
+    |scenario| scenario.steady = None,
+    |scenario| scenario.answered_within = None,
     |scenario| scenario.network.loss = 0.0,
     |scenario| scenario.network.duplication = 0.0,
     |scenario| scenario.network.tail = 0.0,

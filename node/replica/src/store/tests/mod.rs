@@ -1,5 +1,6 @@
 mod boot;
 mod damage;
+pub(crate) mod generated;
 mod writer;
 
 use std::collections::BTreeSet;

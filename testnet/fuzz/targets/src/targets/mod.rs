@@ -8,6 +8,7 @@ mod frames;
 mod peer;
 mod replica;
 mod restore;
+mod signatures;
 mod store;
 
 pub(crate) use restore::chunks_after;
@@ -68,6 +69,11 @@ pub const TARGETS: &[Target] = &[
         name: "frames",
         says: "a stream in arbitrary pieces: the frames do not depend on the pieces",
         run: frames::pieces,
+    },
+    Target {
+        name: "signatures",
+        says: "crafted keys and signatures: taken just if the strict equation holds, and no point is of small order",
+        run: signatures::crafted,
     },
     Target {
         name: "cluster_file",

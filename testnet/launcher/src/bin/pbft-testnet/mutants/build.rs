@@ -8,16 +8,17 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::generators::{GENERATORS, Generator};
+use super::generators::{GENERATORS, Generator, Program};
 use super::table::Binary;
 
 /// Joins the flags that the project's own cargo configuration sets; a `RUSTFLAGS` variable would replace them.
 const FLAGS: &str = r#"target."cfg(all())".rustflags = ["--cfg", "pbft_mutants"]"#;
 
-/// A built binary of tests.
+/// A built program.
+#[derive(Clone)]
 pub(super) struct Executable {
     pub(super) path: PathBuf,
-    /// Where its tests run: its package's folder.
+    /// Where it runs: its package's folder.
     pub(super) folder: PathBuf,
 }
 
@@ -47,30 +48,38 @@ pub(super) async fn build(
     arguments.extend(unit.first().map(|_| "--lib"));
     arguments.extend(others.iter().flat_map(|binary| ["--test", binary.target]));
     let artifacts = cargo(&arguments, quiet).await?;
-    let executable = |binary: &Binary| {
-        let built = artifacts.iter().find(|it| it.target.name == binary.target);
-        let Artifact { manifest_path, executable, .. } =
-            built.with_context(|| format!("cargo built no tests of {}", binary.target))?;
-        let folder = manifest_path.parent().context("a manifest lies in a folder")?;
-        Ok((*binary, Executable { path: executable.clone(), folder: folder.to_owned() }))
-    };
+    let executable = |binary: &Binary| Ok((*binary, find(&artifacts, binary.target)?));
     binaries.iter().map(executable).collect()
 }
 
-/// Builds what runs the generators; gives the programs in their order.
-pub(super) async fn build_generators(quiet: bool) -> anyhow::Result<Vec<(Generator, PathBuf)>> {
+/// Builds what runs the generators, as far as it is no test that is built; gives the programs in their order.
+pub(super) async fn build_generators(
+    tests: &BTreeMap<Binary, Executable>,
+    quiet: bool,
+) -> anyhow::Result<Vec<(Generator, Executable)>> {
     // With overflow checks, and yet fast: scenarios are counted by the thousand.
     let mut arguments = vec!["build", "--config", "profile.dev.opt-level=3"];
     for generator in GENERATORS {
-        arguments.extend(["--package", generator.package, "--example", generator.example]);
+        if let Program::Example { package, name, .. } = generator.program {
+            arguments.extend(["--package", package, "--example", name]);
+        }
     }
     let artifacts = cargo(&arguments, quiet).await?;
     let program = |generator: Generator| {
-        let built = artifacts.iter().find(|it| it.target.name == generator.example);
-        let built = built.with_context(|| format!("cargo built no {}", generator.example))?;
-        Ok((generator, built.executable.clone()))
+        let executable = match generator.program {
+            Program::Example { name, .. } => find(&artifacts, name)?,
+            Program::Test { binary, .. } => tests[&binary].clone(),
+        };
+        Ok((generator, executable))
     };
     GENERATORS.into_iter().map(program).collect()
+}
+
+fn find(artifacts: &[Artifact], target: &str) -> anyhow::Result<Executable> {
+    let built = artifacts.iter().find(|it| it.target.name == target);
+    let built = built.with_context(|| format!("cargo built no {target}"))?;
+    let folder = built.manifest_path.parent().context("a manifest lies in a folder")?;
+    Ok(Executable { path: built.executable.clone(), folder: folder.to_owned() })
 }
 
 /// Runs cargo with mutants in everything; gives what it has built that can be run.

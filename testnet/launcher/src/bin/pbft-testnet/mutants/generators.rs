@@ -1,6 +1,5 @@
 //! The generators, run against a mutant each in a process of its own: a mutant is chosen as a process starts.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -8,6 +7,9 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
+
+use super::build::Executable;
+use super::table::{Binary, NODE};
 
 /// What a generator may take beyond its time: the scenario that is under way, and to play one ten times again.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -17,23 +19,38 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) struct Generator {
     /// As people call it.
     pub(super) name: &'static str,
-    /// The example that runs it, and its package.
-    pub(super) example: &'static str,
-    pub(super) package: &'static str,
-    /// What the example is told besides the time.
-    argument: Option<&'static str>,
+    pub(super) program: Program,
+}
+
+/// What runs a generator for a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Program {
+    /// An example of a package, told this besides the time.
+    Example { package: &'static str, name: &'static str, argument: Option<&'static str> },
+    /// A test, which is told the time by a variable.
+    Test { binary: Binary, path: &'static str },
 }
 
 const fn of_clusters(name: &'static str) -> Generator {
-    Generator { name, example: "hunt", package: "pbft-simulator", argument: Some(name) }
+    Generator {
+        name,
+        program: Program::Example { package: "pbft-simulator", name: "hunt", argument: Some(name) },
+    }
 }
 
 /// In the order in which they are tried: whole clusters first, and last what has no cluster around it.
-pub(super) const GENERATORS: [Generator; 4] = [
+pub(super) const GENERATORS: [Generator; 5] = [
     of_clusters("swarm"),
     of_clusters("byzzfuzz"),
     of_clusters("twins"),
-    Generator { name: "inputs", example: "scour", package: "pbft-fuzz-targets", argument: None },
+    Generator {
+        name: "inputs",
+        program: Program::Example { package: "pbft-fuzz-targets", name: "scour", argument: None },
+    },
+    Generator {
+        name: "node",
+        program: Program::Test { binary: NODE, path: "generated::nothing_that_is_drawn_breaks_a_rule" },
+    },
 ];
 
 /// What a generator came to.
@@ -52,13 +69,20 @@ impl Generator {
     /// Lets it look for so long, at a mutant or at the code as it is.
     pub(super) async fn hunt(
         self,
-        executable: &PathBuf,
+        executable: &Executable,
         mutant: Option<&str>,
         limit: Duration,
     ) -> anyhow::Result<Hunt> {
-        let mut command = Command::new(executable);
-        command.args(self.argument).arg(limit.as_secs().to_string());
+        let mut command = Command::new(&executable.path);
+        let seconds = limit.as_secs().max(1).to_string();
+        match self.program {
+            Program::Example { argument, .. } => command.args(argument).arg(seconds),
+            Program::Test { path, .. } => {
+                command.args([path, "--exact", "--nocapture"]).env("PBFT_HUNT_SECONDS", seconds)
+            }
+        };
         command.env("PBFT_MUTANT", mutant.unwrap_or_default()).env("RUST_BACKTRACE", "0");
+        command.current_dir(&executable.folder);
         command.stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         let Ok(output) = timeout(limit + PATIENCE, command.output()).await else {
             // A scenario that does not end is found as well, though it cannot be played ten times.
@@ -68,7 +92,10 @@ impl Generator {
                 replays: false,
             });
         };
-        let output = output.with_context(|| format!("running {}", executable.display()))?;
-        serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {} found", self.name))
+        let output = output.with_context(|| format!("running {}", executable.path.display()))?;
+        // What runs tests prints more than that.
+        let mut lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{"));
+        let line = lines.next().with_context(|| format!("{} came to no result", self.name))?;
+        serde_json::from_slice(line).with_context(|| format!("reading what {} found", self.name))
     }
 }

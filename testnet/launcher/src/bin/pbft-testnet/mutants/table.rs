@@ -35,7 +35,7 @@ impl Binary {
 const CRYPTO: Binary = Binary { package: "pbft-crypto", target: "pbft_crypto" };
 const MESSAGES: Binary = Binary { package: "pbft-messages", target: "pbft_messages" };
 const PROTOCOL: Binary = Binary { package: "pbft-protocol", target: "pbft_protocol" };
-const NODE: Binary = Binary { package: "pbft-node", target: "pbft_node" };
+pub(super) const NODE: Binary = Binary { package: "pbft-node", target: "pbft_node" };
 const CLIENT: Binary = Binary { package: "pbft-client", target: "pbft_client" };
 const FAULTS: Binary = Binary { package: "pbft-simulator", target: "faults" };
 const REGRESSIONS: Binary = Binary { package: "pbft-simulator", target: "regressions" };
