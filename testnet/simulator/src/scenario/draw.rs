@@ -80,7 +80,7 @@ const KINDS: [Kind; 25] = [
 ];
 
 /// The share of the scenarios that have a theme.
-const THEMED: f64 = 0.4;
+const THEMED: f64 = 0.5;
 
 /// The share of the liars that follow two strategies at once.
 const TWO_HABITS: f64 = 0.3;
@@ -116,8 +116,7 @@ impl<'a> Draw<'a> {
         let is_themed = !swarm.beyond_f && random.random_bool(THEMED);
         let theme = THEMES.choose(&mut random).copied().filter(|_| is_themed);
         let n = *[4, 4, 4, 4, 4, 4, 4, 5, 6, 7].choose(&mut random).expect("there are some");
-        // In a ring of more, nobody hears a quorum; and of more, one that lags holds nobody up.
-        let n = if matches!(theme, Some(Theme::Standstill | Theme::Uneven)) { 4 } else { n };
+        let n = theme.and_then(Theme::n).unwrap_or(n);
         let share = random.random_range(0.1..0.6);
         let kinds = theme.map_or(&KINDS[..], Theme::kinds);
         let on = kinds.iter().copied().filter(|_| random.random_bool(share)).collect();
@@ -131,7 +130,10 @@ impl<'a> Draw<'a> {
         if let Some(theme) = self.theme {
             theme.tune(&mut self, &mut parameters);
         }
-        let network = self.theme.and_then(Theme::network).unwrap_or_else(|| self.conditions());
+        let network = match self.theme.and_then(|theme| theme.network(&mut self)) {
+            Some(network) => network,
+            None => self.conditions(),
+        };
         let write_latency = Time(std::time::Duration::from_micros(self.random.random_range(50..3000)));
         // An idle primary is found out by requests.
         if self.theme != Some(Theme::Idle) {
@@ -148,13 +150,14 @@ impl<'a> Draw<'a> {
         self.outages();
         self.disturbances();
         let core = self.core(&faulty);
+        let keys = self.random.random_bool(0.5).then(|| self.random.random_range(1..6));
         self.acts.sort_by_key(|act| act.at);
         Scenario {
             // TOML's numbers end at 2^63.
             seed: self.random.random::<u64>() >> 1,
             n: self.n,
             clients,
-            keys: self.random.random_bool(0.5).then(|| self.random.random_range(1..6)),
+            keys: theme.and_then(Theme::keys).or(keys),
             alarm: theme == Some(Theme::Idle) || self.random.random_bool(0.03),
             answered_within: theme.and_then(Theme::answered_within),
             steady: theme.filter(|it| it.is_steady()).map(|_| self.random.random_range(0..self.clients)),
@@ -482,6 +485,13 @@ impl<'a> Draw<'a> {
         let n = self.n;
         let is_cut = |(from, to): &(ReplicaId, ReplicaId)| ![1, n - 1].contains(&((from.0 + n - to.0) % n));
         let links = self.links().into_iter().filter(is_cut).collect();
+        self.act(at, Action::Cut { links });
+    }
+
+    /// Cuts every link of one replica.
+    pub(super) fn cut_off(&mut self, replica: ReplicaId, at: Time) {
+        let is_its = |(from, to): &(ReplicaId, ReplicaId)| replica == *from || replica == *to;
+        let links = self.links().into_iter().filter(is_its).collect();
         self.act(at, Action::Cut { links });
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Theme {
     Standstill,
     /// A primary that serves all but one client (N8, fault 25).
     Censor,
+    /// A primary that proposes what no client asked for (N2).
+    Inventor,
     /// A primary that delays just under the timeout (VC9).
     Slow,
     /// A primary that lets a service wait that wants to be told the time (N6, fault 24).
@@ -27,6 +29,8 @@ pub(super) enum Theme {
     Reads,
     /// One primary after the other falls, and a liar asks for the next views with them (VC2, section E).
     Succession,
+    /// A liar that hides what it committed to, from those who left that view without it (section E).
+    Omission,
     /// A liar with two habits, or one, and nothing else goes wrong.
     Liar,
     /// Links that are only uneven, and one backup that is down: the others go on without waiting for each other (C4,
@@ -36,14 +40,16 @@ pub(super) enum Theme {
     Clients,
 }
 
-pub(super) const THEMES: [Theme; 10] = [
+pub(super) const THEMES: [Theme; 12] = [
     Theme::Standstill,
     Theme::Censor,
+    Theme::Inventor,
     Theme::Slow,
     Theme::Idle,
     Theme::Transfer,
     Theme::Reads,
     Theme::Succession,
+    Theme::Omission,
     Theme::Liar,
     Theme::Uneven,
     Theme::Clients,
@@ -53,9 +59,10 @@ impl Theme {
     /// The kinds of faults that may be on besides.
     pub(super) fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::Standstill | Self::Censor | Self::Slow | Self::Idle | Self::Liar | Self::Uneven => &[],
+            Self::Standstill | Self::Censor | Self::Slow | Self::Idle => &[],
+            Self::Inventor | Self::Omission | Self::Liar | Self::Uneven => &[],
             Self::Transfer => &[Kind::Reordering, Kind::Duplication, Kind::Loss],
-            Self::Reads => &[Kind::Cut, Kind::Clog, Kind::Loss, Kind::Tail, Kind::Crash],
+            Self::Reads => &[Kind::Clog, Kind::Crash],
             Self::Succession => &[Kind::Loss, Kind::Clog, Kind::Replay, Kind::Reordering],
             Self::Clients => &[Kind::MaliciousClients, Kind::Crash, Kind::Tear, Kind::Loss],
         }
@@ -72,9 +79,27 @@ impl Theme {
     }
 
     /// The network, if the theme depends on it.
-    pub(super) fn network(self) -> Option<Conditions> {
-        let uneven = Conditions { jitter: Time::ms(6), ..Conditions::calm() };
-        (self == Self::Uneven).then_some(uneven)
+    pub(super) fn network(self, draw: &mut Draw<'_>) -> Option<Conditions> {
+        match self {
+            Self::Uneven => Some(Conditions { jitter: Time::ms(6), ..Conditions::calm() }),
+            Self::Reads => {
+                let loss = f64::from(draw.random.random_range(15..35)) / 100.0;
+                Some(Conditions { loss, ..Conditions::calm() })
+            }
+            _ => None,
+        }
+    }
+
+    /// How many replicas there must be, if the theme is about so few.
+    pub(super) fn n(self) -> Option<u16> {
+        // In a ring of more, nobody hears a quorum; of more, one that lags holds nobody up; and two that lag and one
+        // that lies are no quorum. Three open a view without the liar.
+        matches!(self, Self::Standstill | Self::Uneven | Self::Reads | Self::Omission).then_some(4)
+    }
+
+    /// How many keys there must be: each is changed for the first time once.
+    pub(super) fn keys(self) -> Option<u16> {
+        (self == Self::Reads).then_some(16)
     }
 
     /// Changes the parameters, as far as the theme depends on them.
@@ -90,6 +115,7 @@ impl Theme {
                 tuning.status_interval = Time::ms(50);
             }
             Self::Idle => tuning.clock_bound = Time::ms(draw.one_of(&[300, 1000])),
+            Self::Omission => (tuning.checkpoint_interval, tuning.window) = (64, 128),
             Self::Succession => {
                 tuning.checkpoint_interval = 8;
                 tuning.window = 8 * draw.one_of(&[2, 3]);
@@ -105,7 +131,8 @@ impl Theme {
                 tuning.checkpoint_interval = draw.one_of(&[1, 2]);
                 tuning.window = tuning.checkpoint_interval * draw.one_of(&[2, 4]);
             }
-            Self::Reads | Self::Liar | Self::Clients => {}
+            Self::Reads => tuning.status_interval = Time::ms(200),
+            Self::Inventor | Self::Liar | Self::Clients => {}
         }
     }
 
@@ -121,6 +148,10 @@ impl Theme {
                 BTreeSet::new()
             }
             Self::Censor => draw.liar(first, &["starve", "starve:delay=150%"]),
+            Self::Inventor => {
+                let samples = STRATEGIES.iter().find(|it| it.name == "invent").map(|it| it.samples);
+                draw.liar(first, samples.unwrap_or_default())
+            }
             Self::Slow => draw.liar(first, &["slow:delay=90%", "slow"]),
             Self::Idle => draw.liar(first, &["silent", "silent:kinds=proposals", "bad-leader:as=idle"]),
             Self::Transfer => {
@@ -138,8 +169,8 @@ impl Theme {
             Self::Reads => {
                 let client = draw.random.random_range(0..draw.clients);
                 for _ in 0..3 {
-                    let (at, interval) = (draw.time(), Time::ms(draw.random.random_range(2..20)));
-                    draw.act(at, Action::Read { client, times: 60, interval });
+                    let (at, interval) = (draw.time(), Time::ms(draw.random.random_range(2..8)));
+                    draw.act(at, Action::Read { client, times: 150, interval });
                 }
                 let liar = draw.replica();
                 draw.liar(liar, &["stale-reads"])
@@ -157,6 +188,22 @@ impl Theme {
                     at = draw.later(at, 500);
                 }
                 draw.liar_at(liar, Stage::ViewChange)
+            }
+            Self::Omission => {
+                let liar = ReplicaId(draw.random.random_range(2..draw.n));
+                // Each primary leaves its view as soon as it has started again (D2); the first while nobody hears the
+                // liar.
+                let mut at = draw.later(Time::ms(100), 400);
+                draw.cut_off(liar, at);
+                for primary in [0, 1].map(ReplicaId) {
+                    at = draw.later(at, 20);
+                    draw.act(at, Action::Crash { replica: primary });
+                    at = draw.later(at, 50);
+                    draw.act(at, Action::Start { replica: primary });
+                    at = draw.later(at, 150);
+                    draw.act(at, Action::Heal);
+                }
+                draw.liar(liar, &["omit-proofs", "omit-proofs:omit=last"])
             }
             Self::Liar => {
                 let liar = draw.replica();
