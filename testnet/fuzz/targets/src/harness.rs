@@ -116,6 +116,24 @@ impl Harness {
         }
     }
 
+    /// Lets the others ask for the first view that it leads, and hand it what it may lack to open it.
+    pub(crate) fn lead(&mut self, make: &mut Make<'_>) {
+        make.innocent = Some(ME);
+        while !make.draw.is_empty() && !self.halted {
+            let sender = self.other(make);
+            let message = match make.draw.below(4) {
+                1 => PeerMessage::Body(make.body()),
+                2 => {
+                    let sequence = Sequence((1 + make.draw.below(3)) * INTERVAL);
+                    PeerMessage::Stable(make.stable_at(sequence))
+                }
+                _ => PeerMessage::ViewChange(make.view_change_to(View(ME.0.into()), sender)),
+            };
+            self.deliver(sender, message);
+            self.catch_up();
+        }
+    }
+
     /// Lets the others hand it a decided batch.
     pub(crate) fn decide(&mut self, sequence: Sequence) {
         let body = Make::new(&[sequence.0 as u8]).body();

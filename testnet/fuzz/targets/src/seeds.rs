@@ -45,6 +45,7 @@ pub fn seeds() -> Vec<Seed> {
         "client_core",
         "store_file",
         "signatures",
+        "opening",
     ] {
         for (name, content) in drawn() {
             add(target, name, content);

@@ -106,7 +106,7 @@ impl Player<'_> {
             if self.cluster.unanswered_to(steady) == 0 {
                 self.cluster.load_from(steady, 1, 1);
             }
-            let next = (self.cluster.elapsed() + self.scenario.parameters.view_timeout.0 / 16).min(end);
+            let next = (self.cluster.elapsed() + self.scenario.parameters.view_timeout.0 / 8).min(end);
             if self.cluster.run_until(next - self.cluster.elapsed(), &holds) {
                 return true;
             }

@@ -103,6 +103,10 @@ pub(super) struct Draw<'a> {
     /// How many clients behave.
     pub(super) clients: u16,
     theme: Option<Theme>,
+    /// Whether the timeouts of a standstill must not grow.
+    pub(super) capped: bool,
+    /// Who is down in the end.
+    pub(super) left_out: Option<ReplicaId>,
     on: Vec<Kind>,
     /// How long it lasts, in milliseconds.
     length: u64,
@@ -122,7 +126,19 @@ impl<'a> Draw<'a> {
         let on = kinds.iter().copied().filter(|_| random.random_bool(share)).collect();
         let length = random.random_range(500..3000);
         let clients = random.random_range(1..=3);
-        Self { swarm, random, n, clients, theme, on, length, twins: BTreeSet::new(), acts: Vec::new() }
+        Self {
+            swarm,
+            random,
+            n,
+            clients,
+            theme,
+            capped: false,
+            left_out: None,
+            on,
+            length,
+            twins: BTreeSet::new(),
+            acts: Vec::new(),
+        }
     }
 
     fn scenario(mut self) -> Scenario {
@@ -135,8 +151,7 @@ impl<'a> Draw<'a> {
             None => self.conditions(),
         };
         let write_latency = Time(std::time::Duration::from_micros(self.random.random_range(50..3000)));
-        // An idle primary is found out by requests.
-        if self.theme != Some(Theme::Idle) {
+        if self.theme.is_none_or(Theme::is_loaded) {
             self.load();
         }
         let (mut clients, theme) = (self.clients, self.theme);
@@ -481,7 +496,7 @@ impl<'a> Draw<'a> {
     }
 
     /// Lets each replica reach its two neighbours alone.
-    pub(super) fn ring(&mut self, at: Time) {
+    fn ring(&mut self, at: Time) {
         let n = self.n;
         let is_cut = |(from, to): &(ReplicaId, ReplicaId)| ![1, n - 1].contains(&((from.0 + n - to.0) % n));
         let links = self.links().into_iter().filter(is_cut).collect();
@@ -520,7 +535,10 @@ impl<'a> Draw<'a> {
 
     /// A quorum of correct replicas, or all of them.
     fn core(&mut self, faulty: &BTreeSet<ReplicaId>) -> BTreeSet<ReplicaId> {
-        let mut correct: Vec<_> = (0..self.n).map(ReplicaId).filter(|it| !faulty.contains(it)).collect();
+        let mut correct: Vec<_> = (0..self.n)
+            .map(ReplicaId)
+            .filter(|it| !faulty.contains(it) && self.left_out != Some(*it))
+            .collect();
         correct.shuffle(&mut self.random);
         if self.random.random_bool(0.5) {
             correct.truncate(Quorum::of(usize::from(self.n)).get());

@@ -13,7 +13,7 @@ use super::{Action, Conditions, Time, Tuning};
 /// What a scenario is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Theme {
-    /// View changes without end: each hears enough to ask for views, and nobody enough to work in one (VC7).
+    /// View changes without end: all is heard, and everything too late (VC7).
     Standstill,
     /// A primary that serves all but one client (N8, fault 25).
     Censor,
@@ -90,11 +90,17 @@ impl Theme {
         }
     }
 
+    /// Whether clients ask for something all along: not where requests would find out what the theme is about, or where
+    /// they could only wait.
+    pub(super) fn is_loaded(self) -> bool {
+        !matches!(self, Self::Idle | Self::Standstill)
+    }
+
     /// How many replicas there must be, if the theme is about so few.
     pub(super) fn n(self) -> Option<u16> {
-        // In a ring of more, nobody hears a quorum; of more, one that lags holds nobody up; and two that lag and one
-        // that lies are no quorum. Three open a view without the liar.
-        matches!(self, Self::Standstill | Self::Uneven | Self::Reads | Self::Omission).then_some(4)
+        // Of more, one that lags holds nobody up; and two that lag and one that lies are no quorum. Three open a view
+        // without the liar.
+        matches!(self, Self::Uneven | Self::Reads | Self::Omission).then_some(4)
     }
 
     /// How many keys there must be: each is changed for the first time once.
@@ -106,8 +112,13 @@ impl Theme {
     pub(super) fn tune(self, draw: &mut Draw<'_>, tuning: &mut Tuning) {
         match self {
             Self::Standstill => {
-                tuning.view_timeout = Time::ms(200);
-                tuning.view_timeout_cap = Time::ms(200 * draw.one_of(&[1, 2, 16]));
+                draw.capped = draw.random.random_bool(0.5);
+                (tuning.view_timeout, tuning.view_timeout_cap) = if draw.capped {
+                    (Time::ms(100), Time::ms(100))
+                } else {
+                    (Time::ms(200), Time::ms(3200))
+                };
+                tuning.status_interval = Time::ms(100);
             }
             Self::Censor | Self::Slow => {
                 tuning.view_timeout = Time::ms(500);
@@ -141,9 +152,16 @@ impl Theme {
         let first = ReplicaId(0);
         match self {
             Self::Standstill => {
-                let at = draw.time();
-                draw.ring(at);
-                let end = draw.later(at, 20_000);
+                draw.act(Time::default(), Action::Load { client: 0, requests: 2, depth: 1 });
+                let latency = Time::ms(draw.random.random_range(2000..4000));
+                draw.act(Time::ms(5), Action::Network(Conditions { latency, ..Conditions::calm() }));
+                // Where the timeouts have no room to grow, they are seen when it is a dead replica's turn to lead.
+                if draw.capped {
+                    let replica = draw.replica();
+                    draw.act(Time::ms(5), Action::Crash { replica });
+                    draw.left_out = Some(replica);
+                }
+                let end = draw.later(Time::ms(60_000), 60_000);
                 draw.act(end, Action::Heal);
                 BTreeSet::new()
             }
@@ -193,7 +211,8 @@ impl Theme {
                 let liar = ReplicaId(draw.random.random_range(2..draw.n));
                 // Each primary leaves its view as soon as it has started again (D2); the first while nobody hears the
                 // liar.
-                let mut at = draw.later(Time::ms(100), 400);
+                draw.act(Time::default(), Action::Load { client: 0, requests: 12, depth: 2 });
+                let mut at = draw.later(Time::ms(30), 200);
                 draw.cut_off(liar, at);
                 for primary in [0, 1].map(ReplicaId) {
                     at = draw.later(at, 20);

@@ -106,6 +106,11 @@ pub const TARGETS: &[Target] = &[
         run: replica::among_liars,
     },
     Target {
+        name: "opening",
+        says: "a replica that others ask to lead: it opens the view once a quorum asks for it and nothing is missing",
+        run: replica::leading,
+    },
+    Target {
         name: "restore_store",
         says: "a key-value store's chunks: what is restored gives the same chunks for ever, and works",
         run: restore::store,

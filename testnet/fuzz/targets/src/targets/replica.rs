@@ -10,6 +10,11 @@ pub(super) fn among_liars(bytes: &[u8]) {
     harness.play(&mut Make::new(bytes));
 }
 
+pub(super) fn leading(bytes: &[u8]) {
+    let mut harness = Harness::start(Disk::new(initial_records())).expect("a first start succeeds");
+    harness.lead(&mut Make::new(bytes));
+}
+
 #[cfg(test)]
 mod tests {
     use pbft_messages::{PeerMessage, PrePrepare, ReplicaId, Sequence, View};
