@@ -26,14 +26,16 @@ pub(crate) const DESCRIPTION: Description = Description {
              is cut off for sending what no correct one sends. A single bad statement is no contradiction, so there is \
              no evidence.",
     stage: Stage::Primary,
-    samples: &[
-        "invent",
-        "invent:what=operation",
-        "invent:what=stranger",
-        "invent:what=twice",
-        "invent:what=digest",
-    ],
-    proof: None,
+    samples: &Sample::all(
+        Proof::Never,
+        [
+            "invent",
+            "invent:what=operation",
+            "invent:what=stranger",
+            "invent:what=twice",
+            "invent:what=digest",
+        ],
+    ),
     pause: Pause::ViewTimeouts(1),
 };
 

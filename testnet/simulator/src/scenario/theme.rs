@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use pbft_byzantine::{STRATEGIES, Stage};
+use pbft_byzantine::{Description, STRATEGIES, Stage};
 use pbft_messages::ReplicaId;
 use rand::RngExt as _;
 
@@ -167,8 +167,8 @@ impl Theme {
             }
             Self::Censor => draw.liar(first, &["starve", "starve:delay=150%"]),
             Self::Inventor => {
-                let samples = STRATEGIES.iter().find(|it| it.name == "invent").map(|it| it.samples);
-                draw.liar(first, samples.unwrap_or_default())
+                let invent: Vec<_> = STRATEGIES.iter().filter(|it| it.name == "invent").collect();
+                draw.liar_of(first, &invent)
             }
             Self::Slow => draw.liar(first, &["slow:delay=90%", "slow"]),
             Self::Idle => draw.liar(first, &["silent", "silent:kinds=proposals", "bad-leader:as=idle"]),
@@ -251,7 +251,13 @@ impl Draw<'_> {
     /// Makes a replica follow a strategy of this stage.
     fn liar_at(&mut self, replica: ReplicaId, stage: Stage) -> BTreeSet<ReplicaId> {
         let described: Vec<_> = STRATEGIES.iter().filter(|it| it.stage == stage).collect();
-        let samples = self.one_of(&described).samples;
-        self.liar(replica, samples)
+        self.liar_of(replica, &described)
+    }
+
+    /// Makes a replica follow a sample of one of these.
+    fn liar_of(&mut self, replica: ReplicaId, described: &[&Description]) -> BTreeSet<ReplicaId> {
+        let samples = self.one_of(described).samples;
+        let sample = self.one_of(samples);
+        self.liar(replica, &[sample.text])
     }
 }
