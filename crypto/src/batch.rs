@@ -58,10 +58,12 @@ impl SignatureBatch {
     /// Whether all hold. It is the cheapest question: it does not tell which do not.
     #[must_use]
     pub fn all_hold(&self) -> bool {
-        let settled = self.0.iter().all(|claim| !matches!(claim, Claim::Settled(false)));
+        if self.0.iter().any(|claim| matches!(claim, Claim::Settled(false))) {
+            return false;
+        }
         let open: Vec<_> = self.open().collect();
         let together = if open.len() > 1 { sum_is_neutral(&open) } else { None };
-        settled && together.unwrap_or_else(|| open.iter().all(|equation| equation.holds()))
+        together.unwrap_or_else(|| open.iter().all(|equation| equation.holds()))
     }
 
     /// Which hold, in the order in which they were added. If not all do, each is judged alone.
