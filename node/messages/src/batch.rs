@@ -167,13 +167,13 @@ impl Body {
     /// [`Rejected`], with the first thing wrong.
     pub fn check_fresh(&self, configuration: &Configuration) -> Result<(), Rejected> {
         let parameters = configuration.parameters();
+        if self.requests > parameters.batch_requests || self.operation_bytes() > parameters.batch_bytes {
+            return Err(Malformed("a batch exceeds its limits".into()).into());
+        }
         let mut ids: Vec<_> = self.request_ids().collect();
         ids.sort_unstable();
         if !ids.is_sorted_by(|one, next| one < next) {
             return Err(Malformed("a request stands twice in one batch".into()).into());
-        }
-        if self.requests > parameters.batch_requests || self.operation_bytes() > parameters.batch_bytes {
-            return Err(Malformed("a batch exceeds its limits".into()).into());
         }
         if mutant!("request-unchecked") {
             return Ok(());
@@ -282,5 +282,15 @@ mod tests {
         let forged = Wire::Ordered { time: Timestamp(5), submissions: vec![forged] };
         let body: Body = codec::decode(&codec::encode(&forged)).unwrap();
         assert!(matches!(body.check_fresh(&configuration), Err(Rejected::BadSignature(_))));
+    }
+
+    /// R1: a batch over its limits costs no work on each of its requests.
+    #[test]
+    fn limits_are_checked_before_all_else() {
+        let configuration = configuration(4);
+        let same = submission(1);
+        let too_many = vec![&same; configuration.parameters().batch_requests + 1];
+        let error = Body::new(Timestamp(5), too_many).check_fresh(&configuration).unwrap_err();
+        assert_eq!(error, Malformed("a batch exceeds its limits".into()).into());
     }
 }
