@@ -65,9 +65,8 @@ impl Replica {
     /// a primary that lags may lead all the same (VC6).
     fn undecided(&self) -> impl Iterator<Item = &Slot> {
         let slots = self.log.above(self.last_executed.max(self.stable_sequence()));
-        let undecided =
-            |(sequence, slot): &(_, &Slot)| *sequence < self.next_sequence && slot.committed.is_none();
-        slots.filter(undecided).map(|(_, slot)| slot)
+        let proposed = slots.take_while(|(sequence, _)| *sequence < self.next_sequence);
+        proposed.map(|(_, slot)| slot).filter(|slot| slot.committed.is_none())
     }
 
     /// Whether nothing is in flight, the service waits to be told the time, and that time has come: an empty batch tells
