@@ -50,9 +50,11 @@ impl Replica {
             || self.held_until().is_some_and(|end| end <= now.instant)
     }
 
-    /// Until when what waits may be held back for a batch to fill: for a time in which few batches would cost much.
+    /// Until when what waits may be held back for a batch to fill: for a time in which few batches would cost much, and
+    /// far from one after which backups would wait no longer.
     pub(crate) fn held_until(&self) -> Option<Instant> {
-        let longest = self.parameters().status_interval / 10;
+        let Parameters { status_interval, view_timeout, .. } = *self.parameters();
+        let longest = status_interval.min(view_timeout) / 10;
         self.waiting.oldest_unproposed().map(|since| self.patience.end(since, longest))
     }
 
@@ -87,5 +89,78 @@ impl Replica {
         slot.keep(Arc::clone(&body));
         effects.report(Report::Proposed { view, sequence, digest, requests });
         self.broadcast_reserved(sequence, PeerMessage::Proposal(header.signed().clone(), body), effects);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pbft_messages::{Message, PreparedCertificate, ReplicaId, Sequence, View, ViewChange};
+
+    use super::*;
+    use crate::testing::{Bench, LIAR, ME};
+    use crate::{Effect, Input, Timer};
+
+    /// Lets the replica open view 3, which it leads, after VIEW-CHANGEs that show this.
+    fn lead(bench: &mut Bench, prepared: &[PreparedCertificate]) {
+        for from in [0, 1].map(ReplicaId) {
+            let value = ViewChange { view: View(3), stable: None, prepared: prepared.to_vec() };
+            bench.message(from, Message::ViewChange(bench.sign(from, value)));
+        }
+        assert_eq!((bench.replica.view.active, bench.replica.primary()), (View(3), ME));
+    }
+
+    /// Until when the replica waits to propose, as it last said, and what it has proposed since it was last asked.
+    fn told(bench: &mut Bench) -> (Option<Instant>, Vec<Sequence>) {
+        let set = bench.effects.iter().rev().find_map(|effect| match effect {
+            Effect::SetTimer { timer: Timer::Deadline, at } => Some(*at),
+            _ => None,
+        });
+        let proposed = bench.effects.drain(..).filter_map(|effect| match effect {
+            Effect::Broadcast(PeerMessage::Proposal(header, _)) => Some(header.peek().unwrap().sequence),
+            _ => None,
+        });
+        (set.flatten(), proposed.collect())
+    }
+
+    fn expire(bench: &mut Bench, at: Instant) {
+        bench.now.instant = at;
+        bench.input(Input::Timer(Timer::Deadline));
+    }
+
+    /// N7: beside a batch in flight a request waits for others to fill the next one, for a short time and no longer.
+    #[test]
+    fn what_is_held_back_is_proposed_in_time() {
+        for (status_interval, longest) in
+            [(100, 10), (5000, 100)].map(|it| (it.0, Duration::from_millis(it.1)))
+        {
+            let status_interval = Duration::from_millis(status_interval);
+            let mut bench = Bench::new(Parameters { status_interval, ..Parameters::default() });
+            lead(&mut bench, &[]);
+            told(&mut bench);
+            bench.input(Input::Submission(bench.submission(1, 10)));
+            assert_eq!(told(&mut bench), (None, vec![Sequence(1)]), "nothing was in flight");
+            bench.input(Input::Submission(bench.submission(2, 10)));
+            let end = bench.now.instant.plus(longest);
+            assert_eq!(told(&mut bench), (Some(end), vec![]));
+            expire(&mut bench, end);
+            assert_eq!(told(&mut bench), (None, vec![Sequence(2)]));
+        }
+    }
+
+    /// N7, VC6: so does what waited for another primary, beside what was carried over and may stay undecided.
+    #[test]
+    fn nothing_waits_for_ever_after_a_view_was_entered() {
+        let mut bench = Bench::new(Parameters::default());
+        let carried = bench.propose(LIAR, 0, 1, 10);
+        bench.input(Input::Submission(bench.submission(2, 10)));
+        bench.now.instant = bench.now.instant.plus(Duration::from_millis(700));
+        let certificate = bench.prepared_batch(0, 1, carried.digest());
+        lead(&mut bench, &[certificate]);
+        let end = bench.now.instant.plus(Duration::from_millis(10));
+        assert_eq!(told(&mut bench), (Some(end), vec![]));
+        expire(&mut bench, end);
+        assert_eq!(told(&mut bench), (None, vec![Sequence(2)]));
     }
 }

@@ -89,13 +89,17 @@ impl Bench {
         Verified::sign(value, from, &key(from), self.configuration.scope())
     }
 
-    /// A batch of one operation of so many bytes.
-    pub(crate) fn body(&self, number: u64, bytes: usize) -> Arc<Body> {
+    /// A submission of one operation of so many bytes.
+    pub(crate) fn submission(&self, number: u64, bytes: usize) -> Verified<Submission> {
         let (client, operations) =
             (ClientId::from(client_key().public_key()), vec![Bytes::from(vec![0; bytes])]);
         let value = Submission::Requests { session: SessionId(1), first: RequestNumber(number), operations };
-        let submission = Verified::sign(value, client, &client_key(), self.configuration.scope());
-        Arc::new(Body::new(self.now.wall, &[submission]))
+        Verified::sign(value, client, &client_key(), self.configuration.scope())
+    }
+
+    /// A batch of one operation of so many bytes.
+    pub(crate) fn body(&self, number: u64, bytes: usize) -> Arc<Body> {
+        Arc::new(Body::new(self.now.wall, &[self.submission(number, bytes)]))
     }
 
     pub(crate) fn propose(&mut self, from: ReplicaId, view: u64, sequence: u64, bytes: usize) -> Arc<Body> {
