@@ -32,19 +32,11 @@ pub(super) fn check(frames: &[FromClient], configuration: &Configuration) -> Vec
         Ok(Content::Submission(signed)) => Some(signed.clone()),
         _ => None,
     });
-    let submissions: Vec<_> = submissions.collect();
-    // If this panics, which it does not, each is checked alone.
-    let answers = catch_unwind(AssertUnwindSafe(|| Verified::each(submissions, configuration)));
-    let mut good = answers.unwrap_or_default().into_iter().filter_map(Result::ok).peekable();
+    let mut verified = verify(submissions.collect(), configuration).into_iter();
     let results = frames.iter().zip(contents).map(|(from, content)| {
-        let signed = match content? {
+        let verified = match content? {
             Content::Input(input) => return Ok(input),
-            Content::Submission(signed) => signed,
-        };
-        // What is good stands in the order of the frames. The rest has an error to tell.
-        let verified = match good.next_if(|verified| *verified.signed() == signed) {
-            Some(verified) => verified,
-            None => contained(|| Ok(signed.verify(configuration)?))?,
+            Content::Submission(_) => verified.next().expect("each submission has its answer")?,
         };
         if verified.value().session() != from.session {
             return Err(Malformed("a submission of another session than the connection's".into()).into());
@@ -52,6 +44,19 @@ pub(super) fn check(frames: &[FromClient], configuration: &Configuration) -> Vec
         Ok(Input::Submission(verified))
     });
     results.collect()
+}
+
+/// Checks submissions together, or each alone should that panic, which it does not.
+fn verify(
+    submissions: Vec<Signed<Submission>>,
+    configuration: &Configuration,
+) -> Vec<Result<Verified<Submission>, Bad>> {
+    let together = || Verified::each(submissions.clone(), configuration);
+    if let Ok(answers) = catch_unwind(AssertUnwindSafe(together)) {
+        return answers.into_iter().map(|answer| Ok(answer?)).collect();
+    }
+    let alone = |signed: Signed<Submission>| contained(|| Ok(signed.verify(configuration)?));
+    submissions.into_iter().map(alone).collect()
 }
 
 impl Content {
