@@ -55,6 +55,30 @@ pub(super) struct Bad {
     why: String,
     /// Whether no correct replica sends this.
     offence: bool,
+    /// Whether a signature is bad: what costs others when signatures are checked together.
+    pub(super) forged: bool,
+}
+
+impl Job {
+    /// About how many bytes there are to check.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Client(job) => job.frame.frame.len(),
+            Self::Peer(PeerJob { frame: Frame::Bytes(bytes), .. }) => bytes.len(),
+            // The receiving task reads a few small ones only.
+            Self::Peer(PeerJob { frame: Frame::Message(_), .. }) => 0,
+        }
+    }
+}
+
+impl Checked {
+    /// The client that has sent a bad signature, if this is one.
+    pub(super) fn forger(&self) -> Option<ClientId> {
+        match self {
+            Self::Client { client, result: Err(Bad { forged: true, .. }), .. } => Some(*client),
+            _ => None,
+        }
+    }
 }
 
 /// Checks frames and passes on what is good.
@@ -94,7 +118,7 @@ impl Checker {
             Checked::Client { result: Ok(input), room, .. } => {
                 self.inbound.message(Class::Clients, input, room);
             }
-            Checked::Peer { from, result: Err(Bad { why, offence }), .. } => {
+            Checked::Peer { from, result: Err(Bad { why, offence, .. }), .. } => {
                 tracing::debug!(%from, why, offence, "a replica's message was not believed");
                 self.metrics.bad_peer_frame();
                 if offence {
@@ -133,20 +157,20 @@ impl Checker {
         let passes_on = matches!(message, PeerMessage::Forward(_) | PeerMessage::Proposal(..));
         message.verify(&self.configuration).map_err(|error| {
             let offence = !(passes_on && matches!(error, Rejected::UnknownSigner(_)));
-            Bad { why: error.to_string(), offence }
+            Bad { offence, ..error.into() }
         })
     }
 }
 
 impl From<Malformed> for Bad {
     fn from(error: Malformed) -> Self {
-        Self { why: error.to_string(), offence: true }
+        Rejected::from(error).into()
     }
 }
 
 impl From<Rejected> for Bad {
     fn from(error: Rejected) -> Self {
-        Self { why: error.to_string(), offence: true }
+        Self { why: error.to_string(), offence: true, forged: matches!(error, Rejected::BadSignature(_)) }
     }
 }
 
@@ -171,7 +195,7 @@ pub(super) fn contained<T>(check: impl FnOnce() -> Result<T, Bad>) -> Result<T, 
     }
     catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
         tracing::error!("checking a message panicked: this is an error of pbft-node");
-        Err(Bad { why: "checking it panicked".into(), offence: true })
+        Err(Bad { why: "checking it panicked".into(), offence: true, forged: false })
     })
 }
 
@@ -200,7 +224,10 @@ pub(super) mod tests {
                 let _ = tell.send(result.map_err(|bad| bad.offence));
             }
         });
-        checks.iter().for_each(|kind| drop(give.send(*kind)));
+        for kind in &checks {
+            // The thread may have ended, which is what is looked for.
+            let _ = give.send(*kind);
+        }
         drop(give);
         let told: Vec<_> = verdicts.iter().collect();
         let lives = thread.join().is_ok();

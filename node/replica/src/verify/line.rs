@@ -78,9 +78,10 @@ impl<J, D> Line<J, D> {
         self.waiting.front()
     }
 
-    /// Takes the first few jobs, with the number of the first.
-    pub(super) fn take(&mut self, most: usize) -> (u64, Vec<J>) {
-        let jobs: Vec<_> = self.waiting.drain(..self.waiting.len().min(most)).collect();
+    /// Takes the first jobs, as long as they are wanted, with the number of the first.
+    pub(super) fn take(&mut self, mut wanted: impl FnMut(&J) -> bool) -> (u64, Vec<J>) {
+        let count = self.waiting.iter().take_while(|job| wanted(job)).count();
+        let jobs: Vec<_> = self.waiting.drain(..count).collect();
         let first = self.next;
         self.next += jobs.len() as u64;
         (first, jobs)
@@ -111,9 +112,9 @@ mod tests {
     fn results_are_handed_over_in_order() {
         let mut line: Line<char, char> = Line::default();
         "abcd".chars().for_each(|job| line.push(job));
-        let (first, ab) = line.take(2);
-        let (third, c) = line.take(1);
-        let (fourth, d) = line.take(5);
+        let (first, ab) = line.take(|job| *job < 'c');
+        let (third, c) = line.take(|job| *job < 'd');
+        let (fourth, d) = line.take(|_| true);
         assert_eq!((first, third, fourth), (0, 2, 3));
         assert_eq!(line.finish(fourth, d), []);
         assert_eq!(line.finish(first, ab), ['a', 'b']);

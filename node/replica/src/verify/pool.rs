@@ -29,16 +29,16 @@ struct Shared {
 struct State {
     lines: HashMap<LineId, Line<Job, Checked>>,
     rows: Rows,
-    /// Clients that have sent something bad since the replica started; at most all that are admitted.
+    /// Clients that have sent a bad signature since the replica started; at most all that are admitted.
     suspects: HashSet<ClientId>,
     asleep: usize,
     stopped: bool,
 }
 
-/// Lines with something to do, by class; each stands in its row once.
+/// Lines with something to do, by class, and those of suspects; each stands in a row once.
 #[derive(Default)]
 struct Rows {
-    rows: [VecDeque<LineId>; 3],
+    rows: [VecDeque<LineId>; 4],
     taken: usize,
 }
 
@@ -53,31 +53,44 @@ struct Turn {
     /// Each line, the number of its first job, and how many there are of it.
     lines: Vec<(LineId, u64, usize)>,
     jobs: Vec<Job>,
+    /// About how many bytes are to be checked.
+    bytes: usize,
 }
 
 /// How many frames of clients are checked together, at most: beyond a few hundred nothing more is saved, and threads
 /// that are in work do not take votes.
 pub(super) const TOGETHER: usize = 256;
 
+/// With how many bytes a turn has enough: a few milliseconds of hashing and reading.
+const TOGETHER_BYTES: usize = 1 << 20;
+
 /// How many frames of a suspect a thread takes: each may take as long as ten in better company.
 const ALONE: usize = 16;
 
 /// Every so many times another row than the most urgent comes first, each in turn.
 const OTHERS_TURN: usize = 8;
+const SUSPECTS_TURN: usize = 2 * OTHERS_TURN;
+
+/// The rows.
+const VOTES: usize = 0;
+const BULK: usize = 1;
+const CLIENTS: usize = 2;
+const SUSPECTS: usize = 3;
 
 impl Rows {
-    fn add(&mut self, id: LineId) {
-        self.rows[row(id.class())].push_back(id);
+    fn add(&mut self, row: usize, id: LineId) {
+        self.rows[row].push_back(id);
     }
 
     /// Takes the next line: of the most urgent class mostly, of the others often enough that no replica's flood starves
-    /// them (R3).
+    /// them (R3). Suspects come last.
     fn take(&mut self) -> Option<LineId> {
         self.taken = self.taken.wrapping_add(1);
-        let order = match self.taken % (2 * OTHERS_TURN) {
-            0 => [1, 2, 0],
-            OTHERS_TURN => [2, 1, 0],
-            _ => [0, 1, 2],
+        let order = match self.taken % (3 * OTHERS_TURN) {
+            0 => [BULK, CLIENTS, VOTES, SUSPECTS],
+            OTHERS_TURN => [CLIENTS, BULK, VOTES, SUSPECTS],
+            SUSPECTS_TURN => [SUSPECTS, CLIENTS, BULK, VOTES],
+            _ => [VOTES, BULK, CLIENTS, SUSPECTS],
         };
         order.into_iter().find_map(|row| self.rows[row].pop_front())
     }
@@ -87,7 +100,7 @@ impl Rows {
     }
 
     fn take_client(&mut self) -> Option<LineId> {
-        self.rows[row(Class::Clients)].pop_front()
+        self.rows[CLIENTS].pop_front()
     }
 }
 
@@ -101,14 +114,15 @@ impl State {
         }
         self.take_of(first, first.burst(), &mut turn);
         while first.class() == Class::Clients
-            && turn.jobs.len() < TOGETHER
+            && turn.has_room()
             && let Some(id) = self.rows.take_client()
         {
             if self.is_suspect(id) {
-                self.rows.add(id);
-                break;
+                // It has become one in this row.
+                self.rows.add(SUSPECTS, id);
+            } else {
+                self.take_of(id, id.burst(), &mut turn);
             }
-            self.take_of(id, id.burst().min(TOGETHER - turn.jobs.len()), &mut turn);
         }
         Some(turn)
     }
@@ -120,14 +134,39 @@ impl State {
         }
     }
 
+    /// The row that a line belongs in.
+    fn row(&self, id: LineId) -> usize {
+        match id.class() {
+            Class::Votes => VOTES,
+            Class::Bulk => BULK,
+            Class::Clients if self.is_suspect(id) => SUSPECTS,
+            Class::Clients => CLIENTS,
+        }
+    }
+
+    /// Takes up to so many jobs of a line, as far as the turn has room.
     fn take_of(&mut self, id: LineId, most: usize, turn: &mut Turn) {
         // A line that stands in a row is there until it is idle.
         let Some(line) = self.lines.get_mut(&id) else { return };
         line.listed = false;
         line.threads += 1;
-        let (first, jobs) = line.take(most);
+        let mut room = most.min(TOGETHER - turn.jobs.len());
+        let (first, jobs) = line.take(|job| {
+            let wanted = room > 0 && turn.bytes < TOGETHER_BYTES;
+            if wanted {
+                room -= 1;
+                turn.bytes += job.bytes();
+            }
+            wanted
+        });
         turn.lines.push((id, first, jobs.len()));
         turn.jobs.extend(jobs);
+    }
+}
+
+impl Turn {
+    fn has_room(&self) -> bool {
+        self.jobs.len() < TOGETHER && self.bytes < TOGETHER_BYTES
     }
 }
 
@@ -222,14 +261,15 @@ impl Shared {
         let Some(line) = state.lines.get_mut(&id) else { return };
         if line.has_waiting() && !line.listed && line.threads < id.width(self.width) {
             line.listed = true;
-            state.rows.add(id);
+            let row = state.row(id);
+            state.rows.add(row, id);
         }
     }
 
     fn work(&self) {
         let mut state = self.state();
         while !state.stopped {
-            let Some(Turn { lines, jobs }) = state.take_turn() else {
+            let Some(Turn { lines, jobs, .. }) = state.take_turn() else {
                 state.asleep += 1;
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.asleep -= 1;
@@ -263,9 +303,7 @@ impl Shared {
         let Some(line) = state.lines.get_mut(&id) else { return };
         line.threads -= 1;
         for checked in line.finish(first, checked) {
-            if let Checked::Client { client, result: Err(_), .. } = &checked {
-                state.suspects.insert(*client);
-            }
+            state.suspects.extend(checked.forger());
             self.checker.deliver(checked);
         }
         if line.is_idle() {
@@ -273,14 +311,6 @@ impl Shared {
         } else {
             self.list(state, id);
         }
-    }
-}
-
-fn row(class: Class) -> usize {
-    match class {
-        Class::Votes => 0,
-        Class::Bulk => 1,
-        Class::Clients => 2,
     }
 }
 
@@ -297,25 +327,30 @@ mod tests {
     use crate::verify::check::{ClientJob, Frame, PeerJob};
     use crate::verify::submissions::FromClient;
 
-    /// Puts `count` jobs of a client, or of a replica, into a line.
+    /// Puts `count` small jobs of a client, or of a replica, into a line.
     fn fill(state: &mut State, id: LineId, count: usize) {
+        fill_with(state, id, count, &Bytes::new());
+    }
+
+    fn fill_with(state: &mut State, id: LineId, count: usize, bytes: &Bytes) {
         for _ in 0..count {
             let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
             let job = match id {
                 LineId::Client(connection) => {
                     let client = client_of(connection);
-                    let frame = FromClient { client, session: SessionId(1), frame: Bytes::new() };
+                    let frame = FromClient { client, session: SessionId(1), frame: bytes.clone() };
                     Job::Client(ClientJob { connection, frame, room })
                 }
                 LineId::Votes(from) | LineId::Bulk(from) => {
-                    let frame = Frame::Bytes(Bytes::new());
+                    let frame = Frame::Bytes(bytes.clone());
                     Job::Peer(PeerJob { from, class: id.class(), frame, room })
                 }
             };
             state.lines.entry(id).or_default().push(job);
         }
         state.lines.get_mut(&id).unwrap().listed = true;
-        state.rows.add(id);
+        let row = state.row(id);
+        state.rows.add(row, id);
     }
 
     fn client_of(connection: ConnectionId) -> ClientId {
@@ -346,18 +381,52 @@ mod tests {
         assert_eq!(turn(&mut state).iter().map(|(_, count)| count).sum::<usize>(), TOGETHER);
     }
 
-    /// R3: whoever has sent something bad makes no others pay for the next.
+    /// However large the frames of clients, a turn ends in time.
     #[test]
-    fn a_suspect_shares_no_turn() {
+    fn a_turn_is_bounded_in_bytes() {
         let mut state = State::default();
-        let [one, suspect, other] = [1, 2, 3].map(|number| LineId::Client(ConnectionId(number)));
+        let [one, other] = [1, 2].map(|number| LineId::Client(ConnectionId(number)));
+        for id in [one, other] {
+            fill_with(&mut state, id, 5, &vec![0; TOGETHER_BYTES / 4].into());
+        }
+        assert_eq!(turn(&mut state), [(one, 4)]);
+        assert_eq!(turn(&mut state), [(other, 4)]);
+        fill_with(&mut state, one, 1, &vec![0; 2 * TOGETHER_BYTES].into());
+        fill(&mut state, other, 1);
+        assert_eq!(turn(&mut state), [(one, 2)]);
+        assert_eq!(turn(&mut state), [(other, 2)]);
+    }
+
+    /// R3: whoever has sent a bad signature makes no others pay for the next, and cuts no turn of theirs short, however
+    /// many connections it has.
+    #[test]
+    fn a_suspect_shares_no_turn_and_ends_none() {
+        let mut state = State::default();
+        let [one, suspect, new, other] = [1, 2, 3, 4].map(|number| LineId::Client(ConnectionId(number)));
         state.suspects.insert(client_of(ConnectionId(2)));
-        for id in [one, suspect, other] {
+        for id in [suspect, one, new, other] {
             fill(&mut state, id, 20);
         }
-        assert_eq!(turn(&mut state), [(one, 20)]);
-        assert_eq!(turn(&mut state), [(other, 20)]);
+        state.suspects.insert(client_of(ConnectionId(3)));
+        assert_eq!(turn(&mut state), [(one, 20), (other, 20)]);
         assert_eq!(turn(&mut state), [(suspect, ALONE)]);
+        assert_eq!(turn(&mut state), [(new, ALONE)]);
+    }
+
+    /// R3: a suspect waits for its turn, and has one.
+    #[test]
+    fn suspects_have_a_turn_of_their_own() {
+        let mut state = State::default();
+        let [suspect, honest] = [1, 2].map(|number| LineId::Client(ConnectionId(number)));
+        state.suspects.insert(client_of(ConnectionId(1)));
+        fill(&mut state, suspect, 1);
+        let mut taken = Vec::new();
+        for _ in 0..3 * OTHERS_TURN {
+            fill(&mut state, honest, 1);
+            taken.extend(turn(&mut state));
+        }
+        let at: Vec<_> = (1..).zip(taken).filter(|(_, (id, _))| *id == suspect).collect();
+        assert_eq!(at, [(SUSPECTS_TURN, (suspect, 1))]);
     }
 
     /// R3: a replica that keeps its vote line full takes most of the threads' time and not all of it.
@@ -366,10 +435,10 @@ mod tests {
         let [flood, bulk, other] =
             [LineId::Votes(ReplicaId(1)), LineId::Bulk(ReplicaId(2)), LineId::Bulk(ReplicaId(3))];
         let mut rows = Rows::default();
-        [bulk, other].into_iter().for_each(|id| rows.add(id));
+        [bulk, other].into_iter().for_each(|id| rows.add(BULK, id));
         let mut taken = Vec::new();
         for _ in 0..3 * OTHERS_TURN {
-            rows.add(flood);
+            rows.add(VOTES, flood);
             taken.extend(rows.take());
         }
         assert_eq!(taken.iter().filter(|id| **id != flood).count(), 2);

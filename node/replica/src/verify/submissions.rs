@@ -126,6 +126,25 @@ mod tests {
         names.collect()
     }
 
+    /// R3: of whatever else is bad, the others' signatures do not have to be checked again.
+    #[test]
+    fn only_who_signs_badly_is_a_forger() {
+        let noise = FromClient { frame: Bytes::from_static(b"noise"), ..submit(100, 1, signed(100, 1)) };
+        let cases = [
+            (submit(101, 1, forged(101, 1)), true),
+            (submit(101, 1, signed(101, 1)), false),
+            (submit(102, 1, signed(102, 2)), false),
+            (submit(102, 1, forged(100, 1)), false),
+            (noise, false),
+        ];
+        let (frames, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();
+        let forgers: Vec<_> = check(&frames, &cluster())
+            .into_iter()
+            .map(|result| result.is_err_and(|bad| bad.forged))
+            .collect();
+        assert_eq!(forgers, expected);
+    }
+
     /// R3: what is bad, in whatever way, changes nothing for the frames around it.
     #[test]
     fn each_frame_has_its_own_verdict_in_its_place() {
