@@ -227,10 +227,7 @@ impl Jobs {
             state.lines.entry(id).or_default().push(job);
             self.0.list(&mut state, id);
         }
-        if state.asleep > 0 && !state.rows.are_empty() {
-            drop(state);
-            self.0.filled.notify_one();
-        }
+        self.0.release(state);
     }
 
     /// Whether nothing of a line waits or is in work. Whoever alone gives jobs to a line may then check the next one
@@ -256,6 +253,15 @@ impl Shared {
         self.filled.notify_all();
     }
 
+    /// Lets go of the state. If there is something to do in it, a thread that sleeps is woken, which will wake the next.
+    fn release(&self, state: MutexGuard<'_, State>) {
+        let wakes = state.asleep > 0 && !state.rows.are_empty();
+        drop(state);
+        if wakes {
+            self.filled.notify_one();
+        }
+    }
+
     /// Puts a line into its row, if a thread may take something of it and it does not stand there.
     fn list(&self, state: &mut State, id: LineId) {
         let Some(line) = state.lines.get_mut(&id) else { return };
@@ -276,7 +282,7 @@ impl Shared {
                 continue;
             };
             lines.iter().for_each(|(id, ..)| self.list(&mut state, *id));
-            drop(state);
+            self.release(state);
             let mut checked = self.check(jobs).into_iter();
             state = self.state();
             for (id, first, count) in lines {
