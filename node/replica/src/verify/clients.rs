@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_flood_beyond_a_budget_holds_nobody_back() {
         let frame = |number: u8, bytes: usize| ClientEvent::Frame {
-            connection: ConnectionId(number.into()),
+            connection: ConnectionId::numbered(number.into()),
             client: ClientId([number; 32]),
             session: SessionId(1),
             frame: vec![0; bytes].into(),
@@ -133,10 +133,10 @@ mod tests {
         let mut flood = iter::once(frame(2, 1)).chain(iter::repeat_n(frame(1, 1), 2 * TOGETHER));
         let mut shed = 0;
         let given = intake.take(flood.by_ref(), |connection, _| {
-            assert_eq!(connection, ConnectionId(1));
+            assert_eq!(connection, ConnectionId::numbered(1));
             shed += 1;
         });
-        assert_eq!((given.len(), given[0].0), (1, LineId::Client(ConnectionId(2))));
+        assert_eq!((given.len(), given[0].0), (1, LineId::Client(ConnectionId::numbered(2))));
         assert_eq!((shed, flood.count()), (TOGETHER - 1, TOGETHER + 1));
         drop(full);
         let given = intake.take([frame(1, 1)].into_iter(), |_, _| panic!("it has room again"));

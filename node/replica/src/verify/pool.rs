@@ -360,7 +360,7 @@ mod tests {
     }
 
     fn client_of(connection: ConnectionId) -> ClientId {
-        ClientId([connection.0 as u8; 32])
+        ClientId([connection.to_string().parse().unwrap(); 32])
     }
 
     /// Of which lines the next turn is, and of how many jobs each.
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn clients_share_a_turn_and_replicas_do_not() {
         let mut state = State::default();
-        let client = |number| LineId::Client(ConnectionId(number));
+        let client = |number| LineId::Client(ConnectionId::numbered(number));
         let [votes, other] = [1, 2].map(|replica| LineId::Votes(ReplicaId(replica)));
         for (id, count) in [(votes, 2), (client(1), 3), (client(2), 100), (other, 1), (client(3), 1)] {
             fill(&mut state, id, count);
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn a_turn_is_bounded_in_bytes() {
         let mut state = State::default();
-        let [one, other] = [1, 2].map(|number| LineId::Client(ConnectionId(number)));
+        let [one, other] = [1, 2].map(|number| LineId::Client(ConnectionId::numbered(number)));
         for id in [one, other] {
             fill_with(&mut state, id, 5, &vec![0; TOGETHER_BYTES / 4].into());
         }
@@ -408,12 +408,13 @@ mod tests {
     #[test]
     fn a_suspect_shares_no_turn_and_ends_none() {
         let mut state = State::default();
-        let [one, suspect, new, other] = [1, 2, 3, 4].map(|number| LineId::Client(ConnectionId(number)));
-        state.suspects.insert(client_of(ConnectionId(2)));
+        let [one, suspect, new, other] =
+            [1, 2, 3, 4].map(|number| LineId::Client(ConnectionId::numbered(number)));
+        state.suspects.insert(client_of(ConnectionId::numbered(2)));
         for id in [suspect, one, new, other] {
             fill(&mut state, id, 20);
         }
-        state.suspects.insert(client_of(ConnectionId(3)));
+        state.suspects.insert(client_of(ConnectionId::numbered(3)));
         assert_eq!(turn(&mut state), [(one, 20), (other, 20)]);
         assert_eq!(turn(&mut state), [(suspect, ALONE)]);
         assert_eq!(turn(&mut state), [(new, ALONE)]);
@@ -423,8 +424,8 @@ mod tests {
     #[test]
     fn suspects_have_a_turn_of_their_own() {
         let mut state = State::default();
-        let [suspect, honest] = [1, 2].map(|number| LineId::Client(ConnectionId(number)));
-        state.suspects.insert(client_of(ConnectionId(1)));
+        let [suspect, honest] = [1, 2].map(|number| LineId::Client(ConnectionId::numbered(number)));
+        state.suspects.insert(client_of(ConnectionId::numbered(1)));
         fill(&mut state, suspect, 1);
         let mut taken = Vec::new();
         for _ in 0..3 * OTHERS_TURN {

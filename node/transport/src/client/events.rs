@@ -11,7 +11,16 @@ use crate::inbox::InboxReceiver;
 
 /// One connection of a client. Never used again for another, as long as the replica runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
+pub struct ConnectionId(pub(super) u64);
+
+#[cfg(feature = "testing")]
+impl ConnectionId {
+    /// A connection that no listener has, for tests of those who tell connections apart.
+    #[must_use]
+    pub const fn numbered(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
