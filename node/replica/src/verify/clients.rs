@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use pbft_messages::{ClientId, SessionId};
 use pbft_transport::{ClientEvent, ClientEvents, ConnectionId};
+use tokio::task;
 
 use super::check::{ClientJob, Job};
 use super::line::LineId;
@@ -57,9 +58,15 @@ pub(crate) fn receive_clients(
     let mut intake = Intake::new(sessions, pool.client_frame_bytes());
     async move {
         while let Some(first) = events.recv().await {
+            let mut looked = 0;
             let together = iter::once(first).chain(iter::from_fn(|| events.try_recv()));
+            let together = together.inspect(|_| looked += 1);
             let shed = |connection, frame: &Bytes| jobs.checker().shed(connection, frame);
             jobs.give(intake.take(together, shed));
+            if looked >= TOGETHER {
+                // There may be no end of them, and other tasks need this thread too.
+                task::yield_now().await;
+            }
         }
     }
 }
