@@ -32,8 +32,6 @@ pub(super) struct Flight {
     pub(super) message: ClientMessage,
     /// The answers to each request; `None` once it is answered for good.
     pub(super) votes: Vec<Option<Votes>>,
-    /// When it was sent first.
-    pub(super) launched: Duration,
     /// When to send it again.
     pub(super) due: Duration,
     addressed: Addressed,
@@ -52,19 +50,13 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(
-        now: Duration,
-        ticket: Option<Ticket>,
-        message: ClientMessage,
-        votes: Vec<Option<Votes>>,
-    ) -> Self {
+    pub(super) fn new(ticket: Option<Ticket>, message: ClientMessage, votes: Vec<Option<Votes>>) -> Self {
         Self {
             ticket,
             message,
             votes,
-            launched: now,
+            due: Duration::ZERO,
             // Every flight is sent right after it is made, which sets these.
-            due: now,
             addressed: Addressed::All,
             back_off: true,
             busy: BTreeSet::new(),
@@ -78,28 +70,37 @@ impl Flight {
     /// Decides whom to send to now, and when to look again.
     ///
     /// The first sending goes to `primary`, unless it is known to be out of reach; later ones go to all, except
-    /// after a busy replica's request for patience. `patience` is how long the primary alone has.
+    /// after a busy replica's request for patience.
     pub(super) fn address(
         &mut self,
         now: Duration,
         primary: ReplicaId,
         primary_reachable: bool,
-        patience: Duration,
         settings: &Settings,
         random: &mut StdRng,
     ) -> Addressed {
         self.busy.clear();
         let interval = if std::mem::take(&mut self.back_off) && primary_reachable {
             self.addressed = Addressed::Primary(primary);
-            patience
+            settings.retry_after
         } else {
             self.addressed = Addressed::All;
             self.rebuffs = 0;
             self.broadcasts += 1;
-            doubled(patience, self.broadcasts, settings.retry_cap)
+            doubled(settings.retry_after, self.broadcasts, settings.retry_cap)
         };
         self.due = now + jittered(interval, random);
         self.addressed
+    }
+
+    /// Whether the next sending is to all because nobody answered.
+    pub(super) fn goes_to_all(&self) -> bool {
+        !self.back_off
+    }
+
+    /// Gives the primary the same time once more.
+    pub(super) fn put_off(&mut self, now: Duration, settings: &Settings, random: &mut StdRng) {
+        self.due = now + jittered(settings.retry_after, random);
     }
 
     /// Takes note that `from` did not take the submission.

@@ -11,7 +11,6 @@ mod believed_view;
 mod effect;
 mod flight;
 mod reads;
-mod response_time;
 mod session;
 mod settings;
 #[cfg(test)]

@@ -14,7 +14,6 @@ use pbft_messages::{
 use super::believed_view::BelievedView;
 use super::flight::{Addressed, Flight};
 use super::reads::{Reads, Settled};
-use super::response_time::ResponseTime;
 use super::votes::Votes;
 use super::{Abandoned, Answer, Effect, Settings, SubmitError, Ticket};
 
@@ -46,7 +45,8 @@ pub struct Core {
     /// Submissions that wait for the opening or for the window, in order.
     queue: VecDeque<(Ticket, Vec<Bytes>)>,
     reads: Reads,
-    response_time: ResponseTime,
+    /// When f+1 replicas last agreed on an answer.
+    last_answered: Option<Duration>,
     next_number: RequestNumber,
     next_ticket: u64,
 }
@@ -75,7 +75,7 @@ impl Core {
             flights: BTreeMap::new(),
             queue: VecDeque::new(),
             reads: Reads::default(),
-            response_time: ResponseTime::default(),
+            last_answered: None,
             next_number: RequestNumber(1),
             next_ticket: 0,
         }
@@ -241,10 +241,21 @@ impl Core {
     }
 
     /// Sends again what has gone unanswered for too long. Due at [`Core::deadline`]; harmless at other times.
+    ///
+    /// While answers come, only the oldest submission goes to all: it starts the timers of the backups, which the
+    /// others would not do any sooner (N8). A cluster that has too much to do would have far more to do if all that
+    /// waits were sent to every replica.
     pub fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
+        let served = self.last_answered.is_some_and(|at| now < at + self.settings.retry_after);
+        let oldest = self.flights.keys().next().copied();
         let due = self.flights.iter().filter(|(_, flight)| flight.due <= now);
         for first in due.map(|(first, _)| *first).collect::<Vec<_>>() {
-            self.send(now, first, effects);
+            match self.flights.get_mut(&first) {
+                Some(flight) if served && Some(first) != oldest && flight.goes_to_all() => {
+                    flight.put_off(now, &self.settings, &mut self.random);
+                }
+                _ => self.send(now, first, effects),
+            }
         }
         for settled in self.reads.give_up(now) {
             self.settle_read(now, settled, effects);
@@ -283,8 +294,8 @@ impl Core {
         };
         *slot = None;
         let ticket = flight.ticket;
+        self.last_answered = Some(now);
         if flight.first_unanswered().is_none() {
-            self.response_time.observe(now.saturating_sub(flight.launched));
             self.flights.remove(&first);
         }
         match ticket {
@@ -377,7 +388,7 @@ impl Core {
         let votes = votes.collect();
         let signed = Verified::sign(submission, client, &*self.signer, self.configuration.scope());
         let message = ClientMessage::Submit(signed.signed().clone());
-        self.flights.insert(first, Flight::new(now, ticket, message, votes));
+        self.flights.insert(first, Flight::new(ticket, message, votes));
         self.send(now, first, effects);
     }
 
@@ -389,11 +400,9 @@ impl Core {
     fn send(&mut self, now: Duration, first: RequestNumber, effects: &mut Vec<Effect>) {
         let primary = self.primary();
         let primary_reachable = !self.unreachable.contains(&primary);
-        let patience = self.response_time.patience(&self.settings);
         let Some(flight) = self.flights.get_mut(&first) else { return };
         let message = flight.message.clone();
-        let addressed =
-            flight.address(now, primary, primary_reachable, patience, &self.settings, &mut self.random);
+        let addressed = flight.address(now, primary, primary_reachable, &self.settings, &mut self.random);
         let to: Vec<ReplicaId> = match addressed {
             Addressed::Primary(primary) => vec![primary],
             Addressed::All => self.reachable(),

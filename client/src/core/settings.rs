@@ -8,9 +8,6 @@ pub struct Settings {
     /// How long the primary alone has to answer before a request goes to all replicas (N8). Too short a time sends
     /// everything n-fold under load; a long one leaves a silent primary unnoticed for longer.
     pub retry_after: Duration,
-    /// How far that time grows with the time that answers take. Replicas refuse what would wait longer than half a view
-    /// timeout (N8), so there is no use in waiting for more.
-    pub retry_after_at_most: Duration,
     /// The cap of the doubling interval at which an unanswered request is sent to all again.
     pub retry_cap: Duration,
     /// How long to wait at first after the primary said that it is busy. It doubles each time that it says so of one
@@ -29,7 +26,6 @@ impl Settings {
         let retry_after = (view_timeout / 5).clamp(Duration::from_millis(20), Duration::from_secs(2));
         Self {
             retry_after,
-            retry_after_at_most: retry_after.max(view_timeout / 2),
             retry_cap: retry_after.max(Duration::from_secs(1)),
             busy_after: Duration::from_millis(20),
             seed,

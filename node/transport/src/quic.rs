@@ -59,13 +59,17 @@ const SEND_WINDOWS: u32 = 2;
 /// one.
 const UNACKNOWLEDGED_PACKETS: u32 = 4;
 
+/// How long a side may keep an acknowledgement back. QUIC's default of 25 ms would hold up whoever has a small window,
+/// after losses say, that long with each windowful.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_millis(5);
+
 /// The largest packet in bytes that is tried on a path, for those that take more than Ethernet's 1,500: loopback and
 /// jumbo frames. Packets cost processor time by the piece. quinn hands the kernel up to ten together, whose sum must
 /// stay below the 64 KiB of one UDP datagram.
 pub(crate) const LARGEST_PACKET: u16 = 6_500;
 
 /// The bytes that may be under way before any were acknowledged. Several times what may stay unacknowledged: with a
-/// window below that, each windowful waits the 25 ms after which acknowledgements come anyway. With QUIC's default of
+/// window below that, each windowful waits until acknowledgements come anyway. With QUIC's default of
 /// 14,720, the first megabyte took 100 ms on loopback.
 const INITIAL_WINDOW: u64 = 128 << 10;
 const _: () = assert!(INITIAL_WINDOW >= 3 * (UNACKNOWLEDGED_PACKETS as u64 + 1) * LARGEST_PACKET as u64);
@@ -81,7 +85,9 @@ const PENDING_BYTES: u64 = 1 << 20;
 /// Settings that all connections have in common.
 fn transport(segmentation_offload: bool, streams: u32) -> TransportConfig {
     let mut acknowledgements = AckFrequencyConfig::default();
-    acknowledgements.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED_PACKETS));
+    acknowledgements
+        .ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED_PACKETS))
+        .max_ack_delay(Some(ACKNOWLEDGE_WITHIN));
     let mut packets = MtuDiscoveryConfig::default();
     packets.upper_bound(LARGEST_PACKET);
     let mut congestion = CubicConfig::default();
