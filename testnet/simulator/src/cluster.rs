@@ -4,11 +4,13 @@ mod clients;
 mod commands;
 mod damage;
 mod effects;
+mod pace;
 mod power;
 mod queries;
 mod traffic;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +62,10 @@ pub struct Cluster {
     attackers: Vec<Box<dyn ClientStrategy>>,
     /// The longest that a request may take, while nothing is in its way.
     answered_within: Option<Duration>,
+    /// The longest that an instance may ask for one view, while nothing is lost.
+    views_within: Option<Duration>,
+    /// Since when each instance asks for the view that it asks for.
+    asking: BTreeMap<InstanceId, Duration>,
     checker: Checker,
     certificates: Certificates,
     witness: Witness,
@@ -132,6 +138,8 @@ impl Cluster {
             reads_answered: 0,
             attackers: Vec::new(),
             answered_within: None,
+            views_within: None,
+            asking: BTreeMap::new(),
             checker: Checker::new(settings.service.is_none()),
             certificates: Certificates::default(),
             witness: Witness::default(),

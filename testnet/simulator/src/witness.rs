@@ -67,7 +67,8 @@ impl Witness {
         let notices = notices(standing, written, parameters, place);
         let commits = self.commits.entry((at, run, replica)).or_default();
         match message {
-            Message::Commit(vote) if notices => {
+            // Late ones are kept as well, while their view lasts.
+            Message::Commit(vote) if takes_part(standing, parameters, place) => {
                 let Commit { view, sequence, .. } = *vote.value();
                 let before = commits.get(&sequence);
                 if before.is_none_or(|before| before.view < view) {
@@ -143,19 +144,25 @@ fn is_hidden(commit: &Commit, view_change: &ViewChange) -> bool {
     commit.view < view_change.view && !covered && !view_change.prepared.iter().any(shown)
 }
 
+/// Whether a replica that stands so takes part in the view of a statement, and has its sequence in its window.
+fn takes_part(standing: &Standing, parameters: &Parameters, (_, _, view, sequence): Place) -> bool {
+    let (active, stable) = (standing.view.0, standing.stable.0);
+    standing.recovering.is_none()
+        && standing.pending.is_none()
+        && view == active
+        && stable < sequence
+        && sequence <= stable + parameters.window
+}
+
 /// Whether a replica that stands so looks at statements at this place and compares them with what it has heard before.
-fn notices(
-    standing: &Standing,
-    written: Sequence,
-    parameters: &Parameters,
-    (_, kind, view, sequence): Place,
-) -> bool {
+fn notices(standing: &Standing, written: Sequence, parameters: &Parameters, place: Place) -> bool {
+    let (_, kind, view, sequence) = place;
     let (active, pending, stable) = (standing.view.0, standing.pending.map(|view| view.0), standing.stable.0);
     let in_window = stable < sequence && sequence <= stable + parameters.window;
     standing.recovering.is_none()
         && match kind {
             EvidenceKind::PrePrepare | EvidenceKind::Prepare | EvidenceKind::Commit => {
-                view == active && pending.is_none() && in_window && sequence > standing.last_executed.0
+                takes_part(standing, parameters, place) && sequence > standing.last_executed.0
             }
             // Votes go when a certificate that covers them is on its way to the disk.
             EvidenceKind::Checkpoint => {

@@ -225,7 +225,7 @@ pub(super) mod tests {
             }
         });
         for kind in &checks {
-            // The thread may have ended, which is what is looked for.
+            // Nobody listens to it any more if its thread has ended, which is told below.
             let _ = give.send(*kind);
         }
         drop(give);

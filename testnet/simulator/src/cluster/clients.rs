@@ -35,11 +35,6 @@ impl Cluster {
         self.with_client(client, |_, _, _| {});
     }
 
-    /// Watches from now on how long each request takes, or does so no more.
-    pub fn expect_answers_within(&mut self, limit: Option<Duration>) {
-        self.answered_within = limit;
-    }
-
     /// Lets a client begin an unordered read after each interval, so many times. If no quorum answers one, it is ordered.
     pub fn read(&mut self, client: usize, times: u64, interval: Duration) {
         if let Some(more) = times.checked_sub(1) {
@@ -184,13 +179,7 @@ impl Cluster {
             }
             (Waiting::Request(operation, since), Answer::Executed { sequence, result }) => {
                 self.checker.acknowledged(client, &operation, sequence, &result);
-                let waited = self.now - since;
-                if let Some(limit) = self.answered_within.filter(|limit| waited > *limit) {
-                    let text = format!(
-                        "client {client} waited {waited:?}, and nothing was in its way: {limit:?} at most"
-                    );
-                    self.checker.violated(Invariant::I8, text);
-                }
+                self.waited(client, self.now - since);
             }
             (Waiting::OrderedRead(operation), Answer::Executed { sequence, result }) => {
                 self.checker.acknowledged(client, &operation, sequence, &result);

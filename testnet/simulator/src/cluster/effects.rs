@@ -145,7 +145,11 @@ impl Cluster {
                     self.watch_commit(me, Commit { view: *view, sequence: *sequence, digest: *digest });
                 }
                 Report::Executed { sequence, digest, .. } => self.checker.batch(me, *sequence, *digest),
-                Report::ViewEntered { view, .. } => self.checker.entered(*view),
+                Report::ViewEntered { view, .. } => {
+                    self.checker.entered(*view);
+                    self.asks(me, false);
+                }
+                Report::ViewChange { .. } => self.asks(me, true),
                 Report::Checkpoint { sequence, root } => self.checker.root(me, *sequence, *root),
                 Report::Evidence(it) => {
                     self.witness.convicts(it);

@@ -105,6 +105,8 @@ pub(super) struct Draw<'a> {
     theme: Option<Theme>,
     /// Whether the timeouts of a standstill must not grow.
     pub(super) capped: bool,
+    /// See [`Scenario::views_within`].
+    pub(super) views_within: Option<Time>,
     /// Who is down in the end.
     pub(super) left_out: Option<ReplicaId>,
     on: Vec<Kind>,
@@ -134,6 +136,7 @@ impl<'a> Draw<'a> {
             theme,
             capped: false,
             left_out: None,
+            views_within: None,
             on,
             length,
             twins: BTreeSet::new(),
@@ -175,6 +178,7 @@ impl<'a> Draw<'a> {
             keys: theme.and_then(Theme::keys).or(keys),
             alarm: theme == Some(Theme::Idle) || self.random.random_bool(0.03),
             answered_within: theme.and_then(Theme::answered_within),
+            views_within: self.views_within,
             steady: theme.filter(|it| it.is_steady()).map(|_| self.random.random_range(0..self.clients)),
             beyond_f: self.swarm.beyond_f,
             real_signatures: self.swarm.real_signatures,

@@ -56,6 +56,10 @@ pub struct Scenario {
     /// The longest that any request may take until the faults end, for scenarios in which nothing is in its way.
     #[serde(default)]
     pub answered_within: Option<Time>,
+    /// The longest that a replica may ask for one view before it is in it or asks for another, until the faults end, for
+    /// scenarios in which nothing is lost (VC7).
+    #[serde(default)]
+    pub views_within: Option<Time>,
     /// Who is connected and runs once the faults have ended (I8); the others are dead then, but for faulty ones.
     pub core: BTreeSet<ReplicaId>,
     /// Replicas that run as two instances with one key, each with a disk of its own. They count in f. In a partition the

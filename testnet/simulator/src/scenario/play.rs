@@ -104,9 +104,11 @@ impl Player<'_> {
 
     /// Plays all of it; gives what the cluster's own checkers don't tell.
     fn play(&mut self) -> Option<Violation> {
-        self.cluster.expect_answers_within(self.scenario.answered_within.map(|limit| limit.0));
+        let [answers, views] = [self.scenario.answered_within, self.scenario.views_within]
+            .map(|limit| limit.map(|limit| limit.0));
+        self.cluster.expect_within(answers, views);
         self.acts();
-        self.cluster.expect_answers_within(None);
+        self.cluster.expect_within(None, None);
         self.ended = self.cluster.elapsed();
         let failed = if self.is_over() { None } else { self.rest() };
         if self.is_over() {

@@ -82,7 +82,7 @@ impl<F: FnMut(u64, &Scenario) -> ControlFlow<()>> Shrinker<F> {
 }
 
 /// What is tried on the whole. Each makes it smaller, or does nothing.
-const CHANGES: [fn(&mut Scenario); 17] = [
+const CHANGES: [fn(&mut Scenario); 18] = [
     fewer_replicas,
     |scenario| {
         scenario.clients = 1;
@@ -101,6 +101,7 @@ const CHANGES: [fn(&mut Scenario); 17] = [
     |scenario| scenario.alarm = false,
     |scenario| scenario.steady = None,
     |scenario| scenario.answered_within = None,
+    |scenario| scenario.views_within = None,
     |scenario| scenario.network.loss = 0.0,
     |scenario| scenario.network.duplication = 0.0,
     |scenario| scenario.network.tail = 0.0,

@@ -2,6 +2,7 @@
 //! all else about it is drawn as ever, from fewer kinds of faults.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use pbft_byzantine::{Description, STRATEGIES, Stage};
 use pbft_messages::ReplicaId;
@@ -100,7 +101,7 @@ impl Theme {
     pub(super) fn n(self) -> Option<u16> {
         // Of more, one that lags holds nobody up; and two that lag and one that lies are no quorum. Three open a view
         // without the liar.
-        matches!(self, Self::Uneven | Self::Reads | Self::Omission).then_some(4)
+        matches!(self, Self::Standstill | Self::Uneven | Self::Reads | Self::Omission).then_some(4)
     }
 
     /// How many keys there must be: each is changed for the first time once.
@@ -153,15 +154,18 @@ impl Theme {
         match self {
             Self::Standstill => {
                 draw.act(Time::default(), Action::Load { client: 0, requests: 2, depth: 1 });
-                let latency = Time::ms(draw.random.random_range(2000..4000));
+                let milliseconds = draw.random.random_range(1500..2500);
+                let latency = Time::ms(milliseconds);
                 draw.act(Time::ms(5), Action::Network(Conditions { latency, ..Conditions::calm() }));
-                // Where the timeouts have no room to grow, they are seen when it is a dead replica's turn to lead.
+                // Where the timeouts have no room to grow, they are seen when it is a dead replica's turn to lead. A replica
+                // asks for a view when the others do, but for the time that their VIEW-CHANGEs take.
                 if draw.capped {
                     let replica = draw.replica();
                     draw.act(Time::ms(5), Action::Crash { replica });
                     draw.left_out = Some(replica);
+                    draw.views_within = Some(Time::ms(milliseconds * 3 + 500));
                 }
-                let end = draw.later(Time::ms(60_000), 60_000);
+                let end = draw.later(Time::ms(30_000), 30_000);
                 draw.act(end, Action::Heal);
                 BTreeSet::new()
             }
@@ -209,20 +213,26 @@ impl Theme {
             }
             Self::Omission => {
                 let liar = ReplicaId(draw.random.random_range(2..draw.n));
+                // Its votes come late at first, so that no certificate needs them.
+                draw.act(Time::default(), Action::Load { client: 0, requests: 6, depth: 1 });
+                for to in (0..draw.n).map(ReplicaId).filter(|to| *to != liar) {
+                    draw.act(Time::default(), Action::Clog { from: liar, to, duration: Time::ms(80) });
+                }
                 // Each primary leaves its view as soon as it has started again (D2); the first while nobody hears the
                 // liar.
-                draw.act(Time::default(), Action::Load { client: 0, requests: 12, depth: 2 });
-                let mut at = draw.later(Time::ms(30), 200);
-                draw.cut_off(liar, at);
-                for primary in [0, 1].map(ReplicaId) {
-                    at = draw.later(at, 20);
-                    draw.act(at, Action::Crash { replica: primary });
-                    at = draw.later(at, 50);
-                    draw.act(at, Action::Start { replica: primary });
-                    at = draw.later(at, 150);
-                    draw.act(at, Action::Heal);
-                }
-                draw.liar(liar, &["omit-proofs", "omit-proofs:omit=last"])
+                let cut = draw.later(Time::ms(90), 60);
+                draw.cut_off(liar, cut);
+                let crash = draw.later(cut, 20);
+                draw.act(crash, Action::Crash { replica: ReplicaId(0) });
+                let start = draw.later(crash, 50);
+                draw.act(start, Action::Start { replica: ReplicaId(0) });
+                let crash = draw.later(Time(start.0 + Duration::from_millis(30)), 100);
+                draw.act(crash, Action::Crash { replica: ReplicaId(1) });
+                let heal = draw.later(crash, 20);
+                draw.act(heal, Action::Heal);
+                let start = draw.later(heal, 20);
+                draw.act(start, Action::Start { replica: ReplicaId(1) });
+                draw.liar(liar, &["omit-proofs"])
             }
             Self::Liar => {
                 let liar = draw.replica();
