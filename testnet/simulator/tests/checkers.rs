@@ -63,6 +63,8 @@ fn doing(action: Action) -> Scenario {
     let mut scenario = Scenario::draw(1, &Swarm::default());
     scenario.acts = vec![Act { at: Time::ms(10), action }];
     scenario.twins.clear();
+    (scenario.alarm, scenario.steady, scenario.answered_within, scenario.views_within) =
+        (false, None, None, None);
     scenario.core = (0..scenario.n).map(ReplicaId).collect();
     scenario
 }
