@@ -1,7 +1,7 @@
 //! Throughput and latency while replicas or clients are malicious, beside the same cluster without.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -10,12 +10,11 @@ use pbft_byzantine::{
     CLIENT_STRATEGIES, STRATEGIES, Stage, UnknownStrategy, client_described, described,
 };
 use pbft_messages::ReplicaId;
-use pbft_protocol::Report as Event;
 use pbft_testnet::Malice;
 use pbft_testnet::attack::Attack as ClientAttack;
 
 use super::show;
-use crate::lab::{Bed, Figures, Lab, LabError, Load, Run};
+use crate::lab::{Bed, Figures, Lab, LabError, Load, Run, Views};
 use crate::page::{Axis, Bars, Line, Mark, Plot, Section, Table};
 use crate::verdict::VerdictResult;
 
@@ -106,7 +105,7 @@ pub struct Attacked {
     pub p50_ratio: Option<f64>,
     /// Answers a second over time, under attack: seconds, and answers a second.
     pub over_time: Vec<(f64, f64)>,
-    /// When the cluster entered a new view: seconds from the beginning of the measurement, and the view.
+    /// New views: when they were seen first, in seconds since the warm-up ended, and which.
     pub view_changes: Vec<(f64, u64)>,
 }
 
@@ -145,22 +144,14 @@ impl AttackMatrix {
             let _stop_on_drop = stop.clone().drop_guard();
             let lasts = if attack.who == Who::Primary { primary_lasts } else { lasts };
             begin(&mut bed, attack).await?;
-            let attacked = match attack.who {
-                Who::Clients => {
-                    let clients =
-                        ClientAttack { strategy: attack.strategy.clone(), clients: CLIENTS, last: None };
-                    let attacking = clients.run(bed.testnet(), &stop);
-                    tokio::select! {
-                        run = lab.run(&name, &subject, load, lasts) => run?,
-                        ended = attacking => {
-                            ended?;
-                            return Err(LabError::Stuck(format!("the attack {} ended early", attack.strategy)));
-                        }
-                    }
-                }
-                Who::Backups | Who::Primary => lab.run(&name, &subject, load, lasts).await?,
+            let mut views = Views::default();
+            let loaded = lab.run(&name, &subject, load, lasts);
+            let attacked = tokio::select! {
+                run = loaded => run?,
+                ended = clients(&bed, attack, &stop) => return Err(ended),
+                lost = views.watch(bed.testnet()) => return Err(lost),
             };
-            done.push(Attacked::new(attack.clone(), &calm, &attacked, view_changes(&bed, &attacked)?));
+            done.push(Attacked::new(attack.clone(), &calm, &attacked, views.changes(&attacked)));
         }
         Ok(Self { n, attacks: done })
     }
@@ -273,6 +264,18 @@ async fn begin(bed: &mut Bed, attack: &Attack) -> Result<(), LabError> {
     Ok(())
 }
 
+/// Has clients attack if they are who does, for ever; why it ended.
+async fn clients(bed: &Bed, attack: &Attack, stop: &CancellationToken) -> LabError {
+    if attack.who != Who::Clients {
+        return std::future::pending().await;
+    }
+    let clients = ClientAttack { strategy: attack.strategy.clone(), clients: CLIENTS, last: None };
+    match clients.run(bed.testnet(), stop).await {
+        Err(error) => error.into(),
+        Ok(_) => LabError::Stuck(format!("the attack {} ended early", attack.strategy)),
+    }
+}
+
 /// Answers a second, row by row.
 pub(super) fn over_time(run: &Run) -> Vec<(f64, f64)> {
     let timeline = &run.measured.timeline;
@@ -281,22 +284,6 @@ pub(super) fn over_time(run: &Run) -> Vec<(f64, f64)> {
         ((number as f64 + 0.5) * seconds, row.completed as f64 / seconds)
     };
     timeline.rows.iter().enumerate().map(point).collect()
-}
-
-/// When the first replica entered each new view, in seconds since a run's warm-up ended, with the view.
-pub(super) fn view_changes(bed: &Bed, run: &Run) -> Result<Vec<(f64, u64)>, LabError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let from = now.saturating_sub(run.measured.measured_from.elapsed()).as_secs_f64();
-    let mut entered: Vec<(f64, u64)> = Vec::new();
-    for event in bed.testnet().events()? {
-        let Event::ViewEntered { view, .. } = event.report else { continue };
-        let at = event.time.0 as f64 / 1e9 - from;
-        let within = (0.0..=run.report.duration_s).contains(&at);
-        if within && entered.iter().all(|(_, other)| *other != view.0) {
-            entered.push((at, view.0));
-        }
-    }
-    Ok(entered)
 }
 
 #[cfg(test)]

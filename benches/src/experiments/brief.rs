@@ -42,9 +42,9 @@ impl Default for Plan {
             lasts_s: 2.0,
             rounds: 2,
             sizes: vec![4, 7, 10, 13],
-            primary_lasts_s: 25.0,
+            primary_lasts_s: 20.0,
             kills: 3,
-            soak_s: 20.0,
+            soak_s: 15.0,
         }
     }
 }
@@ -91,11 +91,6 @@ impl Brief {
         let began = Instant::now();
         let lasts = Duration::from_secs_f64(plan.lasts_s);
         let connections = plan.connections;
-        let in_memory = lab.with(Durability::Memory);
-        let one_in_memory = {
-            let bed = in_memory.bed(4).await?;
-            in_memory.run("one-memory", &bed.subject()?, Load::ONE, lasts).await?.figures()
-        };
         let (one_in_sync, sweep, bundles) = {
             let bed = lab.bed(4).await?;
             let subject = bed.subject()?;
@@ -106,6 +101,11 @@ impl Brief {
             let search = Search::new(4, connections * 2);
             let bundles = Sweep::run(lab, "bundles", &subject, 64, search, connections * 2, lasts).await?;
             (one, sweep, bundles)
+        };
+        let in_memory = lab.with(Durability::Memory);
+        let one_in_memory = {
+            let bed = in_memory.bed(4).await?;
+            in_memory.run("one-memory", &bed.subject()?, Load::ONE, lasts).await?.figures()
         };
         let peak = sweep.peak.load;
         let unreplicated = Unreplicated::start(lab.durability)?;

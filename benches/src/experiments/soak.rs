@@ -1,5 +1,6 @@
 //! A long loaded run: does memory stay flat, and does nobody suspect the primary without a reason?
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -7,10 +8,10 @@ use tokio::time::MissedTickBehavior;
 
 use pbft_testnet::process::ProcessId;
 
-use super::attacks::{over_time, view_changes};
+use super::attacks::over_time;
 use super::show;
 use super::statistics::Trend;
-use crate::lab::{Figures, Lab, LabError, Load};
+use crate::lab::{Figures, Lab, LabError, Load, Views};
 use crate::page::{Axis, Line, Mark, Plot, Section, Table};
 use crate::verdict::VerdictResult;
 
@@ -22,6 +23,9 @@ const SETTLING: f64 = 0.25;
 
 /// The part of its mean by which memory, or throughput, may rise or fall over the rest of the run.
 const FLAT: f64 = 0.05;
+
+/// A run below this length says nothing about what memory does in the end.
+const LONG: Duration = Duration::from_secs(300);
 
 /// The most that a replica may need.
 const MEMORY_LIMIT: f64 = 256e6;
@@ -66,20 +70,13 @@ impl Soak {
     pub async fn run(lab: &Lab, n: usize, load: Load, lasts: Duration) -> Result<Self, LabError> {
         let bed = lab.bed(n).await?;
         let subject = bed.subject()?;
-        let (before, _) = bed.leader().await?;
         let mut samples: Vec<Vec<(Instant, u64)>> = vec![Vec::new(); subject.processes.len()];
+        let mut views = Views::default();
         let run = tokio::select! {
             run = lab.run("soak", &subject, load, lasts) => run?,
-            () = sample(&subject.processes, &mut samples) => {
-                return Err(LabError::Stuck("memory is no longer looked at".into()));
-            }
+            lost = views.watch(bed.testnet()) => return Err(lost),
+            never = sample(&subject.processes, &mut samples) => match never {},
         };
-        let (after, _) = bed.leader().await?;
-        let mut view_changes = view_changes(&bed, &run)?;
-        // Events are kept for a while only; views are not forgotten.
-        if view_changes.is_empty() && after > before {
-            view_changes = (before + 1..=after).map(|view| (run.report.duration_s, view)).collect();
-        }
         let from = run.measured.measured_from;
         let memory = samples.into_iter().map(|it| Memory::new(&it, from, run.report.duration_s)).collect();
         let over_time = over_time(&run);
@@ -91,7 +88,7 @@ impl Soak {
             memory,
             throughput: settled(&over_time, run.report.duration_s),
             over_time,
-            view_changes,
+            view_changes: views.changes(&run),
         })
     }
 
@@ -108,10 +105,22 @@ impl Soak {
         rises.collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
     }
 
+    /// Whether it lasted long enough for trends to mean something.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.duration_s >= LONG.as_secs_f64()
+    }
+
+    /// Whether no replica needed more memory than it may.
+    #[must_use]
+    pub fn is_small(&self) -> bool {
+        self.max_bytes() < MEMORY_LIMIT
+    }
+
     /// Whether memory stays flat and within its limit.
     #[must_use]
     pub fn is_flat(&self) -> bool {
-        self.memory_rise().is_some_and(|rise| rise < FLAT) && self.max_bytes() < MEMORY_LIMIT
+        self.memory_rise().is_some_and(|rise| rise < FLAT) && self.is_small()
     }
 
     /// Whether throughput did not fall.
@@ -134,7 +143,7 @@ impl Soak {
         let mut table = Table::new(&["what", "figure", "holds"]);
         table.add(vec!["memory is flat".into(), percent(self.memory_rise()), word(self.is_flat())]);
         let largest = show::megabytes(self.max_bytes());
-        table.add(vec!["below 256 MB".into(), largest, word(self.max_bytes() < MEMORY_LIMIT)]);
+        table.add(vec!["below 256 MB".into(), largest, word(self.is_small())]);
         let trend = self.throughput.map(|trend| trend.relative());
         table.add(vec!["throughput does not fall".into(), percent(trend), word(self.keeps_pace())]);
         let views = self.view_changes.len();
@@ -190,7 +199,7 @@ fn settled(points: &[(f64, f64)], duration: f64) -> Option<Trend> {
 }
 
 /// Looks at each process again and again, for ever.
-async fn sample(processes: &[ProcessId], samples: &mut [Vec<(Instant, u64)>]) {
+async fn sample(processes: &[ProcessId], samples: &mut [Vec<(Instant, u64)>]) -> Infallible {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {

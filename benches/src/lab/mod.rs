@@ -6,6 +6,7 @@ mod error;
 mod load;
 mod run;
 mod subject;
+mod views;
 
 pub use bed::Bed;
 pub use environment::Environment;
@@ -14,3 +15,4 @@ pub use load::Load;
 pub(crate) use run::processor_time;
 pub use run::{Figures, Lab, Run};
 pub use subject::Subject;
+pub use views::Views;
