@@ -44,7 +44,7 @@ impl Search {
     /// The load to try next; `None` when the peak is known.
     ///
     /// It rises until two loads in a row bring no more, and then looks half-way on both sides of the best.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn next_load(&mut self) -> Option<usize> {
         let Some(largest) = self.tried.iter().map(|it| it.0).max() else { return Some(1) };
         let (best, peak) = self.peak()?;
         if self.sides.is_none() {
@@ -101,7 +101,7 @@ impl Sweep {
     ) -> Result<Self, LabError> {
         let before = SignatureCosts::measure();
         let mut points: Vec<Figures> = Vec::new();
-        while let Some(submissions) = search.next() {
+        while let Some(submissions) = search.next_load() {
             let load = Load::of(submissions, bundle, connections);
             let run = lab.run(&format!("{name}-{}", load.outstanding()), subject, load, lasts).await?;
             search.found(submissions, run.report.throughput_per_s);
@@ -164,7 +164,7 @@ mod tests {
 
     /// The loads that a search tries on a system, and the peak that it finds.
     fn searched(mut search: Search, throughput: impl Fn(usize) -> f64) -> (Vec<usize>, usize) {
-        while let Some(load) = search.next() {
+        while let Some(load) = search.next_load() {
             assert!(search.tried.len() < 50, "{search:?}");
             search.found(load, throughput(load));
         }
