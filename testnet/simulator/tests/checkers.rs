@@ -82,6 +82,8 @@ fn a_replica_that_never_comes_back_is_missed() {
 #[test]
 fn a_request_that_takes_too_long_is_noticed() {
     let mut scenario = doing(Action::Load { client: 0, requests: 3, depth: 1 });
+    // It is watched until the last act.
+    scenario.acts.push(Act { at: Time::ms(5_000), action: Action::Heal });
     for (limit, broken) in [(Time::ms(1), true), (Time::ms(10_000), false)] {
         scenario.answered_within = Some(limit);
         let found: Vec<_> = scenario.play(false).violations.iter().map(|it| it.invariant).collect();

@@ -72,7 +72,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "signatures",
-        says: "crafted keys and signatures: taken just if the strict equation holds, and no point is of small order",
+        says: "crafted keys and signatures: votes strictly judged, clients' by ZIP 215 and alike alone and together",
         run: signatures::crafted,
     },
     Target {

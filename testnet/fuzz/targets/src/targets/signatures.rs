@@ -7,7 +7,7 @@ use curve25519_dalek::traits::IsIdentity as _;
 use curve25519_dalek::{EdwardsPoint, Scalar};
 use sha2::{Digest as _, Sha512};
 
-use pbft_crypto::{PublicKey, Signature};
+use pbft_crypto::{PublicKey, Signature, SignatureBatch};
 
 use crate::draw::Draw;
 
@@ -25,18 +25,27 @@ struct Crafted {
 }
 
 pub(super) fn crafted(bytes: &[u8]) {
-    let Crafted { key, message, signature } = craft(&mut Draw::new(bytes));
-    let read = PublicKey::from_bytes(&key);
-    assert_eq!(read.is_ok(), sound_key(&key).is_some(), "the key {}", hex(&key));
-    let Ok(read) = read else { return };
-    assert_eq!(
-        read.verifies(&message, &Signature::from_bytes(&signature)),
-        is_valid(&key, &message, &signature),
-        "the key {} under {} for {}",
-        hex(&key),
-        hex(&message),
-        hex(&signature)
-    );
+    let draw = &mut Draw::new(bytes);
+    let (mut batch, mut expected) = (SignatureBatch::default(), Vec::new());
+    for _ in 0..=draw.below(3) {
+        let Crafted { key, message, signature } = craft(draw);
+        let read = PublicKey::from_bytes(&key);
+        assert_eq!(read.is_ok(), sound_key(&key).is_some(), "the key {}", hex(&key));
+        let Ok(read) = read else { continue };
+        let (signed, said) = (Signature::from_bytes(&signature), [&key[..], &message, &signature].map(hex));
+        assert_eq!(
+            read.verifies(&message, &signed),
+            is_strictly_valid(&key, &message, &signature),
+            "votes: {said:?}"
+        );
+        batch.add(&read, &message, &signed);
+        let mut alone = SignatureBatch::default();
+        alone.add(&read, &message, &signed);
+        expected.push(is_valid(&key, &message, &signature));
+        assert_eq!(alone.all_hold(), expected[expected.len() - 1], "clients: {said:?}");
+    }
+    assert_eq!(batch.verdicts(), expected, "together");
+    assert_eq!(batch.all_hold(), expected.iter().all(|holds| *holds), "all together");
 }
 
 fn craft(draw: &mut Draw<'_>) -> Crafted {
@@ -87,14 +96,28 @@ fn sound_key(key: &[u8; 32]) -> Option<EdwardsPoint> {
     CompressedEdwardsY(*key).decompress().filter(|point| !point.mul_by_cofactor().is_identity())
 }
 
-/// Whether s is in its lowest form, neither point is of small order, and R = sB − kA without a cofactor.
+/// Whether s is in its lowest form, neither point is of small order, and R = sB − kA: the rule for votes.
+fn is_strictly_valid(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    let Some(difference) = difference(key, message, signature) else { return false };
+    let commitment: [u8; 32] = signature[..32].try_into().expect("half of 64 bytes");
+    sound_key(&commitment).is_some() && difference.compress().0 == commitment
+}
+
+/// Whether s is in its lowest form, R is a point, and 8R = 8(sB − kA): the rule for what clients sign.
 fn is_valid(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
+    let Some(difference) = difference(key, message, signature) else { return false };
+    let commitment = signature[..32].try_into().expect("half of 64 bytes");
+    let Some(commitment) = CompressedEdwardsY(commitment).decompress() else { return false };
+    (difference - commitment).mul_by_cofactor().is_identity()
+}
+
+/// sB − kA, if the key is sound and s is in its lowest form.
+fn difference(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> Option<EdwardsPoint> {
     let (commitment, answer) = signature.split_at(32);
-    let bytes = |half: &[u8]| <[u8; 32]>::try_from(half).expect("half of 64 bytes");
-    let answer: Option<Scalar> = Scalar::from_canonical_bytes(bytes(answer)).into();
-    let (Some(point), Some(answer)) = (sound_key(key), answer) else { return false };
-    let expected = EdwardsPoint::mul_base(&answer) - point * challenge(commitment, key, message);
-    sound_key(&bytes(commitment)).is_some() && expected.compress().0 == bytes(commitment)
+    let answer: Option<Scalar> =
+        Scalar::from_canonical_bytes(answer.try_into().expect("half of 64 bytes")).into();
+    let point = sound_key(key)?;
+    Some(EdwardsPoint::mul_base(&answer?) - point * challenge(commitment, key, message))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -110,7 +133,9 @@ mod tests {
     fn good_and_bad_ones_are_drawn() {
         let drawn: Vec<_> = (0..2000).map(|seed| craft(&mut Draw::new(&crate::random_input(seed)))).collect();
         let valid = |it: &&Crafted| is_valid(&it.key, &it.message, &it.signature);
-        assert!(drawn.iter().filter(valid).count() > 500);
+        let strictly = |it: &&Crafted| is_strictly_valid(&it.key, &it.message, &it.signature);
+        assert!(drawn.iter().filter(strictly).count() > 500);
+        assert!(drawn.iter().filter(valid).any(|it| !strictly(&it)));
         let weak = drawn.iter().filter(|it| sound_key(&it.key).is_none()).count();
         assert!(weak > 50 && weak < 1000, "{weak}");
         let zero = Crafted { key: [0; 32], message: vec![], signature: [0; 64] };
