@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use pbft_messages::{Body, Parameters, PeerMessage, PrePrepare};
 
-use crate::log::Slot;
 use crate::replica::Replica;
 use crate::{Effects, Instant, Now, Report};
 
 impl Replica {
     /// Proposes as long as the pipeline has room: with nothing in flight, whatever waits goes at once; else what comes
-    /// fills the next batch, until that is worth its cost (N7).
+    /// fills the next batch, for a while (N7).
     pub(crate) fn try_propose(&mut self, now: Now, effects: &mut Effects) {
         while self.may_propose() {
             if self.waiting.has_unproposed() {
@@ -38,14 +37,12 @@ impl Replica {
     }
 
     /// Whether what waits goes now. A batch costs each replica signatures and a write, whatever its size; so while
-    /// others are in flight one waits until it is full, or holds twice as much as those do, or has waited for long. So
-    /// under load batches grow, and agreement on one goes on while the next one fills.
+    /// others are in flight one waits until it is full, or has waited for long. So under load batches grow.
     fn is_worth_a_batch(&self, now: Now) -> bool {
         let Parameters { batch_requests, batch_bytes, .. } = *self.parameters();
-        let in_flight = self.undecided().filter_map(|slot| slot.accepted_body());
-        let in_flight: usize = in_flight.map(Body::requests).sum();
         let waits = self.waiting.unproposed();
-        waits.requests >= (2 * in_flight).min(batch_requests)
+        self.in_flight() == 0
+            || waits.requests >= batch_requests
             || waits.bytes >= batch_bytes
             || self.held_until().is_some_and(|end| end <= now.instant)
     }
@@ -58,17 +55,12 @@ impl Replica {
         self.waiting.oldest_unproposed().map(|since| self.patience.end(since, longest))
     }
 
-    /// How many proposals of this primary are not decided.
-    fn in_flight(&self) -> u64 {
-        self.undecided().count() as u64
-    }
-
-    /// The proposals of this primary that are not decided. Those that are decided and wait here for state do not count:
+    /// How many proposals of this primary are not decided. Those that are decided and wait here for state do not count:
     /// a primary that lags may lead all the same (VC6).
-    fn undecided(&self) -> impl Iterator<Item = &Slot> {
+    fn in_flight(&self) -> u64 {
         let slots = self.log.above(self.last_executed.max(self.stable_sequence()));
         let proposed = slots.take_while(|(sequence, _)| *sequence < self.next_sequence);
-        proposed.map(|(_, slot)| slot).filter(|slot| slot.committed.is_none())
+        proposed.filter(|(_, slot)| slot.committed.is_none()).count() as u64
     }
 
     /// Whether nothing is in flight, the service waits to be told the time, and that time has come: an empty batch tells
