@@ -61,11 +61,6 @@ impl Slot {
         self.bodies.get(digest).map(|(body, _)| Arc::clone(body))
     }
 
-    /// The body of the proposal that this replica accepted, if it is held.
-    pub(crate) fn accepted_body(&self) -> Option<&Body> {
-        self.bodies.get(&self.accepted.as_ref()?.value().digest).map(|(body, _)| &**body)
-    }
-
     /// Keeps a body.
     pub(crate) fn keep(&mut self, body: Arc<Body>) {
         self.bodies.entry(body.digest()).or_insert((body, Stored::No));

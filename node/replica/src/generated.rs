@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
+/// A kind of scenario: its name, and how it is played.
+type Scenario = (&'static str, fn(&mut StdRng));
+
 /// What a seed is played as, one after the other.
-const SCENARIOS: [(&str, fn(&mut StdRng)); 3] = [
+const SCENARIOS: [Scenario; 3] = [
     ("writes", crate::store::tests::generated::writes),
     ("a folder", crate::folder::tests::forgets),
     ("checks", crate::verify::panicking_checks),
