@@ -38,7 +38,7 @@ fn messages(criterion: &mut Criterion) {
         &*keys.replica(backup),
         configuration.scope(),
     );
-    let vote = PeerMessage::Prepare(vote.signed().clone(), header.signed().signature().clone());
+    let vote = PeerMessage::Prepare(vote.signed().clone(), *header.signed().signature());
     both_ways(criterion, "a vote", 1, &vote);
     let proposal = PeerMessage::Proposal(header.signed().clone(), body);
     both_ways(criterion, "a proposal of 512 submissions", 512, &proposal);

@@ -11,9 +11,11 @@
 //! [`lab`] has testnets to try things on, [`experiments`] are what is tried on them, beside [`references`], and [`page`]
 //! is what people get to read of it.
 //!
-//! # The loop is closed
-//! A worker sends its next request when the last is answered, so when the cluster pauses, the load pauses with it: the
-//! latencies do not contain the time that requests would have waited for their turn. Every report says so.
+//! # Two kinds of loops
+//! In a closed loop a bundle is sent when an earlier one is answered, so when the cluster pauses, the load pauses with
+//! it: the latencies do not contain the time that requests would have waited for their turn. In an open loop requests
+//! have times at which they are due, whatever came of the others, and their latencies run from then on. Every report
+//! says which it is.
 //!
 //! # What is counted
 //! Every request that was sent, or in an open loop: due, after the warm-up, also if its answer came after the end. The
@@ -25,6 +27,7 @@ pub mod lab;
 pub mod page;
 pub mod references;
 
+mod arrivals;
 mod files;
 mod journal;
 mod keys;

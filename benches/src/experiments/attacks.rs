@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use pbft_byzantine::{
-    CLIENT_STRATEGIES, STRATEGIES, Stage, UnknownStrategy, client_described, described,
-};
+use pbft_byzantine::{CLIENT_STRATEGIES, STRATEGIES, Stage, UnknownStrategy, client_described, described};
 use pbft_messages::ReplicaId;
 use pbft_testnet::Malice;
 use pbft_testnet::attack::Attack as ClientAttack;
@@ -138,7 +136,8 @@ impl AttackMatrix {
         for (number, attack) in attacks.iter().enumerate() {
             let mut bed = lab.bed(n).await?;
             let subject = bed.subject()?;
-            let name = format!("attack-{number:02}-{}", attack.strategy.split(':').next().unwrap_or_default());
+            let name =
+                format!("attack-{number:02}-{}", attack.strategy.split(':').next().unwrap_or_default());
             let calm = lab.run(&format!("{name}-calm"), &subject, load, lasts).await?;
             let stop = CancellationToken::new();
             let _stop_on_drop = stop.clone().drop_guard();

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use pbft_messages::ReplicaId;
 
-use super::show;
 use super::statistics::Spread;
 use crate::lab::{Bed, Figures, Lab, LabError, Load};
 use crate::page::{Bars, Plot, Section, Table};
@@ -86,12 +85,14 @@ impl Failover {
     /// For people.
     #[must_use]
     pub fn section(&self) -> Section {
-        let mut table = Table::new(&["kills", "shortest pause", "median", "longest", "view timeout + 100 ms"]);
+        let mut table =
+            Table::new(&["kills", "shortest pause", "median", "longest", "view timeout + 100 ms"]);
         if let Some(Spread { count, min, median, max }) = self.pause_ms {
             let shown = |ms: f64| format!("{ms:.0} ms");
             table.add(vec![count.to_string(), shown(min), shown(median), shown(max), shown(self.limit_ms())]);
         }
-        let bar = |(number, kill): (usize, &Kill)| (format!("{}: {}", number + 1, kill.replica), kill.pause_ms);
+        let bar =
+            |(number, kill): (usize, &Kill)| (format!("{}: {}", number + 1, kill.replica), kill.pause_ms);
         Section::new("Death of the primary")
             .note(
                 "The primary is killed (kill -9) under load, and started again when service goes on. The pause is the longest \

@@ -37,19 +37,15 @@ impl Scale {
     ///
     /// # Errors
     /// [`LabError`]
-    pub async fn run(
-        lab: &Lab,
-        sizes: &[usize],
-        load: Load,
-        lasts: Duration,
-    ) -> Result<Self, LabError> {
+    pub async fn run(lab: &Lab, sizes: &[usize], load: Load, lasts: Duration) -> Result<Self, LabError> {
         let costs = SignatureCosts::measure();
         let mut done: Vec<Size> = Vec::with_capacity(sizes.len());
         for &n in sizes {
             let bed = lab.bed(n).await?;
             let figures = lab.run(&format!("scale-{n}"), &bed.subject()?, load, lasts).await?.figures();
             let ceiling = costs.ceiling(n);
-            let of_first = |own: f64, value: fn(&Size) -> f64| done.first().map_or(1.0, |first| own / value(first));
+            let of_first =
+                |own: f64, value: fn(&Size) -> f64| done.first().map_or(1.0, |first| own / value(first));
             let ratio = of_first(figures.throughput_per_s, |first| first.figures.throughput_per_s);
             let ceiling_ratio = of_first(ceiling.requests_per_s, |first| first.ceiling.requests_per_s);
             done.push(Size { n, figures, ceiling, ratio, ceiling_ratio });
@@ -72,8 +68,15 @@ impl Scale {
     /// For people.
     #[must_use]
     pub fn section(&self) -> Section {
-        let mut table =
-            Table::new(&["replicas", "a second", "to the first", "ceiling's own fall", "p50", "p99", "verdict"]);
+        let mut table = Table::new(&[
+            "replicas",
+            "a second",
+            "to the first",
+            "ceiling's own fall",
+            "p50",
+            "p99",
+            "verdict",
+        ]);
         for it in &self.sizes {
             table.add(vec![
                 it.n.to_string(),

@@ -138,7 +138,8 @@ impl Soak {
     /// For people.
     #[must_use]
     pub fn section(&self) -> Section {
-        let percent = |part: Option<f64>| part.map_or("too short".into(), |it| format!("{:+.1}%", it * 100.0));
+        let percent =
+            |part: Option<f64>| part.map_or("too short".into(), |it| format!("{:+.1}%", it * 100.0));
         let word = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
         let mut table = Table::new(&["what", "figure", "holds"]);
         table.add(vec!["memory is flat".into(), percent(self.memory_rise()), word(self.is_flat())]);
@@ -152,8 +153,11 @@ impl Soak {
             name: format!("r{number}"),
             points: memory.samples.iter().map(|(at, bytes)| (*at, bytes / 1e6)).collect(),
         };
-        let marks: Vec<_> =
-            self.view_changes.iter().map(|(at, view)| Mark { at: *at, label: format!("a new view, {view}") }).collect();
+        let marks: Vec<_> = self
+            .view_changes
+            .iter()
+            .map(|(at, view)| Mark { at: *at, label: format!("a new view, {view}") })
+            .collect();
         Section::new("A long run")
             .note(format!(
                 "{:.0} s of load with {} keys: {} a second, p99 {}. Trends leave out the first quarter.",

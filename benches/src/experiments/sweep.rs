@@ -53,7 +53,8 @@ impl Search {
                 return Some((largest * self.factor).min(self.most));
             }
         }
-        let untried = |load: &usize| (1..=self.most).contains(load) && self.tried.iter().all(|it| it.0 != *load);
+        let untried =
+            |load: &usize| (1..=self.most).contains(load) && self.tried.iter().all(|it| it.0 != *load);
         let sides = || [best * 3 / 2, best * 3 / 4].into_iter().filter(untried).collect();
         self.sides.get_or_insert_with(sides).pop()
     }

@@ -27,7 +27,13 @@ pub struct Target {
 
 impl Target {
     /// More is better.
-    fn at_least(id: &'static str, about: &'static str, target: String, figure: String, ratio: Option<f64>) -> Self {
+    fn at_least(
+        id: &'static str,
+        about: &'static str,
+        target: String,
+        figure: String,
+        ratio: Option<f64>,
+    ) -> Self {
         Self { id, about, target, figure, ratio, holds: ratio.map(|ratio| ratio >= 1.0) }
     }
 }
@@ -114,7 +120,13 @@ pub(super) fn targets(brief: &Brief) -> Vec<Target> {
         ));
         let target = format!("≥ {}", show::ratio(size.ceiling_ratio));
         let ratio = Some(size.ratio / size.ceiling_ratio);
-        all.push(Target::at_least("T5", "n = 7: no worse than the ceiling's own fall", target, figure, ratio));
+        all.push(Target::at_least(
+            "T5",
+            "n = 7: no worse than the ceiling's own fall",
+            target,
+            figure,
+            ratio,
+        ));
     }
 
     for (who, about) in [
@@ -123,13 +135,16 @@ pub(super) fn targets(brief: &Brief) -> Vec<Target> {
         (Who::Clients, "under attack by clients: the worst"),
     ] {
         let by = brief.attacks.attacks.iter().filter(|it| it.attack.who == who);
-        let less = |one: &&Attacked, other: &&Attacked| one.throughput_ratio.total_cmp(&other.throughput_ratio);
+        let less =
+            |one: &&Attacked, other: &&Attacked| one.throughput_ratio.total_cmp(&other.throughput_ratio);
         let worst = by.min_by(less);
         all.push(Target::at_least(
             "T6",
             about,
             format!("≥ {:.2}", who.floor()),
-            worst.map_or("-".into(), |it| format!("{} ({})", show::ratio(it.throughput_ratio), it.attack.strategy)),
+            worst.map_or("-".into(), |it| {
+                format!("{} ({})", show::ratio(it.throughput_ratio), it.attack.strategy)
+            }),
             worst.map(|it| it.throughput_ratio / who.floor()),
         ));
     }

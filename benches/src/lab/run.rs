@@ -134,7 +134,9 @@ impl Lab {
         let observe = |stage: Stage<'_>| match stage {
             Stage::Opening | Stage::Preloading => {}
             Stage::Loading(progress) => {
-                if let Some(progress) = progress && let Some(elapsed) = progress.elapsed {
+                if let Some(progress) = progress
+                    && let Some(elapsed) = progress.elapsed
+                {
                     before.get_or_insert_with(|| (processor_time(&subject.processes), progress.completed));
                     let rate = progress.completed as f64 / elapsed.as_secs_f64().max(0.001);
                     self.progress.live(&format!("{name}: {:.0} s, {rate:.0}/s", elapsed.as_secs_f64()));

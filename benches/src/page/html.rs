@@ -60,7 +60,8 @@ fn html(table: &Table) -> String {
     let head: String = table.header.iter().map(|name| format!("<th>{}</th>", escaped(name))).collect();
     let mut html = format!("<div class=\"scroll\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n");
     for row in &table.rows {
-        let cells: String = row.iter().map(|cell| format!("<td{}>{}</td>", class(cell), escaped(cell))).collect();
+        let cells: String =
+            row.iter().map(|cell| format!("<td{}>{}</td>", class(cell), escaped(cell))).collect();
         let _ = writeln!(html, "<tr>{cells}</tr>");
     }
     html.push_str("</tbody>\n</table></div>\n");

@@ -112,12 +112,14 @@ fn lines_svg(title: &str, x: &Axis, y: &Axis, lines: &[Line], marks: &[Mark]) ->
     for tick in up.ticks() {
         let Some(at) = up.place(tick) else { continue };
         let _ = write!(svg, r#"<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{at:.1}" y2="{at:.1}"/>"#);
-        let _ = write!(svg, r#"<text x="{}" y="{:.1}" class="end">{}</text>"#, LEFT - 8.0, at + 4.0, short(tick));
+        let _ =
+            write!(svg, r#"<text x="{}" y="{:.1}" class="end">{}</text>"#, LEFT - 8.0, at + 4.0, short(tick));
     }
     for tick in across.ticks() {
         let Some(at) = across.place(tick) else { continue };
         let _ = write!(svg, r#"<line class="grid" x1="{at:.1}" x2="{at:.1}" y1="{TOP}" y2="{BOTTOM}"/>"#);
-        let _ = write!(svg, r#"<text x="{at:.1}" y="{}" class="middle">{}</text>"#, BOTTOM + 16.0, short(tick));
+        let _ =
+            write!(svg, r#"<text x="{at:.1}" y="{}" class="middle">{}</text>"#, BOTTOM + 16.0, short(tick));
     }
     let (middle, below) = ((LEFT + RIGHT) / 2.0, HEIGHT - 8.0);
     let _ = write!(svg, r#"<text x="{middle}" y="{below}" class="middle">{}</text>"#, escaped(&x.label));
@@ -219,7 +221,8 @@ fn opened(title: &str, height: f64) -> String {
 }
 
 fn figure(title: &str, svg: &str, legend: &str) -> String {
-    let legend = if legend.is_empty() { String::new() } else { format!("<ul class=\"legend\">{legend}</ul>") };
+    let legend =
+        if legend.is_empty() { String::new() } else { format!("<ul class=\"legend\">{legend}</ul>") };
     format!("<figure><figcaption>{}</figcaption>{svg}{legend}</figure>\n", escaped(title))
 }
 
@@ -240,14 +243,18 @@ mod tests {
         }
         .svg();
         assert_eq!(svg.matches("<circle").count(), 2);
-        assert!(svg.contains("a&lt;b") && svg.contains("x &amp; y") && svg.contains("view &quot;3&quot;"), "{svg}");
+        assert!(
+            svg.contains("a&lt;b") && svg.contains("x &amp; y") && svg.contains("view &quot;3&quot;"),
+            "{svg}"
+        );
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 
     #[test]
     fn bars_are_as_long_as_their_values() {
         let bars = vec![("half".to_owned(), 0.5), ("whole".to_owned(), 1.0)];
-        let svg = Bars { title: "t".into(), unit: "ratio".into(), bars, limits: vec![(0.7, "70%".into())] }.svg();
+        let svg =
+            Bars { title: "t".into(), unit: "ratio".into(), bars, limits: vec![(0.7, "70%".into())] }.svg();
         let widths: Vec<f64> = svg
             .split("<rect")
             .skip(1)

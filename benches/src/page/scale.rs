@@ -15,9 +15,8 @@ impl Scale {
     /// finite, or not above 0 on a logarithmic scale, have no place and are left out.
     pub(super) fn over(values: impl Iterator<Item = f64>, logarithmic: bool, from: f64, to: f64) -> Self {
         let usable = values.filter(|value| value.is_finite() && (!logarithmic || *value > 0.0));
-        let (low, high) = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
+        let (low, high) = usable
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         let (low, high) = match (low <= high, logarithmic) {
             (false, false) => (0.0, 1.0),
             (false, true) => (1.0, 10.0),
@@ -49,7 +48,8 @@ impl Scale {
         let decades = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
         let few = self.high / self.low < 100.0;
         let within = |factors: &[f64]| -> Vec<f64> {
-            let all = decades.clone().flat_map(|decade| factors.iter().map(move |it| it * 10f64.powi(decade)));
+            let all =
+                decades.clone().flat_map(|decade| factors.iter().map(move |it| it * 10f64.powi(decade)));
             all.filter(|tick| (self.low..=self.high).contains(tick)).collect()
         };
         within(if few { &[1.0, 2.0, 5.0] } else { &[1.0] })

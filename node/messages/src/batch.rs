@@ -94,7 +94,7 @@ impl Body {
                 .finish();
             hasher = hasher.bytes(digest.as_bytes());
         }
-        let requests = submissions.iter().map(|ordered| ordered.submission.requests().len()).sum();
+        let requests = submissions.iter().map(|ordered| ordered.submission().requests().len()).sum();
         Self { digest: hasher.finish(), requests, content: Content::Ordered { time, submissions } }
     }
 

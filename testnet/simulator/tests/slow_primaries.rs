@@ -110,9 +110,7 @@ fn a_primary_that_starves_a_client_just_under_the_timeout_is_voted_out() {
     let mut cluster = Cluster::new(settings(4, 5));
     keep_busy(&mut cluster, SECOND * 2, 1);
     // The strategy finds clients by their keys; whichever it is, it is one of these.
-    // Backups hear of a request when its client asks all, after 200 ms, and look at it every 100 ms: below 800 ms it is
-    // chance whether they see one that has waited for half the timeout.
-    corrupt(&mut cluster, 0, "starve:delay=850ms");
+    corrupt(&mut cluster, 0, "starve:delay=750ms");
     keep_busy(&mut cluster, SECOND * 9, 1);
     assert_voted_out(&cluster, SECOND * 8, "one client is starved");
 }

@@ -10,6 +10,7 @@ use pbft_bench::{Arrivals, Distribution, Durability, Extent, Pace, Settings, Wor
 use pbft_messages::Configuration;
 
 use crate::duration;
+use crate::lab::Experiment;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +22,7 @@ Examples:
   pbft-bench --rate 2000 -z 1m                         2000 requests a second, whatever comes of them
   pbft-bench --workload b --keys 100000                YCSB's workload B
   pbft-bench -z 30s --durability sync --note 'after the change' --output results/one
+  pbft-bench report --output results/all               all that there is to measure, on testnets that it starts itself
 
 Without --rate the loop is closed: a connection sends when an earlier request is answered, so latency excludes time that
 a request would have waited for its turn. With --rate it is open: latency runs from the time at which a request was due.
@@ -49,6 +51,14 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    #[command(flatten)]
+    Experiment(Experiment),
+    /// One replica of a testnet
+    #[command(hide = true)]
+    Replica(pbft_testnet::ReplicaArguments),
+    /// The service without replication
+    #[command(hide = true)]
+    Unreplicated(pbft_bench::references::UnreplicatedArguments),
 }
 
 #[derive(Clone, Debug, Args)]

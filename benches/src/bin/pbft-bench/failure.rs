@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+use pbft_bench::lab::LabError;
 use pbft_bench::{FilesError, Report, SessionsError, VerdictResult};
 use pbft_client::{ClientError, KvError};
 
@@ -51,6 +52,11 @@ impl Failure {
         Self::new(INTERRUPTED, message)
     }
 
+    /// Something is not as it must be.
+    pub(crate) fn verdict(message: impl Display) -> Self {
+        Self::new(VERDICT_FAILED, message)
+    }
+
     /// What to print: one line, if anything.
     pub(crate) fn line(&self) -> Option<String> {
         let error = self.error.as_ref()?;
@@ -85,7 +91,7 @@ pub(crate) fn judge(report: &Report) -> Outcome {
             0 | 1 => String::new(),
             count => format!(" (and {} others)", count - 1),
         };
-        return Err(Failure::new(VERDICT_FAILED, format!("the verdict failed: {reason}{others}")));
+        return Err(Failure::verdict(format!("the verdict failed: {reason}{others}")));
     }
     if report.interrupted {
         return Err(Failure::interrupted("interrupted: the result covers the time until then"));
@@ -136,6 +142,20 @@ impl From<SessionsError> for Failure {
             | SessionsError::Preload(KvError::Client(error)) => Self::from(error.clone()).code,
             SessionsError::Read(_) | SessionsError::Preload(_) => ERROR,
             SessionsError::Interrupted => INTERRUPTED,
+        };
+        Self { code, error: Some(error.into()) }
+    }
+}
+
+impl From<LabError> for Failure {
+    fn from(error: LabError) -> Self {
+        let code = match error {
+            LabError::Sessions(error) => return error.into(),
+            LabError::Client(error) => return error.into(),
+            LabError::Files(error) => return error.into(),
+            LabError::Settings(_) | LabError::NotInstalled { .. } => BAD_INPUT,
+            LabError::Testnet(ref error) => error.exit_code(),
+            LabError::Io { .. } | LabError::NoService { .. } | LabError::Stuck(_) => ERROR,
         };
         Self { code, error: Some(error.into()) }
     }

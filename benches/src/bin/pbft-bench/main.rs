@@ -3,6 +3,7 @@
 mod arguments;
 mod duration;
 mod failure;
+mod lab;
 mod output;
 mod progress;
 mod setup;
@@ -16,6 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use pbft_bench::references::unreplicated_main;
 use pbft_bench::{Remarks, Stage};
 use pbft_client::Connector;
 
@@ -38,8 +40,17 @@ fn main() -> ExitCode {
         }
     };
     let outcome = match command {
+        // These are processes of their own kind, with their own runtime, log and signals.
+        Some(Command::Replica(replica)) => return pbft_testnet::replica_main(replica),
+        Some(Command::Unreplicated(server)) => return unreplicated_main(&server),
         Some(Command::Completions { shell }) => completions(shell),
-        None => start(&options),
+        Some(Command::Experiment(experiment)) => {
+            start(async |interrupt| lab::run(&experiment, interrupt).await)
+        }
+        None => {
+            log_to_stderr(&options);
+            start(async |interrupt| run(&options, interrupt).await)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,8 +69,8 @@ fn completions(shell: clap_complete::Shell) -> Outcome {
     output::write_all(&script)
 }
 
-fn start(options: &Options) -> Outcome {
-    log_to_stderr(options);
+/// Does something that a signal interrupts.
+fn start(work: impl AsyncFnOnce(&CancellationToken) -> Outcome) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::error(format!("cannot start the runtime: {error}")))?;
     runtime.block_on(async {

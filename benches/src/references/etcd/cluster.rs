@@ -127,6 +127,7 @@ fn version() -> Result<String, LabError> {
 
 /// Ports that nobody uses now. They are told apart by being held all at once.
 fn free_ports(count: usize) -> io::Result<Vec<SocketAddr>> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<_>>()?;
+    let held: Vec<_> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<_>>()?;
     held.iter().map(TcpListener::local_addr).collect()
 }

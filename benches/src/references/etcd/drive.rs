@@ -10,11 +10,12 @@ use tokio::task::JoinSet;
 
 use super::Etcd;
 use super::protocol::Connection;
+use crate::keys::key;
 use crate::lab::{LabError, Load, processor_time};
 use crate::order::Order;
 use crate::settings::Settings;
 use crate::tally::{Kind, Series};
-use crate::{Values, key};
+use crate::values::Values;
 
 /// What a load of puts on etcd came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,12 +55,7 @@ impl Etcd {
     ///
     /// # Errors
     /// [`LabError`]
-    pub async fn run(
-        &self,
-        settings: &Settings,
-        load: Load,
-        lasts: Duration,
-    ) -> Result<EtcdRun, LabError> {
+    pub async fn run(&self, settings: &Settings, load: Load, lasts: Duration) -> Result<EtcdRun, LabError> {
         let values = Arc::new(Values::new(rand::random(), settings.payload));
         let order = Arc::new(Order::default());
         let mut connections = Vec::with_capacity(load.connections);
@@ -120,7 +116,7 @@ async fn puts(
     let mut measured = Loop { latencies: Series::default(), last_answer: from };
     for count in 0.. {
         let place = key(random.random_range(0..keys));
-        let value = values.value(Values::number(worker, count));
+        let value = values.value(((worker as u64) << 32) | count);
         let newest_before = order.newest();
         let started = Instant::now();
         if started >= ends {

@@ -99,7 +99,11 @@ impl Connection {
 
 /// The header of an answer.
 fn header(answer: &[u8]) -> Result<Message<'_>, CallError> {
-    Message(answer).fields().find(|field| field.number == 1).map(|field| Message(field.bytes)).ok_or(CallError::Unreadable)
+    Message(answer)
+        .fields()
+        .find(|field| field.number == 1)
+        .map(|field| Message(field.bytes))
+        .ok_or(CallError::Unreadable)
 }
 
 /// The bytes of a protocol buffer.

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use pbft_crypto::{SecretKey, Signer as _, Verified, key_file};
 use pbft_messages::{
-    ClientMessage, ClientTable, ClusterFile, Configuration, ParametersTable, ReplicaMessage,
-    ReplicaTable, SessionId, Submission, WeakQuorum, codec,
+    ClientMessage, ClientTable, ClusterFile, Configuration, ParametersTable, ReplicaMessage, ReplicaTable,
+    SessionId, Submission, WeakQuorum, codec,
 };
 use pbft_testnet::Durability;
 use pbft_transport::{ClientEvent, ClientLimits, ClientListener, ClientSettings, ConnectionId};
@@ -26,8 +26,8 @@ use super::sessions::Sessions;
 /// How many members the cluster has for its clients.
 const MEMBERS: usize = 4;
 
-/// The most frames that are verified by one thread at a time.
-const CHUNK: usize = 32;
+/// The most frames whose signatures are verified together.
+const CHUNK: usize = 64;
 
 /// The most submissions that are executed, and written to disk, at a time.
 const GROUP: usize = 512;
@@ -193,11 +193,15 @@ async fn verify(
         let (chunk, configuration, verified) =
             (std::mem::take(&mut frames), Arc::clone(&configuration), verified.clone());
         tokio::task::spawn_blocking(move || {
-            for frame in chunk {
-                // Reads that are not ordered stay unanswered: this load has none.
-                if let Ok(ClientMessage::Submit(signed)) = codec::decode(&frame)
-                    && let Ok(submission) = signed.verify(&configuration)
-                {
+            // Reads that are not ordered stay unanswered: this load has none.
+            let submitted = |frame: &Bytes| match codec::decode(frame) {
+                Ok(ClientMessage::Submit(signed)) => Some(signed),
+                _ => None,
+            };
+            let (signed, frames): (Vec<_>, Vec<_>) =
+                chunk.into_iter().filter_map(|frame| Some((submitted(&frame)?, frame))).unzip();
+            for (judged, frame) in Verified::each(signed, &configuration).into_iter().zip(frames) {
+                if let Ok(submission) = judged {
                     // As above.
                     let _ = verified.send((submission, frame));
                 }

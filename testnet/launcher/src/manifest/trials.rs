@@ -77,6 +77,13 @@ fn of_replica(description: &Description) -> Manifest {
     steps.append(&mut besides);
     let mut manifest = manifest(description, nodes, pause);
     manifest.steps = steps;
+    if description.stage == Stage::ViewChange {
+        // So slow, and so long until the first checkpoint, that it comes after the view change: otherwise one that
+        // became stable just then would leave nothing to leave out or to forge.
+        manifest.load.think_ms = 20;
+        manifest.parameters.checkpoint_interval = Some(512);
+        manifest.parameters.window = Some(1024);
+    }
     manifest.expect.accused = description.proof().kind().map(|_| liar).into_iter().collect();
     manifest.expect.proof = description.proof().kind();
     // A primary that makes the service pause is unseated; what else was seen is told.

@@ -322,10 +322,10 @@ impl<'a> Draw<'a> {
         if description.stage == Stage::Primary && self.random.random_bool(0.5) {
             self.unseat_those_before(replica);
         }
-        let mut strategy = self.one_of(description.samples).to_owned();
+        let mut strategy = self.one_of(description.samples).text.to_owned();
         if self.random.random_bool(TWO_HABITS) {
             let other = self.one_of(STRATEGIES).samples;
-            strategy = format!("{strategy}+{}", self.one_of(other));
+            strategy = format!("{strategy}+{}", self.one_of(other).text);
         }
         let at = self.beginning();
         self.act(at, Action::Corrupt { replica, strategy });

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use pbft_bench::experiments::{
     Attack, AttackMatrix, Brief, Comparison, Failover, Others, Plan, Scale, Search, Soak, Sweep,
 };
-use pbft_bench::lab::{Environment, Lab, LabError, Load};
+use pbft_bench::lab::{Environment, Lab, Load};
 use pbft_bench::page::Section;
 use pbft_bench::references::{Etcd, Unreplicated};
 
@@ -52,7 +52,8 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
         Experiment::Sweep { n, bundle, most, factor, .. } => {
             let bed = lab.bed(*n).await?;
             let (search, subject) = (Search::new(*factor, *most), bed.subject()?);
-            let done = Sweep::run(&lab, "sweep", &subject, *bundle, search, common.connections, lasts).await?;
+            let done =
+                Sweep::run(&lab, "sweep", &subject, *bundle, search, common.connections, lasts).await?;
             tell("sweep", &lab, common, &done, &[done.section("Sweep")])?;
             consistent(done.is_consistent())
         }
@@ -115,7 +116,13 @@ fn named(strategies: &[String]) -> Outcome<Vec<Attack>> {
 }
 
 /// Keeps the result if it is to be kept, and prints it.
-fn tell<T: Serialize>(command: &str, lab: &Lab, common: &Common, result: &T, sections: &[Section]) -> Outcome {
+fn tell<T: Serialize>(
+    command: &str,
+    lab: &Lab,
+    common: &Common,
+    result: &T,
+    sections: &[Section],
+) -> Outcome {
     lab.progress.live("");
     let environment = lab.environment.get();
     let about = environment.map(Environment::told).unwrap_or_default();

@@ -42,7 +42,12 @@ pub(super) fn prepare(folder: &Path) -> Outcome {
 }
 
 /// Writes the page and the file for programs.
-pub(super) fn keep<T: Serialize>(folder: &Path, kept: &Kept<'_, T>, about: &str, sections: &[Section]) -> Outcome {
+pub(super) fn keep<T: Serialize>(
+    folder: &Path,
+    kept: &Kept<'_, T>,
+    about: &str,
+    sections: &[Section],
+) -> Outcome {
     let json = serde_json::to_string_pretty(kept).map_err(Failure::error)? + "\n";
     let html = page(&format!("pbft-bench {}", kept.command), about, sections);
     for (name, text) in [(PAGE, html), (RESULT, json)] {
@@ -74,7 +79,9 @@ fn text(about: &str, sections: &[Section], table: impl Fn(&Table) -> String) -> 
         // Writing to a string does not fail, here and below.
         let _ = writeln!(text, "\n{}", section.title);
         section.tables.iter().for_each(|it| text.push_str(&table(it)));
-        section.notes.iter().for_each(|note| drop(writeln!(text, "{note}")));
+        for note in &section.notes {
+            let _ = writeln!(text, "{note}");
+        }
     }
     text
 }
