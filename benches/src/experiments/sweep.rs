@@ -36,6 +36,12 @@ impl Search {
         Self { factor: factor.max(2), most: most.max(1), tried: Vec::new(), sides: None }
     }
 
+    /// The same with no load above `most`.
+    #[must_use]
+    pub fn up_to(self, most: usize) -> Self {
+        Self { most: self.most.min(most.max(1)), ..self }
+    }
+
     /// What came of a load.
     pub fn found(&mut self, load: usize, throughput: f64) {
         self.tried.push((load, throughput));
@@ -86,8 +92,8 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// Sweeps over a cluster with submissions of so many requests, up to `most` of them under way, each load for so
-    /// long.
+    /// Sweeps over a cluster with submissions of so many requests, each load for so long. The search ends at the latest
+    /// where the sessions' windows are full.
     ///
     /// # Errors
     /// [`LabError`]
@@ -96,11 +102,12 @@ impl Sweep {
         name: &str,
         subject: &Subject,
         bundle: usize,
-        mut search: Search,
+        search: Search,
         connections: usize,
         lasts: Duration,
     ) -> Result<Self, LabError> {
         let before = SignatureCosts::measure();
+        let mut search = search.up_to(Load::most(subject.cluster.parameters(), bundle, connections));
         let mut points: Vec<Figures> = Vec::new();
         while let Some(submissions) = search.next_load() {
             let load = Load::of(submissions, bundle, connections);
@@ -191,5 +198,6 @@ mod tests {
         let (tried, peak) = searched(Search::new(4, 40), |load| load as f64);
         assert_eq!((&tried[..4], peak), (&[1, 4, 16, 40][..], 40));
         assert_eq!(searched(Search::new(2, 1), |_| 1.0), (vec![1], 1));
+        assert_eq!(searched(Search::new(2, 1024).up_to(16), |load| load as f64).1, 16);
     }
 }

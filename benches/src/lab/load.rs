@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use pbft_messages::Parameters;
+
 use crate::settings::Settings;
 
 /// How much a closed loop has on its way at a time.
@@ -26,6 +28,14 @@ impl Load {
     pub fn of(submissions: usize, bundle: usize, most: usize) -> Self {
         let connections = submissions.clamp(1, most.max(1));
         Self { connections, pipeline: submissions.div_ceil(connections).max(1), bundle }
+    }
+
+    /// The most submissions of `bundle` requests that so many connections can have under way on a cluster: all requests of
+    /// a connection fit into its session's window.
+    #[must_use]
+    pub fn most(parameters: &Parameters, bundle: usize, connections: usize) -> usize {
+        let window = usize::try_from(parameters.session_window).unwrap_or(usize::MAX);
+        connections.saturating_mul(window / bundle.max(1))
     }
 
     /// How many requests are under way at a time.
@@ -53,6 +63,7 @@ impl fmt::Display for Load {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::tests::{configuration, settings};
 
     #[test]
     fn connections_come_first_and_no_request_is_lost() {
@@ -63,5 +74,17 @@ mod tests {
             assert!(Load::of(submissions, 4, 16).outstanding() >= 4 * submissions);
         }
         assert_eq!(Load::of(64, 8, 16).to_string(), "16 × 4 × 8");
+    }
+
+    #[test]
+    fn the_most_fits_into_the_windows_and_one_more_does_not() {
+        let cluster = configuration();
+        for (bundle, most) in [(1, 1024), (5, 192), (64, 16)] {
+            assert_eq!(Load::most(cluster.parameters(), bundle, 16), most);
+            let check = |submissions| {
+                Load::of(submissions, bundle, 16).applied_to(&settings()).check(&cluster).is_ok()
+            };
+            assert!((1..=most).all(check) && !check(most + 1), "{bundle}");
+        }
     }
 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 
 use pbft_bench::Settings;
+use pbft_messages::Submission;
 use pbft_testnet::Durability;
 
 use crate::arguments::Format;
@@ -27,9 +29,9 @@ Examples:
         #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
         n: usize,
         /// How many requests go under one signature, 1 to 64
-        #[arg(long, env = "PBFT_BUNDLE", default_value_t = 1, value_name = "COUNT")]
+        #[arg(long, env = "PBFT_BUNDLE", default_value_t = 1, value_parser = bundle(), value_name = "COUNT")]
         bundle: usize,
-        /// The most submissions under way
+        /// The most submissions under way; no more are tried than the connections' sessions take
         #[arg(long, env = "PBFT_MOST", default_value_t = 1024, value_name = "COUNT")]
         most: usize,
         /// By how much each load is larger than the one before
@@ -108,7 +110,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   pbft-bench compare etcd --rounds 5 -z 10s
-  pbft-bench compare unreplicated --bundle 64 --outstanding 32")]
+  pbft-bench compare unreplicated --bundle 64 -c 32 --outstanding 32")]
     Compare {
         /// The other system
         other: Other,
@@ -144,10 +146,10 @@ pub(crate) enum Other {
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Offered {
     /// Submissions under way, over all connections
-    #[arg(long, env = "PBFT_OUTSTANDING", default_value_t = 128, value_name = "COUNT")]
+    #[arg(long, env = "PBFT_OUTSTANDING", default_value_t = 128, value_parser = count(), value_name = "COUNT")]
     pub(crate) outstanding: usize,
     /// How many requests go under one signature, 1 to 64
-    #[arg(long, env = "PBFT_BUNDLE", default_value_t = 1, value_name = "COUNT")]
+    #[arg(long, env = "PBFT_BUNDLE", default_value_t = 1, value_parser = bundle(), value_name = "COUNT")]
     pub(crate) bundle: usize,
 }
 
@@ -155,7 +157,7 @@ pub(crate) struct Offered {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Common {
     /// Connections that share the load, at most: each is a session of its own
-    #[arg(short, long, env = "PBFT_CONNECTIONS", default_value_t = 16, value_name = "COUNT")]
+    #[arg(short, long, env = "PBFT_CONNECTIONS", default_value_t = 16, value_parser = count(), value_name = "COUNT")]
     pub(crate) connections: usize,
     /// How long each load lasts after the warm-up
     #[arg(short = 'z', long, env = "PBFT_DURATION", default_value = "5s", value_parser = duration::positive, value_name = "TIME")]
@@ -190,6 +192,16 @@ pub(crate) struct Common {
     /// No progress
     #[arg(short, long, env = "PBFT_QUIET")]
     pub(crate) quiet: bool,
+}
+
+/// A number of things of which there is at least one.
+fn count() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// How many requests a submission may have.
+fn bundle() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=Submission::MAXIMUM_REQUESTS as u64)
 }
 
 impl Experiment {

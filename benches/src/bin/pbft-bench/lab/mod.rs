@@ -15,6 +15,7 @@ use pbft_bench::experiments::{
 use pbft_bench::lab::{Environment, Lab, Load};
 use pbft_bench::page::Section;
 use pbft_bench::references::{Etcd, Unreplicated};
+use pbft_messages::Parameters;
 
 pub(crate) use arguments::Experiment;
 
@@ -58,7 +59,7 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
             consistent(done.is_consistent())
         }
         Experiment::Scale { offered, sizes, .. } => {
-            let done = Scale::run(&lab, sizes, load(common, offered), lasts).await?;
+            let done = Scale::run(&lab, sizes, load(common, offered)?, lasts).await?;
             tell("scale", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())
         }
@@ -68,33 +69,33 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
                 (false, true) => Attack::chosen(),
                 (false, false) => named(strategy)?,
             };
-            let load = load(common, offered);
+            let load = load(common, offered)?;
             let done = AttackMatrix::run(&lab, *n, &attacks, load, lasts, *primary_duration).await?;
             tell("attack-matrix", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())
         }
         Experiment::Failover { offered, n, times, .. } => {
-            let done = Failover::run(&lab, *n, *times, load(common, offered)).await?;
+            let done = Failover::run(&lab, *n, *times, load(common, offered)?).await?;
             tell("failover", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())?;
             held(done.is_within_limit(), "a pause was longer than the view timeout + 100 ms")
         }
         Experiment::Soak { offered, n, lasts, preload, .. } => {
             lab.settings.preload = *preload;
-            let done = Soak::run(&lab, *n, load(common, offered), *lasts).await?;
+            let done = Soak::run(&lab, *n, load(common, offered)?, *lasts).await?;
             tell("soak", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())?;
             held(done.view_changes.is_empty(), "the primary was replaced although nothing was wrong")?;
             held(done.is_flat(), "a replica's memory is not flat, or above 256 MB")
         }
         Experiment::Compare { other, offered, n, rounds, .. } => {
+            let load = load(common, offered)?;
             // First, so that what is missing is told before anything else is done.
             let (etcd, unreplicated) = match other {
                 Other::Etcd => (Some(Etcd::start().await?), None),
                 Other::Unreplicated => (None, Some(Unreplicated::start(lab.durability)?)),
             };
             let others = Others { etcd: etcd.as_ref(), unreplicated: unreplicated.as_ref() };
-            let load = load(common, offered);
             let done = Comparison::run(&lab, "turn", others, *n, *rounds, load, lasts).await?;
             tell("compare", &lab, common, &done, &[done.section("Side by side")])?;
             consistent(done.is_consistent())
@@ -107,8 +108,17 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
     }
 }
 
-fn load(common: &Common, offered: &Offered) -> Load {
-    Load::of(offered.outstanding, offered.bundle, common.connections)
+/// The load that is asked for, if clusters with the usual parameters, as all of these are, take it.
+fn load(common: &Common, offered: &Offered) -> Outcome<Load> {
+    let (Offered { outstanding, bundle }, connections) = (*offered, common.connections);
+    let most = Load::most(&Parameters::default(), bundle, connections);
+    if outstanding > most {
+        return Err(Failure::bad_input(format!(
+            "--outstanding {outstanding} does not fit: {connections} connections take {most} submissions of {bundle} \
+             requests at most; use more --connections, or a smaller --bundle"
+        )));
+    }
+    Ok(Load::of(outstanding, bundle, connections))
 }
 
 fn named(strategies: &[String]) -> Outcome<Vec<Attack>> {
