@@ -14,7 +14,6 @@ use pbft_testnet::attack::Attack as ClientAttack;
 use super::show;
 use crate::lab::{Bed, Figures, Lab, LabError, Load, Run, Views};
 use crate::page::{Axis, Bars, Line, Mark, Plot, Section, Table};
-use crate::verdict::VerdictResult;
 
 /// How many malicious clients attack at a time.
 const CLIENTS: usize = 2;
@@ -158,8 +157,7 @@ impl AttackMatrix {
     /// Whether every cluster kept its word.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        let all = self.attacks.iter().flat_map(|it| [&it.calm, &it.attacked]);
-        all.map(|it| it.verdict).all(|it| it != VerdictResult::Fail)
+        self.attacks.iter().flat_map(|it| [&it.calm, &it.attacked]).all(Figures::kept)
     }
 
     /// For people.
@@ -193,7 +191,7 @@ impl AttackMatrix {
                 show::latency(it.attacked.p50_us),
                 it.p50_ratio.map_or("-".to_owned(), show::ratio),
                 it.view_changes.len().to_string(),
-                show::verdict(it.attacked.verdict),
+                show::verdict(&it.attacked),
             ]);
         }
         let bars = Bars {

@@ -147,7 +147,9 @@ impl Brief {
     /// Whether every cluster kept its word under every load.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.sweep.is_consistent()
+        self.one_in_memory.kept()
+            && self.one_in_sync.kept()
+            && self.sweep.is_consistent()
             && self.bundles.is_consistent()
             && self.comparison.is_consistent()
             && self.bundle_comparison.is_consistent()

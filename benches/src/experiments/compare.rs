@@ -9,7 +9,6 @@ use super::statistics::Spread;
 use crate::lab::{Figures, Lab, LabError, Load};
 use crate::page::{Section, Table};
 use crate::references::{Ceiling, Etcd, EtcdRun, SignatureCosts, Unreplicated};
-use crate::verdict::VerdictResult;
 
 /// What a cluster is compared with, besides the signature ceiling.
 #[derive(Clone, Copy, Default)]
@@ -101,10 +100,9 @@ impl Comparison {
     /// Whether all kept their word each time.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        let kept = |it: &Figures| it.verdict != VerdictResult::Fail;
         self.turns.iter().all(|Turn { ours, unreplicated, etcd, .. }| {
-            kept(ours)
-                && unreplicated.as_ref().is_none_or(kept)
+            ours.kept()
+                && unreplicated.as_ref().is_none_or(Figures::kept)
                 && etcd.as_ref().is_none_or(EtcdRun::is_consistent)
         })
     }

@@ -9,7 +9,6 @@ use pbft_messages::ReplicaId;
 use super::statistics::Spread;
 use crate::lab::{Bed, Figures, Lab, LabError, Load};
 use crate::page::{Bars, Plot, Section, Table};
-use crate::verdict::VerdictResult;
 
 /// What a change of view may take beyond the timeout.
 const BEYOND_TIMEOUT: Duration = Duration::from_millis(100);
@@ -79,7 +78,7 @@ impl Failover {
     /// Whether the cluster kept its word each time.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.kills.iter().all(|kill| kill.figures.verdict != VerdictResult::Fail)
+        self.kills.iter().all(|kill| kill.figures.kept())
     }
 
     /// For people.

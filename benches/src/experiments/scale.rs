@@ -8,7 +8,6 @@ use super::show;
 use crate::lab::{Figures, Lab, LabError, Load};
 use crate::page::{Axis, Line, Plot, Section, Table};
 use crate::references::{Ceiling, SignatureCosts};
-use crate::verdict::VerdictResult;
 
 /// One size of cluster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -56,7 +55,7 @@ impl Scale {
     /// Whether every cluster kept its word.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.sizes.iter().all(|it| it.figures.verdict != VerdictResult::Fail)
+        self.sizes.iter().all(|it| it.figures.kept())
     }
 
     /// One of the sizes.
@@ -85,7 +84,7 @@ impl Scale {
                 show::ratio(it.ceiling_ratio),
                 show::latency(it.figures.p50_us),
                 show::latency(it.figures.p99_us),
-                show::verdict(it.figures.verdict),
+                show::verdict(&it.figures),
             ]);
         }
         let line = |name: &str, value: fn(&Size) -> f64| Line {

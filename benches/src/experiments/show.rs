@@ -38,8 +38,9 @@ pub(super) fn processor(microseconds: Option<f64>) -> String {
     microseconds.map_or("-".to_owned(), |it| format!("{it:.0} µs"))
 }
 
-pub(super) fn verdict(verdict: VerdictResult) -> String {
-    match verdict {
+pub(super) fn verdict(it: &Figures) -> String {
+    match it.verdict {
+        VerdictResult::Pass if it.p50_us.is_none() => "no answers",
         VerdictResult::Pass => "pass",
         VerdictResult::Fail => "FAIL",
         VerdictResult::Unknown => "unknown",
@@ -60,7 +61,7 @@ pub(super) fn run(it: &Figures) -> [String; 6] {
         latency(it.p50_us),
         latency(it.p99_us),
         processor(it.processor_us),
-        verdict(it.verdict),
+        verdict(it),
     ]
 }
 

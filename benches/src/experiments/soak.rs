@@ -13,7 +13,6 @@ use super::show;
 use super::statistics::Trend;
 use crate::lab::{Figures, Lab, LabError, Load, Views};
 use crate::page::{Axis, Line, Mark, Plot, Section, Table};
-use crate::verdict::VerdictResult;
 
 /// How often memory is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -132,7 +131,7 @@ impl Soak {
     /// Whether the cluster kept its word.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.figures.verdict != VerdictResult::Fail
+        self.figures.kept()
     }
 
     /// For people.
@@ -217,6 +216,7 @@ async fn sample(processes: &[ProcessId], samples: &mut [Vec<(Instant, u64)>]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verdict::VerdictResult;
 
     fn memory(bytes: impl Fn(f64) -> f64) -> Memory {
         let samples: Vec<_> = (0..100).map(|second| (f64::from(second), bytes(f64::from(second)))).collect();
@@ -230,7 +230,7 @@ mod tests {
             name: "soak".into(),
             load,
             throughput_per_s: 1.0,
-            p50_us: None,
+            p50_us: Some(1),
             p99_us: None,
             processor_us: None,
             verdict: VerdictResult::Pass,
@@ -246,6 +246,18 @@ mod tests {
             throughput: None,
             view_changes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn only_what_was_answered_and_seen_to_be_kept_is_consistent() {
+        let mut soak = soak(Vec::new());
+        assert!(soak.is_consistent());
+        for verdict in [VerdictResult::Fail, VerdictResult::Unknown] {
+            soak.figures.verdict = verdict;
+            assert!(!soak.is_consistent(), "{verdict:?}");
+        }
+        (soak.figures.verdict, soak.figures.p50_us) = (VerdictResult::Pass, None);
+        assert!(!soak.is_consistent(), "nothing was answered");
     }
 
     #[test]

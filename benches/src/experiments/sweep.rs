@@ -8,7 +8,6 @@ use super::show;
 use crate::lab::{Figures, Lab, LabError, Load, Subject};
 use crate::page::{Axis, Line, Plot, Section};
 use crate::references::{Ceiling, SignatureCosts};
-use crate::verdict::VerdictResult;
 
 /// What counts as more throughput: less may be chance.
 const RISE: f64 = 1.03;
@@ -128,7 +127,7 @@ impl Sweep {
     /// Whether the cluster kept its word under every load.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.points.iter().all(|point| point.verdict != VerdictResult::Fail)
+        self.points.iter().all(Figures::kept)
     }
 
     /// For people.

@@ -90,6 +90,14 @@ impl Run {
     }
 }
 
+impl Figures {
+    /// Whether something was answered, and all that was acknowledged was seen to be kept. Not known is not kept.
+    #[must_use]
+    pub fn kept(&self) -> bool {
+        self.verdict == VerdictResult::Pass && self.p50_us.is_some()
+    }
+}
+
 impl Lab {
     /// The same with another durability.
     #[must_use]

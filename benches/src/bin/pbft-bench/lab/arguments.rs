@@ -86,7 +86,7 @@ Examples:
         #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
         n: usize,
         /// How often
-        #[arg(long, env = "PBFT_TIMES", default_value_t = 20, value_name = "COUNT")]
+        #[arg(long, env = "PBFT_TIMES", default_value_t = 20, value_parser = count(), value_name = "COUNT")]
         times: usize,
     },
     /// A long loaded run: whether memory stays flat, and no view changes
@@ -122,7 +122,7 @@ Examples:
         #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
         n: usize,
         /// How many turns each has
-        #[arg(long, env = "PBFT_ROUNDS", default_value_t = 5, value_name = "COUNT")]
+        #[arg(long, env = "PBFT_ROUNDS", default_value_t = 5, value_parser = count(), value_name = "COUNT")]
         rounds: usize,
     },
     /// All of it in a short form, in under five minutes, with the targets

@@ -143,9 +143,9 @@ fn tell<T: Serialize>(
     output::print(&kept, &about, sections, common.write_out)
 }
 
-/// A cluster that broke its word ends everything with the code for it.
+/// A cluster that broke its word, or was not seen to keep it, ends everything with the code for it.
 fn consistent(holds: bool) -> Outcome {
-    held(holds, "a cluster lost or changed what it had acknowledged: see the verdicts above")
+    held(holds, "not every load was answered, and seen to be kept as acknowledged: see the verdicts above")
 }
 
 fn held(holds: bool, otherwise: &str) -> Outcome {
