@@ -124,7 +124,7 @@ async fn kill(
         Ok(std::time::Instant::now())
     };
     let name = format!("failover-{number:02}");
-    let (run, killed) = tokio::try_join!(lab.run(&name, &subject, load, lasts), killed)?;
+    let (run, killed) = tokio::try_join!(lab.run_while_some_end(&name, &subject, load, lasts), killed)?;
     let killed = killed.saturating_duration_since(run.measured.measured_from);
     let lasted = run.measured.timeline.pauses.iter().filter(|pause| pause.from + pause.length >= killed);
     let longest = lasted.map(|pause| pause.length).max().unwrap_or_default();

@@ -17,6 +17,9 @@ use crate::page::{Axis, Line, Mark, Plot, Section, Table};
 /// How often memory is looked at.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// A run's last seconds, in which each replica's memory must have been looked at.
+const LAST: Duration = Duration::from_secs(5);
+
 /// What comes before is filling caches, and is left out of the trend: so much of the run.
 const SETTLING: f64 = 0.25;
 
@@ -77,15 +80,21 @@ impl Soak {
             never = sample(&subject.processes, &mut samples) => match never {},
         };
         let from = run.measured.measured_from;
-        let memory = samples.into_iter().map(|it| Memory::new(&it, from, run.report.duration_s)).collect();
+        let duration_s = run.report.duration_s;
+        let memory: Vec<_> = samples.iter().map(|it| Memory::new(it, from, duration_s)).collect();
+        for ((name, _), memory) in subject.processes.iter().zip(&memory) {
+            if !memory.reaches(duration_s) {
+                return Err(LabError::Stuck(format!("the memory of {name} is not known up to the end")));
+            }
+        }
         let over_time = over_time(&run);
         Ok(Self {
             n,
             keys: lab.settings.keys,
             figures: run.figures(),
-            duration_s: run.report.duration_s,
+            duration_s,
             memory,
-            throughput: settled(&over_time, run.report.duration_s),
+            throughput: settled(&over_time, duration_s),
             over_time,
             view_changes: views.changes(&run),
         })
@@ -193,6 +202,11 @@ impl Memory {
         let max_bytes = samples.iter().map(|it| it.1).fold(0.0, f64::max);
         Self { trend: settled(&samples, duration), samples, max_bytes }
     }
+
+    /// Whether it was looked at until the last seconds of a run.
+    fn reaches(&self, duration: f64) -> bool {
+        self.samples.last().is_some_and(|(at, _)| *at >= duration - LAST.as_secs_f64())
+    }
 }
 
 /// The trend without what settles at first.
@@ -202,12 +216,12 @@ fn settled(points: &[(f64, f64)], duration: f64) -> Option<Trend> {
 }
 
 /// Looks at each process again and again, for ever.
-async fn sample(processes: &[ProcessId], samples: &mut [Vec<(Instant, u64)>]) -> Infallible {
+async fn sample(processes: &[(String, ProcessId)], samples: &mut [Vec<(Instant, u64)>]) -> Infallible {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        for (process, samples) in processes.iter().zip(samples.iter_mut()) {
+        for ((_, process), samples) in processes.iter().zip(samples.iter_mut()) {
             samples.extend(process.resident().map(|bytes| (Instant::now(), bytes)));
         }
     }
@@ -246,6 +260,13 @@ mod tests {
             throughput: None,
             view_changes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_replica_that_was_lost_sight_of_is_noticed() {
+        let flat = memory(|_| 1.0);
+        assert!(flat.reaches(100.0) && !flat.reaches(105.0));
+        assert!(!Memory { samples: Vec::new(), ..flat }.reaches(100.0));
     }
 
     #[test]

@@ -54,7 +54,12 @@ impl Bed {
     /// # Errors
     /// [`LabError::Testnet`]
     pub fn subject(&self) -> Result<Subject, LabError> {
-        let processes = self.testnet.processes()?.into_iter().map(|(_, process)| process).collect();
+        let processes = self
+            .testnet
+            .processes()?
+            .into_iter()
+            .map(|(replica, process)| (replica.to_string(), process))
+            .collect();
         Ok(Subject {
             cluster: self.testnet.configuration().clone(),
             client_key: self.testnet.folder().client_key(),

@@ -117,8 +117,24 @@ impl Lab {
     /// Loads a subject for so long after the warm-up, and reads back what it acknowledged.
     ///
     /// # Errors
-    /// [`LabError`]; a verdict that fails is none.
+    /// [`LabError`], also if one of the subject's processes ends; a verdict that fails is none.
     pub async fn run(
+        &self,
+        name: &str,
+        subject: &Subject,
+        load: Load,
+        lasts: Duration,
+    ) -> Result<Run, LabError> {
+        let run = self.run_while_some_end(name, subject, load, lasts).await?;
+        subject.all_live()?;
+        Ok(run)
+    }
+
+    /// The same where processes of the subject may end meanwhile.
+    ///
+    /// # Errors
+    /// [`LabError`]; a verdict that fails is none.
+    pub async fn run_while_some_end(
         &self,
         name: &str,
         subject: &Subject,
@@ -145,12 +161,12 @@ impl Lab {
                 if let Some(progress) = progress
                     && let Some(elapsed) = progress.elapsed
                 {
-                    before.get_or_insert_with(|| (processor_time(&subject.processes), progress.completed));
+                    before.get_or_insert_with(|| (subject.processor_time(), progress.completed));
                     let rate = progress.completed as f64 / elapsed.as_secs_f64().max(0.001);
                     self.progress.live(&format!("{name}: {:.0} s, {rate:.0}/s", elapsed.as_secs_f64()));
                 }
             }
-            Stage::ReadingBack => after = processor_time(&subject.processes),
+            Stage::ReadingBack => after = subject.processor_time(),
         };
         let remarks = Remarks { durability: told, note: Some(name.to_owned()) };
         let connectors = [connector];
@@ -185,7 +201,7 @@ fn told_of(figures: &Figures) -> String {
 }
 
 /// The processor time of this process and these; `None` if one has ended.
-pub(crate) fn processor_time(processes: &[ProcessId]) -> Option<Duration> {
+pub(crate) fn processor_time<'a>(processes: impl IntoIterator<Item = &'a ProcessId>) -> Option<Duration> {
     let own = ProcessId::of(std::process::id());
-    own.iter().chain(processes).map(ProcessId::processor_time).sum()
+    own.into_iter().chain(processes.into_iter().copied()).map(|it| it.processor_time()).sum()
 }

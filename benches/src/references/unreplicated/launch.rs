@@ -59,7 +59,10 @@ impl Unreplicated {
         Ok(Subject {
             cluster,
             client_key: self.folder.path().join("client.key"),
-            processes: ProcessId::of(self.child.id()).into_iter().collect(),
+            processes: ProcessId::of(self.child.id())
+                .map(|process| ("the unreplicated service".to_owned(), process))
+                .into_iter()
+                .collect(),
         })
     }
 }
