@@ -106,6 +106,7 @@ fn what_is_missing_is_named() {
         assert!(stderr.contains(said), "{stderr}");
     };
     fails(&["compare", "etcd", "-q"], "etcd is not installed");
+    fails(&["compare", "etcd", "--durability", "memory", "-q"], "leave it out");
     fails(&["soak", "--bundle", "64", "-q"], "--outstanding 128 does not fit");
     fails(&["attack-matrix", "--strategy", "nonsense", "-q"], "no strategy is called \"nonsense\"");
 }

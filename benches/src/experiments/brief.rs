@@ -83,11 +83,12 @@ pub struct Brief {
 }
 
 impl Brief {
-    /// Does everything, on clusters of 4.
+    /// Does everything, on clusters of 4 that are on disk: what the targets are for. One part alone is in memory.
     ///
     /// # Errors
     /// [`LabError`]
     pub async fn run(lab: &Lab, plan: Plan) -> Result<Self, LabError> {
+        let lab = &lab.with(Durability::Sync);
         let began = Instant::now();
         let lasts = Duration::from_secs_f64(plan.lasts_s);
         let connections = plan.connections;

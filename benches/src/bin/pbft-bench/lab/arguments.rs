@@ -24,7 +24,7 @@ Examples:
   pbft-bench sweep --durability memory --most 64 -w json")]
     Sweep {
         #[command(flatten)]
-        common: Common,
+        varied: Varied,
         /// How many replicas
         #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
         n: usize,
@@ -42,7 +42,7 @@ Examples:
     #[command(after_help = "Example: pbft-bench scale --sizes 4,7,10,13 --outstanding 256 -z 10s")]
     Scale {
         #[command(flatten)]
-        common: Common,
+        varied: Varied,
         #[command(flatten)]
         offered: Offered,
         /// How many replicas; the others are compared with the first
@@ -59,7 +59,7 @@ Examples:
 `pbft-testnet fault list` tells of all strategies.")]
     AttackMatrix {
         #[command(flatten)]
-        common: Common,
+        varied: Varied,
         #[command(flatten)]
         offered: Offered,
         /// How many replicas
@@ -79,7 +79,7 @@ Examples:
     #[command(after_help = "Example: pbft-bench failover --times 20 --output results/failover")]
     Failover {
         #[command(flatten)]
-        common: Common,
+        varied: Varied,
         #[command(flatten)]
         offered: Offered,
         /// How many replicas
@@ -93,7 +93,7 @@ Examples:
     #[command(after_help = "Example: pbft-bench soak --for 10m --keys 100000 --preload")]
     Soak {
         #[command(flatten)]
-        common: Common,
+        varied: Varied,
         #[command(flatten)]
         offered: Offered,
         /// How many replicas
@@ -115,7 +115,7 @@ Examples:
         /// The other system
         other: Other,
         #[command(flatten)]
-        common: Common,
+        varied: Varied,
         #[command(flatten)]
         offered: Offered,
         /// How many replicas
@@ -153,15 +153,25 @@ pub(crate) struct Offered {
     pub(crate) bundle: usize,
 }
 
-/// What all have in common.
+/// What all but the short form of everything, which has a plan of its own, have in common.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct Common {
+pub(crate) struct Varied {
+    #[command(flatten)]
+    pub(crate) common: Common,
     /// Connections that share the load, at most: each is a session of its own
     #[arg(short, long, env = "PBFT_CONNECTIONS", default_value_t = 16, value_parser = count(), value_name = "COUNT")]
     pub(crate) connections: usize,
     /// How long each load lasts after the warm-up
     #[arg(short = 'z', long, env = "PBFT_DURATION", default_value = "5s", value_parser = duration::positive, value_name = "TIME")]
     pub(crate) duration: Duration,
+    /// Whether the replicas' votes, and the answers of others, wait for the disk
+    #[arg(long, env = "PBFT_DURABILITY", value_enum, default_value_t)]
+    pub(crate) durability: Durability,
+}
+
+/// What all have in common.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
     /// How long each load runs before anything is counted
     #[arg(long, env = "PBFT_WARMUP", default_value = "1s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) warmup: Duration,
@@ -180,9 +190,6 @@ pub(crate) struct Common {
     /// The most keys to read back after each load, to see that they hold what was acknowledged
     #[arg(long, env = "PBFT_READ_BACK", default_value_t = 500, value_name = "COUNT")]
     read_back: usize,
-    /// Whether the replicas' votes, and the answers of others, wait for the disk
-    #[arg(long, env = "PBFT_DURABILITY", value_enum, default_value_t)]
-    pub(crate) durability: Durability,
     /// Keep report.html, report.json, and result.json and latency.hlog of each load in this folder
     #[arg(long, env = "PBFT_OUTPUT", value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
@@ -205,15 +212,17 @@ fn bundle() -> RangedU64ValueParser<usize> {
 }
 
 impl Experiment {
-    pub(crate) fn common(&self) -> &Common {
+    /// What it has in common with all others, and how its replicas keep what they acknowledge.
+    pub(crate) fn common(&self) -> (&Common, Durability) {
         match self {
-            Self::Sweep { common, .. }
-            | Self::Scale { common, .. }
-            | Self::AttackMatrix { common, .. }
-            | Self::Failover { common, .. }
-            | Self::Soak { common, .. }
-            | Self::Compare { common, .. }
-            | Self::Report { common } => common,
+            // Tells of both.
+            Self::Report { common } => (common, Durability::Sync),
+            Self::Sweep { varied, .. }
+            | Self::Scale { varied, .. }
+            | Self::AttackMatrix { varied, .. }
+            | Self::Failover { varied, .. }
+            | Self::Soak { varied, .. }
+            | Self::Compare { varied, .. } => (&varied.common, varied.durability),
         }
     }
 }

@@ -16,24 +16,25 @@ use pbft_bench::lab::{Environment, Lab, Load};
 use pbft_bench::page::Section;
 use pbft_bench::references::{Etcd, Unreplicated};
 use pbft_messages::Parameters;
+use pbft_testnet::Durability;
 
 pub(crate) use arguments::Experiment;
 
 use crate::failure::{Failure, Outcome};
-use arguments::{Common, Offered, Other};
+use arguments::{Common, Offered, Other, Varied};
 use output::Kept;
 use progress::Shown;
 
 /// Carries an experiment out. Dropping what is under way ends all processes that it started.
 pub(crate) async fn run(experiment: &Experiment, interrupt: &CancellationToken) -> Outcome {
-    let common = experiment.common();
+    let (common, durability) = experiment.common();
     if let Some(folder) = &common.output {
         output::prepare(folder)?;
     }
     let shown = Arc::new(Shown::new(common.quiet));
     let lab = Lab {
         settings: common.settings(),
-        durability: common.durability,
+        durability,
         output: common.output.clone(),
         progress: shown.clone(),
         environment: Arc::default(),
@@ -47,56 +48,63 @@ pub(crate) async fn run(experiment: &Experiment, interrupt: &CancellationToken) 
 }
 
 async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
-    let common = experiment.common();
-    let lasts = common.duration;
+    let (common, durability) = experiment.common();
     match experiment {
-        Experiment::Sweep { n, bundle, most, factor, .. } => {
+        Experiment::Sweep { varied, n, bundle, most, factor, .. } => {
             let bed = lab.bed(*n).await?;
             let (search, subject) = (Search::new(*factor, *most), bed.subject()?);
             let done =
-                Sweep::run(&lab, "sweep", &subject, *bundle, search, common.connections, lasts).await?;
+                Sweep::run(&lab, "sweep", &subject, *bundle, search, varied.connections, varied.duration)
+                    .await?;
             tell("sweep", &lab, common, &done, &[done.section("Sweep")])?;
             consistent(done.is_consistent())
         }
-        Experiment::Scale { offered, sizes, .. } => {
-            let done = Scale::run(&lab, sizes, load(common, offered)?, lasts).await?;
+        Experiment::Scale { varied, offered, sizes, .. } => {
+            let done = Scale::run(&lab, sizes, load(varied, offered)?, varied.duration).await?;
             tell("scale", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())
         }
-        Experiment::AttackMatrix { offered, n, all, strategy, primary_duration, .. } => {
+        Experiment::AttackMatrix { varied, offered, n, all, strategy, primary_duration, .. } => {
             let attacks = match (all, strategy.is_empty()) {
                 (true, _) => Attack::all(),
                 (false, true) => Attack::chosen(),
                 (false, false) => named(strategy)?,
             };
-            let load = load(common, offered)?;
-            let done = AttackMatrix::run(&lab, *n, &attacks, load, lasts, *primary_duration).await?;
+            let load = load(varied, offered)?;
+            let done =
+                AttackMatrix::run(&lab, *n, &attacks, load, varied.duration, *primary_duration).await?;
             tell("attack-matrix", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())
         }
-        Experiment::Failover { offered, n, times, .. } => {
-            let done = Failover::run(&lab, *n, *times, load(common, offered)?).await?;
+        Experiment::Failover { varied, offered, n, times, .. } => {
+            let done = Failover::run(&lab, *n, *times, load(varied, offered)?).await?;
             tell("failover", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())?;
             held(done.is_within_limit(), "a pause was longer than the view timeout + 100 ms")
         }
-        Experiment::Soak { offered, n, lasts, preload, .. } => {
+        Experiment::Soak { varied, offered, n, lasts, preload, .. } => {
             lab.settings.preload = *preload;
-            let done = Soak::run(&lab, *n, load(common, offered)?, *lasts).await?;
+            let done = Soak::run(&lab, *n, load(varied, offered)?, *lasts).await?;
             tell("soak", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())?;
             held(done.view_changes.is_empty(), "the primary was replaced although nothing was wrong")?;
             held(done.is_flat(), "a replica's memory is not flat, or above 256 MB")
         }
-        Experiment::Compare { other, offered, n, rounds, .. } => {
-            let load = load(common, offered)?;
+        Experiment::Compare { other, varied, offered, n, rounds, .. } => {
+            let load = load(varied, offered)?;
+            if *other == Other::Etcd && durability == Durability::Memory {
+                return Err(Failure::bad_input(
+                    "etcd keeps its files on disk, so beside it --durability memory would compare two different things: \
+                     leave it out",
+                ));
+            }
             // First, so that what is missing is told before anything else is done.
             let (etcd, unreplicated) = match other {
                 Other::Etcd => (Some(Etcd::start().await?), None),
                 Other::Unreplicated => (None, Some(Unreplicated::start(lab.durability)?)),
             };
             let others = Others { etcd: etcd.as_ref(), unreplicated: unreplicated.as_ref() };
-            let done = Comparison::run(&lab, "turn", others, *n, *rounds, load, lasts).await?;
+            let done = Comparison::run(&lab, "turn", others, *n, *rounds, load, varied.duration).await?;
             tell("compare", &lab, common, &done, &[done.section("Side by side")])?;
             consistent(done.is_consistent())
         }
@@ -109,8 +117,8 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
 }
 
 /// The load that is asked for, if clusters with the usual parameters, as all of these are, take it.
-fn load(common: &Common, offered: &Offered) -> Outcome<Load> {
-    let (Offered { outstanding, bundle }, connections) = (*offered, common.connections);
+fn load(varied: &Varied, offered: &Offered) -> Outcome<Load> {
+    let (Offered { outstanding, bundle }, connections) = (*offered, varied.connections);
     let most = Load::most(&Parameters::default(), bundle, connections);
     if outstanding > most {
         return Err(Failure::bad_input(format!(
