@@ -53,9 +53,9 @@ impl Failover {
         let view_timeout = bed.testnet().configuration().parameters().view_timeout;
         let mut kills = Vec::with_capacity(times);
         for number in 1..=times {
-            let (_, primary) = bed.leader().await?;
-            kills.push(kill(lab, &mut bed, number, primary, load, view_timeout).await?);
-            bed.testnet_mut().restart(primary).await?;
+            let killed = kill(lab, &mut bed, number, load, view_timeout).await?;
+            bed.testnet_mut().restart(killed.replica).await?;
+            kills.push(killed);
             bed.whole().await?;
         }
         let pauses: Vec<_> = kills.iter().map(|kill| kill.pause_ms).collect();
@@ -111,7 +111,6 @@ async fn kill(
     lab: &Lab,
     bed: &mut Bed,
     number: usize,
-    primary: ReplicaId,
     load: Load,
     view_timeout: Duration,
 ) -> Result<Kill, LabError> {
@@ -120,11 +119,15 @@ async fn kill(
     let lasts = CALM + view_timeout * 2 + AFTER;
     let killed = async {
         tokio::time::sleep(warmup + CALM).await;
+        // Now, since the view may have changed under load. The load must go on long enough after the kill.
+        let leader = tokio::time::timeout(AFTER / 2, bed.leader()).await;
+        let (_, primary) = leader.map_err(|_| LabError::Stuck("nobody leads under load".into()))??;
         bed.testnet_mut().kill(primary).await?;
-        Ok(std::time::Instant::now())
+        Ok((primary, std::time::Instant::now()))
     };
     let name = format!("failover-{number:02}");
-    let (run, killed) = tokio::try_join!(lab.run_while_some_end(&name, &subject, load, lasts), killed)?;
+    let (run, (primary, killed)) =
+        tokio::try_join!(lab.run_while_some_end(&name, &subject, load, lasts), killed)?;
     let killed = killed.saturating_duration_since(run.measured.measured_from);
     let lasted = run.measured.timeline.pauses.iter().filter(|pause| pause.from + pause.length >= killed);
     let longest = lasted.map(|pause| pause.length).max().unwrap_or_default();

@@ -21,7 +21,7 @@ pub struct Target {
     pub figure: String,
     /// The figure as a part of the aim: 1 or more is good. `null` where there is no such number.
     pub ratio: Option<f64>,
-    /// Whether it is reached; `null` if it was not measured.
+    /// Whether it is reached; `null` if it was not measured, or not for long enough to tell.
     pub holds: Option<bool>,
 }
 
@@ -37,6 +37,9 @@ impl Target {
         Self { id, about, target, figure, ratio, holds: ratio.map(|ratio| ratio >= 1.0) }
     }
 }
+
+/// How many kills of a primary tell what the longest pause is.
+const KILLS: usize = 20;
 
 /// All targets, with what a brief run measured.
 pub(super) fn targets(brief: &Brief) -> Vec<Target> {
@@ -92,21 +95,26 @@ pub(super) fn targets(brief: &Brief) -> Vec<Target> {
     }
 
     let (failover, limit) = (&brief.failover, brief.failover.limit_ms());
-    all.push(Target::at_least(
-        "T4",
-        "longest pause after kill -9 of the primary",
-        format!("≤ {limit:.0} ms"),
-        failover.pause_ms.map_or("-".into(), |it| format!("{:.0} ms, longest of {}", it.max, it.count)),
-        failover.pause_ms.map(|it| limit / it.max.max(1.0)),
-    ));
-    let views = brief.soak.view_changes.len();
+    let pause = failover.pause_ms;
+    all.push(Target {
+        id: "T4",
+        about: "longest of 20 pauses after kill -9 of the primary",
+        target: format!("≤ {limit:.0} ms"),
+        figure: pause.map_or("-".into(), |it| format!("{:.0} ms, longest of {}", it.max, it.count)),
+        ratio: pause.map(|it| limit / it.max.max(1.0)),
+        // Fewer can only show that it is too long.
+        holds: pause.filter(|it| it.count >= KILLS || it.max > limit).map(|it| it.max <= limit),
+    });
+    let soak = &brief.soak;
+    let views = soak.view_changes.len();
     all.push(Target {
         id: "T4",
         about: "the timeout never fires falsely under load",
         target: "no new view".into(),
-        figure: format!("{views} in {:.0} s", brief.soak.duration_s),
+        figure: format!("{views} in {:.0} s", soak.duration_s),
         ratio: None,
-        holds: Some(views == 0),
+        // A short run can only show that it does.
+        holds: (soak.is_long() || views > 0).then_some(views == 0),
     });
 
     if let Some(size) = brief.scale.of(7) {
@@ -149,7 +157,6 @@ pub(super) fn targets(brief: &Brief) -> Vec<Target> {
         ));
     }
 
-    let soak = &brief.soak;
     let rise = soak.memory_rise().map_or("too short".into(), |it| format!("{:+.1}%", it * 100.0));
     all.push(Target {
         id: "T7",
@@ -176,12 +183,15 @@ pub(super) fn section(targets: &[Target]) -> Section {
             match it.holds {
                 Some(true) => "yes",
                 Some(false) => "no",
-                None => "not measured",
+                None => "not judged",
             }
             .to_owned(),
         ]);
     }
     Section::new("Targets")
-        .note("The ratio is the figure to its target: 1 or more is as good as was aimed at.")
+        .note(
+            "The ratio is the figure to its target: 1 or more is as good as was aimed at. What takes longer \
+             than a short form to be seen is not judged, unless it is missed.",
+        )
         .table(table)
 }
