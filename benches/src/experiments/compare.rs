@@ -67,7 +67,7 @@ impl Comparison {
         for round in 1..=rounds {
             let before = SignatureCosts::measure();
             let ours = lab.run(&format!("{name}-{round}"), &subject, load, lasts).await?.figures();
-            let ceiling = before.between(SignatureCosts::measure()).ceiling(n);
+            let ceiling = before.between(SignatureCosts::measure()).ceiling(n, load.bundle);
             let unreplicated = match others.unreplicated {
                 None => None,
                 Some(server) => {
@@ -95,6 +95,12 @@ impl Comparison {
             to_etcd: ratios(|turn| turn.etcd.as_ref().map(|it| it.throughput_per_s)),
             turns,
         })
+    }
+
+    /// Our throughput in requests a second; `None` if there were no turns.
+    #[must_use]
+    pub fn throughput(&self) -> Option<Spread> {
+        Spread::of(&self.turns.iter().map(|turn| turn.ours.throughput_per_s).collect::<Vec<_>>())
     }
 
     /// Whether all kept their word each time.

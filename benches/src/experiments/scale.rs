@@ -42,7 +42,7 @@ impl Scale {
         for &n in sizes {
             let bed = lab.bed(n).await?;
             let figures = lab.run(&format!("scale-{n}"), &bed.subject()?, load, lasts).await?.figures();
-            let ceiling = costs.ceiling(n);
+            let ceiling = costs.ceiling(n, load.bundle);
             let of_first =
                 |own: f64, value: fn(&Size) -> f64| done.first().map_or(1.0, |first| own / value(first));
             let ratio = of_first(figures.throughput_per_s, |first| first.figures.throughput_per_s);

@@ -1,5 +1,6 @@
 //! How numbers are written for people.
 
+use super::statistics::Spread;
 use crate::lab::Figures;
 use crate::page::Table;
 use crate::verdict::VerdictResult;
@@ -26,6 +27,11 @@ pub(super) fn rate(per_second: f64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// Repeated measurements of requests a second: the median, and between what.
+pub(super) fn rates(Spread { count, min, median, max }: Spread) -> String {
+    format!("{}/s ({} to {} over {count})", rate(median), rate(min), rate(max))
 }
 
 /// A ratio to something.
@@ -83,6 +89,8 @@ mod tests {
     fn numbers_are_readable() {
         let rates = [0.4, 320.0, 2350.4, 70_000.0, 1_234_567.0].map(rate);
         assert_eq!(rates, ["0", "320", "2,350", "70,000", "1,234,567"]);
+        let spread = Spread { count: 2, min: 900.0, median: 1000.0, max: 1100.0 };
+        assert_eq!(super::rates(spread), "1,000/s (900 to 1,100 over 2)");
         let latencies = [Some(999), Some(1234), Some(12_340), Some(1_234_000), None].map(latency);
         assert_eq!(latencies, ["999 µs", "1.23 ms", "12 ms", "1.23 s", "-"]);
     }

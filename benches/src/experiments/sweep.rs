@@ -86,7 +86,7 @@ pub struct Sweep {
     pub peak: Figures,
     /// The signature ceiling, from before and after.
     pub ceiling: Ceiling,
-    /// The peak as a part of the ceiling; above 1 is possible where one signature is of several requests.
+    /// The peak as a part of the ceiling.
     pub ratio_to_ceiling: f64,
 }
 
@@ -115,7 +115,7 @@ impl Sweep {
             points.push(run.figures());
         }
         points.sort_by_key(|point| point.load.outstanding());
-        let ceiling = before.between(SignatureCosts::measure()).ceiling(subject.cluster.n());
+        let ceiling = before.between(SignatureCosts::measure()).ceiling(subject.cluster.n(), bundle);
         let best = |one: &&Figures, other: &&Figures| one.throughput_per_s.total_cmp(&other.throughput_per_s);
         let peak = points.iter().max_by(best).cloned();
         // A search begins with one load at least.

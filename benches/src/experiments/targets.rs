@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::brief::Brief;
 use super::show;
+use super::statistics::Spread;
 use super::{Attacked, Who};
 use crate::lab::Figures;
 use crate::page::{Section, Table};
@@ -43,15 +44,17 @@ const KILLS: usize = 20;
 
 /// All targets, with what a brief run measured.
 pub(super) fn targets(brief: &Brief) -> Vec<Target> {
-    let peak = &brief.sweep.peak;
     let mut all = Vec::new();
+
+    let told = |it: Option<Spread>| it.map_or("-".into(), |it| it.told());
+    let rates = |it: Option<Spread>| it.map_or("-".into(), show::rates);
 
     let to_ceiling = brief.comparison.to_ceiling;
     all.push(Target::at_least(
         "T1",
         "each request signed, verified everywhere, f+1 replies, sync: to the signature ceiling",
         "≥ 0.70".into(),
-        to_ceiling.map_or("-".into(), |it| format!("{}, {}/s", it.told(), show::rate(peak.throughput_per_s))),
+        format!("{}, {}", told(to_ceiling), rates(brief.comparison.throughput())),
         to_ceiling.map(|it| it.median / 0.70),
     ));
     let to_etcd = brief.comparison.to_etcd;
@@ -63,18 +66,13 @@ pub(super) fn targets(brief: &Brief) -> Vec<Target> {
         to_etcd.map(|it| it.median),
     ));
 
-    let bundles = &brief.bundles.peak;
-    let to_unreplicated = brief.bundle_comparison.to_unreplicated;
+    let bundles = brief.bundle_comparison.throughput();
     all.push(Target::at_least(
         "T2",
         "bundles of up to 64, f+1 replies, sync",
         "≥ 70,000/s".into(),
-        format!(
-            "{}/s, {} of unreplicated",
-            show::rate(bundles.throughput_per_s),
-            to_unreplicated.map_or("-".into(), |it| it.told())
-        ),
-        Some(bundles.throughput_per_s / 70_000.0),
+        format!("{}, {} of unreplicated", rates(bundles), told(brief.bundle_comparison.to_unreplicated)),
+        bundles.map(|it| it.median / 70_000.0),
     ));
 
     for (about, figures, limit) in [

@@ -1,4 +1,4 @@
-//! How fast anything could be that has each request signed by its client and verified by every replica on these cores.
+//! How fast anything could be that has each submission signed by its client and verified by every replica on these cores.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,9 @@ pub struct Ceiling {
     pub cores: usize,
     /// How many replicas verify.
     pub n: usize,
-    /// Requests a second: cores ÷ (client sign + n × the cheapest verification).
+    /// How many requests share a signature.
+    pub bundle: usize,
+    /// Requests a second: bundle × cores ÷ (client sign + n × the cheapest verification).
     pub requests_per_s: f64,
 }
 
@@ -82,12 +84,18 @@ impl SignatureCosts {
         }
     }
 
-    /// The ceiling of a cluster of `n` replicas.
+    /// The ceiling of a cluster of `n` replicas, under submissions of `bundle` requests.
     #[must_use]
-    pub fn ceiling(self, n: usize) -> Ceiling {
+    pub fn ceiling(self, n: usize, bundle: usize) -> Ceiling {
         let cores = cores();
-        let request_us = self.sign_us + n as f64 * self.cheapest_us();
-        Ceiling { costs: self, cores, n, requests_per_s: cores as f64 * 1e6 / request_us }
+        let submission_us = self.sign_us + n as f64 * self.cheapest_us();
+        Ceiling {
+            costs: self,
+            cores,
+            n,
+            bundle,
+            requests_per_s: (bundle * cores) as f64 * 1e6 / submission_us,
+        }
     }
 }
 
@@ -97,10 +105,11 @@ impl Ceiling {
     pub fn told(&self) -> String {
         let SignatureCosts { sign_us, alone_us, batched_us, coalesced_us } = self.costs;
         format!(
-            "Signature ceiling: {:.0} requests a second = {} cores ÷ (client sign {sign_us:.1} µs + {} × the cheapest \
+            "Signature ceiling: {:.0} requests a second = {} requests a signature × {} cores ÷ (client sign {sign_us:.1} µs + {} × the cheapest \
              verification {:.1} µs). Measured then and there, on all cores at once: to verify takes {alone_us:.1} µs alone, \
              {batched_us:.1} µs in a batch by many keys, {coalesced_us:.1} µs in a batch by one key.",
             self.requests_per_s,
+            self.bundle,
             self.cores,
             self.n,
             self.costs.cheapest_us(),
@@ -120,10 +129,12 @@ mod tests {
     #[test]
     fn the_ceiling_takes_the_cheapest_verification() {
         let costs = SignatureCosts { sign_us: 18.0, alone_us: 24.0, batched_us: 11.5, coalesced_us: 8.0 };
-        let ceiling = costs.ceiling(4);
+        let ceiling = costs.ceiling(4, 1);
         let expected = ceiling.cores as f64 * 1e6 / (18.0 + 4.0 * 8.0);
         assert!((ceiling.requests_per_s - expected).abs() < 1e-6, "{ceiling:?}");
-        assert!(costs.ceiling(7).requests_per_s < ceiling.requests_per_s);
+        assert!(costs.ceiling(7, 1).requests_per_s < ceiling.requests_per_s);
+        let bundles = costs.ceiling(4, 64).requests_per_s;
+        assert!((bundles - 64.0 * expected).abs() < 1e-3, "{bundles}: one signature is of 64");
     }
 
     #[test]
