@@ -65,7 +65,7 @@ Examples:
         /// How many replicas
         #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
         n: usize,
-        /// Every strategy that there is
+        /// Every strategy but those that lie in view changes or while state is fetched: they have no opportunity here
         #[arg(long, env = "PBFT_ALL")]
         all: bool,
         /// This strategy only; may be repeated
