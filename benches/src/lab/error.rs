@@ -1,7 +1,8 @@
 //! Why an experiment did not come to its end.
 
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use pbft_client::ClientError;
 use pbft_testnet::TestnetError;
@@ -45,14 +46,12 @@ pub enum LabError {
         source: io::Error,
     },
     /// A process that was started for comparison does not serve.
-    #[error("{who} does not serve: {why}; its log is {}", log.display())]
+    #[error("{who} does not serve: {why}")]
     NoService {
         /// What was started.
         who: &'static str,
-        /// What is known of the reason.
+        /// What is known of the reason, with the last line of its log: the log is gone with it.
         why: String,
-        /// Where it writes its log; gone when this program is.
-        log: PathBuf,
     },
     /// The cluster did not get where the experiment goes on from.
     #[error("{0}")]
@@ -60,9 +59,32 @@ pub enum LabError {
 }
 
 impl LabError {
+    /// What was started for comparison does not serve, and why; told with the last line of its log if there is one.
+    pub(crate) fn no_service(who: &'static str, why: String, log: &Path) -> Self {
+        let said = fs::read_to_string(log).unwrap_or_default();
+        let last = said.lines().rfind(|line| !line.trim().is_empty());
+        let last = last.map_or_else(String::new, |line| format!("; the last line of its log: {line}"));
+        Self::NoService { who, why: why + &last }
+    }
+
     /// An error of the operating system, with what was tried.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_has_the_last_line_of_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let told = || LabError::no_service("it", "it has ended".into(), &log).to_string();
+        assert_eq!(told(), "it does not serve: it has ended");
+        fs::write(&log, "first\nno room\n\n").unwrap();
+        assert_eq!(told(), "it does not serve: it has ended; the last line of its log: no room");
     }
 }

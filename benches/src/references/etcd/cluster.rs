@@ -82,7 +82,7 @@ impl Etcd {
                 Err(error) => why = error.to_string(),
             }
         }
-        Err(LabError::NoService { who: "etcd", why, log: self.log(0) })
+        Err(LabError::no_service("etcd", why, &self.log(0)))
     }
 
     fn log(&self, node: usize) -> PathBuf {

@@ -42,9 +42,8 @@ impl Unreplicated {
         if line.trim_end() == READY {
             return Ok(started);
         }
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        let why = said.lines().last().unwrap_or("its process ended at once").to_owned();
-        Err(LabError::NoService { who: "the unreplicated service", why, log })
+        let why = "its process ended at once".to_owned();
+        Err(LabError::no_service("the unreplicated service", why, &log))
     }
 
     /// What to send load to.
