@@ -65,9 +65,9 @@ impl Comparison {
         let subject = bed.subject()?;
         let mut turns = Vec::with_capacity(rounds);
         for round in 1..=rounds {
-            let before = SignatureCosts::measure();
+            let before = SignatureCosts::measure().await;
             let ours = lab.run(&format!("{name}-{round}"), &subject, load, lasts).await?.figures();
-            let ceiling = before.between(SignatureCosts::measure()).ceiling(n, load.bundle);
+            let ceiling = before.between(SignatureCosts::measure().await).ceiling(n, load.bundle);
             let unreplicated = match others.unreplicated {
                 None => None,
                 Some(server) => {

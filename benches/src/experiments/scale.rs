@@ -37,7 +37,7 @@ impl Scale {
     /// # Errors
     /// [`LabError`]
     pub async fn run(lab: &Lab, sizes: &[usize], load: Load, lasts: Duration) -> Result<Self, LabError> {
-        let costs = SignatureCosts::measure();
+        let costs = SignatureCosts::measure().await;
         let mut done: Vec<Size> = Vec::with_capacity(sizes.len());
         for &n in sizes {
             let bed = lab.bed(n).await?;

@@ -105,7 +105,7 @@ impl Sweep {
         connections: usize,
         lasts: Duration,
     ) -> Result<Self, LabError> {
-        let before = SignatureCosts::measure();
+        let before = SignatureCosts::measure().await;
         let mut search = search.up_to(Load::most(subject.cluster.parameters(), bundle, connections));
         let mut points: Vec<Figures> = Vec::new();
         while let Some(submissions) = search.next_load() {
@@ -115,7 +115,7 @@ impl Sweep {
             points.push(run.figures());
         }
         points.sort_by_key(|point| point.load.outstanding());
-        let ceiling = before.between(SignatureCosts::measure()).ceiling(subject.cluster.n(), bundle);
+        let ceiling = before.between(SignatureCosts::measure().await).ceiling(subject.cluster.n(), bundle);
         let best = |one: &&Figures, other: &&Figures| one.throughput_per_s.total_cmp(&other.throughput_per_s);
         let peak = points.iter().max_by(best).cloned();
         // A search begins with one load at least.
