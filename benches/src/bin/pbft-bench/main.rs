@@ -118,7 +118,7 @@ async fn run(options: &Options, interrupt: &CancellationToken) -> Outcome {
     failure::judge(&report)
 }
 
-/// The first /// The first signal ends the load early, the second the process. Both are watched from now on.
+/// The first signal ends the load early, the second the process. Both are watched from now on.
 fn cancel_on_signal(interrupt: CancellationToken) {
     let (Ok(mut interrupted), Ok(mut terminated)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))

@@ -90,7 +90,7 @@ Examples:
         times: usize,
     },
     /// A long loaded run: whether memory stays flat, and no view changes
-    #[command(after_help = "Example: pbft-bench soak --for 10m --keys 100000 --preload")]
+    #[command(after_help = "Example: pbft-bench soak --for 10m --keys 100000 --preload --outstanding 256")]
     Soak {
         #[command(flatten)]
         varied: Varied,
