@@ -119,8 +119,8 @@ async fn kill(
     let lasts = CALM + view_timeout * 2 + AFTER;
     let killed = async {
         tokio::time::sleep(warmup + CALM).await;
-        // Now, since the view may have changed under load. The load must go on long enough after the kill.
-        let leader = tokio::time::timeout(AFTER / 2, bed.leader()).await;
+        // Now, since the view may have changed under load; soon, so that the load outlasts what the kill brings.
+        let leader = tokio::time::timeout(AFTER, bed.leader()).await;
         let (_, primary) = leader.map_err(|_| LabError::Stuck("nobody leads under load".into()))??;
         bed.testnet_mut().kill(primary).await?;
         Ok((primary, std::time::Instant::now()))
