@@ -20,6 +20,7 @@ use crate::reads::Reads;
 use crate::record::CleanShutdown;
 use crate::recovery::Courtesy;
 use crate::replica::{Fixed, Replica, ViewState};
+use crate::silence::Silence;
 use crate::status::StatusRound;
 use crate::timeouts::Patience;
 use crate::timer::Timers;
@@ -135,6 +136,7 @@ impl Replica {
             pace: Pace::default(),
             patience: Patience::starting_at(now.instant),
             vigilance,
+            silence: Silence::default(),
             served: BTreeMap::new(),
             writes: Writes::default(),
             ahead: Ahead::default(),

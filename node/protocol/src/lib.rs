@@ -25,6 +25,7 @@ mod record;
 mod recovery;
 mod replica;
 mod report;
+mod silence;
 mod sizes;
 mod state_transfer;
 mod status;

@@ -10,6 +10,7 @@ use pbft_messages::{
 
 use crate::durability::Awaited;
 use crate::replica::{Replica, requests_in_log};
+use crate::silence::Silence;
 use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report, ViewChangeReason};
 
 /// How many waiting submissions a backup passes to a new primary.
@@ -147,6 +148,7 @@ impl Replica {
         self.restart_reservation();
         self.patience.restart(now.instant);
         self.vigilance.enter_view(self.configuration.parameters());
+        self.silence = Silence::default();
         self.next_sequence = max_s.next();
         let it = &mut self.view;
         it.active = view;

@@ -22,6 +22,7 @@ use crate::log::Log;
 use crate::pace::Pace;
 use crate::reads::Reads;
 use crate::recovery::{Courtesy, Recovery};
+use crate::silence::Silence;
 use crate::state_transfer::Transfer;
 use crate::timeouts::{Deadline, Patience};
 use crate::timer::Timers;
@@ -71,6 +72,7 @@ pub struct Replica {
     pub(crate) pace: Pace,
     pub(crate) patience: Patience,
     pub(crate) vigilance: Vigilance,
+    pub(crate) silence: Silence,
 
     pub(crate) writes: Writes,
     pub(crate) ahead: Ahead,
@@ -174,7 +176,10 @@ impl Replica {
             return;
         }
         match input {
-            Input::Message { from, message } => self.on_message(from, message, now, effects),
+            Input::Message { from, message } => {
+                self.on_message(from, message, now, effects);
+                self.heard(from);
+            }
             Input::Submission(submission) => self.on_submission(submission, now, effects),
             Input::Read { client, session, read } => self.on_read(client, session, read, now, effects),
             Input::Timer(timer) => self.on_timer(timer, now, effects),

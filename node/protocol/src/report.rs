@@ -155,6 +155,8 @@ pub enum ViewChangeReason {
     DeadlineOverdue,
     /// The primary lets requests wait, just under the timeout or while it does less than others did (VC9).
     SlowPrimary,
+    /// Nothing at all comes from the primary (VC10).
+    SilentPrimary,
     /// The view change before it did not end in time.
     ViewChangeTimeout,
     /// The primary contradicted itself in this view.

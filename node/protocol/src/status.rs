@@ -91,6 +91,7 @@ impl Replica {
         self.fetch_wanted(helper, effects);
         self.tick_transfer(effects);
         self.watch_primary(stalled, now, effects);
+        self.listen(stalled, now, effects);
         if number.is_multiple_of(RESEND_EVERY) {
             match (&self.view.own_view_change, self.view.pending) {
                 // The same bytes, until the view moves (VC7, fault 21).

@@ -114,15 +114,29 @@ impl Replica {
         self.timers.set(Timer::Deadline, proposes, effects);
     }
 
-    /// When this replica gives its primary up, and why. Nobody is to blame while all up to H is executed.
-    fn patience_ends(&self) -> Option<(Instant, ViewChangeReason)> {
-        if self.view.pending.is_some() || self.recovery.is_some() || self.last_executed >= self.high() {
+    /// Whether nobody is to blame for what waits: a view change is going on, this replica recovers, or all up to H is
+    /// executed.
+    fn blames_nobody(&self) -> bool {
+        self.view.pending.is_some() || self.recovery.is_some() || self.last_executed >= self.high()
+    }
+
+    /// Since when the oldest of what the primary may be blamed for waits, on the clock of patience. An uncommitted
+    /// certificate counts as a waiting request, and so does an empty batch.
+    pub(crate) fn oldest_waiting(&self) -> Option<Instant> {
+        if self.blames_nobody() {
             return None;
         }
-        // An uncommitted certificate counts as a waiting request, and so does an empty batch.
         let uncommitted = self.log.above(self.last_executed).take(SLOTS).find_map(|(_, slot)| slot.due_since);
-        let oldest = [self.waiting.oldest(), uncommitted].into_iter().flatten().min();
-        let request = oldest
+        [self.waiting.oldest(), uncommitted].into_iter().flatten().min()
+    }
+
+    /// When this replica gives its primary up, and why.
+    fn patience_ends(&self) -> Option<(Instant, ViewChangeReason)> {
+        if self.blames_nobody() {
+            return None;
+        }
+        let request = self
+            .oldest_waiting()
             .map(|since| (self.patience.end(since, self.view.timeout), ViewChangeReason::RequestTimeout));
         let overdue = self.deadline.filter(|_| !mutant!("idle-primary-kept")).map(|deadline| {
             let since = deadline.expected.max(self.patience.when(self.patience.from));

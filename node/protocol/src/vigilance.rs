@@ -200,7 +200,7 @@ impl Vigilance {
 }
 
 /// A duration in status intervals, at least one.
-fn rounds(duration: Duration, parameters: &Parameters) -> u64 {
+pub(crate) fn rounds(duration: Duration, parameters: &Parameters) -> u64 {
     let rounds = duration.as_micros().div_ceil(parameters.status_interval.as_micros().max(1));
     u64::try_from(rounds).unwrap_or(u64::MAX).max(1)
 }

@@ -10,10 +10,10 @@ pub(crate) const DESCRIPTION: Description = Description {
     row: 26,
     parameters: &[Parameter { name: "kinds", default: "all", meaning: "what it does not send" }],
     does: "Sends nothing, or nothing of some kinds, to anybody. It goes on listening and keeping its own books.",
-    defeated_by: "VC1: requests that wait too long at a silent primary start a view change, and a quorum never needs f \
-                  of the replicas.",
-    expect: "One pause of about the view timeout if it is the primary, and none otherwise. Silence leaves no evidence, \
-             since a slow network looks the same.",
+    defeated_by: "VC10: backups leave a primary that says nothing at all; VC1: requests that wait too long at one that \
+                  says something start a view change, and a quorum never needs f of the replicas.",
+    expect: "One pause of less than the view timeout if it is the primary and says nothing, of about the timeout if it \
+             leaves out some kinds, and none otherwise. Silence leaves no evidence, since a slow network looks the same.",
     stage: Stage::Always,
     samples: &Sample::all(
         Proof::Never,

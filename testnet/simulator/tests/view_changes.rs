@@ -179,11 +179,12 @@ fn the_timeout_doubles_to_its_cap_and_returns_to_normal() {
         cluster.load(1, 1);
         cluster.run_for(SECOND * 18);
         let asked = asked(&cluster, backup, start);
-        assert_eq!(asked[0].2, ViewChangeReason::RequestTimeout);
+        let silence = [ViewChangeReason::SilentPrimary, ViewChangeReason::Joined];
+        assert!(silence.contains(&asked[0].2), "{:?}", asked[0]);
         let since = asked[0].0 - start;
         assert!(
-            since >= timeout && since < timeout + MS * 250,
-            "a client asks everybody in 200 ms: {since:?}"
+            since >= MS * 300 && since <= MS * 500,
+            "four rounds of silence and a part, one of which may have passed: {since:?}"
         );
         let gaps: Vec<_> = asked.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
         for (gap, expected) in gaps.iter().zip([timeout, timeout * 2, timeout * 4, cap, cap]) {
