@@ -10,9 +10,10 @@
 //! has just started, T applies.
 //!
 //! **For how long.** Silence is counted in rounds of this replica's own statuses, of which a pause of its own is one
-//! however long it was: nobody is blamed before what came meanwhile was read. 3/4 of the view's timeout in rounds,
-//! but at least four of them (STATUSes may be lost), must have passed without a word, and what waits must have waited
-//! for T/4: so a primary that was unreachable while nobody wanted anything has time to answer.
+//! however long it was: nobody is blamed before what came meanwhile was read. 2/3 of the view's timeout in rounds
+//! (so that the round in which it ends, and the change, fit into the timeout), but at least four of them (STATUSes may be
+//! lost), must have passed without a word, and what waits must have waited for T/4: so a primary that was unreachable
+//! while nobody wanted anything has time to answer.
 //!
 //! **What it is not.** A primary that says STATUS and proposes nothing is not silent: the timer of N8 is for it. Nor does
 //! an idle cluster change its view. As ever, f+1 replicas must agree before others follow (VC1), and the view's
@@ -59,7 +60,7 @@ impl Silence {
 
 /// How many rounds of silence are too many in a view with such a timeout.
 fn patience(timeout: Duration, parameters: &Parameters) -> u64 {
-    rounds(timeout / 4 * 3, parameters).max(LEAST)
+    rounds(timeout / 3 * 2, parameters).max(LEAST)
 }
 
 impl Replica {
@@ -134,15 +135,15 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_primary_is_left_after_three_quarters_of_the_timeout() {
-        // At 900 ms, for the round in which it spoke last is not counted.
-        assert_eq!(rounds_until_left(&mut burdened()), Some(9));
+    fn a_silent_primary_is_left_after_two_thirds_of_the_timeout() {
+        // Seven rounds, and that in which it spoke last.
+        assert_eq!(rounds_until_left(&mut burdened()), Some(8));
         let mut bench = burdened();
         assert!((0..9).all(|_| {
             says(&mut bench, PRIMARY);
             !leaves(&mut bench, MS * 100)
         }));
-        assert_eq!(rounds_until_left(&mut bench), Some(8), "whatever it said before");
+        assert_eq!(rounds_until_left(&mut bench), Some(7), "whatever it said before");
     }
 
     #[test]
@@ -152,7 +153,7 @@ mod tests {
             says(&mut bench, ReplicaId(1));
             leaves(&mut bench, MS * 100)
         });
-        assert_eq!(left, Some(9));
+        assert_eq!(left, Some(8));
     }
 
     #[test]
@@ -183,7 +184,7 @@ mod tests {
         assert!(!leaves(&mut bench, Duration::from_secs(60)));
         assert!(!leaves(&mut bench, Duration::from_secs(60)));
         says(&mut bench, PRIMARY);
-        assert_eq!(rounds_until_left(&mut bench), Some(9));
+        assert_eq!(rounds_until_left(&mut bench), Some(8));
     }
 
     #[test]
@@ -200,12 +201,12 @@ mod tests {
     fn patience_follows_the_views_timeout_and_is_never_short() {
         let parameters = |status| Parameters { status_interval: MS * status, ..parameters() };
         for (timeout, status, rounds) in
-            [(1000, 100, 8), (2000, 100, 15), (500, 100, 4), (300, 50, 5), (200, 100, 4), (10, 1, 8)]
+            [(1000, 100, 7), (2000, 100, 14), (500, 100, 4), (300, 50, 4), (200, 100, 4), (10, 1, 7)]
         {
             assert_eq!(patience(MS * timeout, &parameters(status)), rounds, "{timeout} ms");
         }
         let mut bench = burdened();
         bench.replica.view.timeout *= 2;
-        assert_eq!(rounds_until_left(&mut bench), Some(16));
+        assert_eq!(rounds_until_left(&mut bench), Some(15));
     }
 }
