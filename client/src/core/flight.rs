@@ -37,6 +37,8 @@ pub(super) struct Flight {
     addressed: Addressed,
     /// Whether the next sending goes to the primary alone again, since somebody was busy.
     back_off: bool,
+    /// Until when it was to wait when it was sent again early, if it was.
+    hurried: Option<Duration>,
     /// Who has said since the last sending that they are busy.
     busy: BTreeSet<ReplicaId>,
     /// Whose last word about it was that they are busy.
@@ -59,6 +61,7 @@ impl Flight {
             // Every flight is sent right after it is made, which sets these.
             addressed: Addressed::All,
             back_off: true,
+            hurried: None,
             busy: BTreeSet::new(),
             shed_by: BTreeSet::new(),
             rebuffs: 0,
@@ -80,6 +83,7 @@ impl Flight {
         random: &mut StdRng,
     ) -> Addressed {
         self.busy.clear();
+        self.hurried = None;
         let interval = if std::mem::take(&mut self.back_off) && primary_reachable {
             self.addressed = Addressed::Primary(primary);
             settings.retry_after
@@ -98,9 +102,29 @@ impl Flight {
         !self.back_off
     }
 
+    /// Whether somebody has said since the last sending that they are busy: perhaps nobody has it.
+    pub(super) fn is_shed(&self) -> bool {
+        !self.busy.is_empty()
+    }
+
+    /// Whether it waits to be sent to the primary alone, which was busy.
+    pub(super) fn backs_off(&self) -> bool {
+        self.back_off
+    }
+
+    /// The next sending goes to the primary alone.
+    pub(super) fn spare_others(&mut self) {
+        self.back_off = true;
+    }
+
     /// Gives the primary the same time once more.
     pub(super) fn put_off(&mut self, now: Duration, settings: &Settings, random: &mut StdRng) {
         self.due = now + jittered(settings.retry_after, random);
+    }
+
+    /// It is sent to the primary before its time. If that is busy still, the pause goes on as if nothing had been sent.
+    pub(super) fn hurry(&mut self, pause_ends: Duration) {
+        self.hurried = Some(pause_ends);
     }
 
     /// Takes note that `from` did not take the submission.
@@ -121,6 +145,10 @@ impl Flight {
         }
         self.shed_by.insert(from);
         match self.addressed {
+            Addressed::Primary(primary) if from == primary && self.hurried.is_some_and(|end| end > now) => {
+                self.back_off = true;
+                self.due = self.hurried.take().unwrap_or(now);
+            }
             Addressed::Primary(primary) if from == primary && self.rebuffs < REBUFFS => {
                 self.back_off = true;
                 let pause = doubled(settings.busy_after, self.pauses, settings.retry_cap);

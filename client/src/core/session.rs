@@ -199,11 +199,12 @@ impl Core {
     ) {
         match message {
             ReplicaMessage::Replies(replies) => {
-                let session = self.session;
+                let (session, before) = (self.session, self.flights.len());
                 for reply in replies.iter().filter(|reply| reply.session == session) {
                     self.view.report(from, reply.view, &self.configuration);
                     self.on_reply(now, from, reply, effects);
                 }
+                self.send_shed(now, before - self.flights.len(), effects);
                 self.send_queued(now, effects);
             }
             ReplicaMessage::Read(answer) => {
@@ -244,18 +245,25 @@ impl Core {
     ///
     /// While answers come, only the oldest submission goes to all: it starts the timers of the backups, which the
     /// others would not do any sooner (N8). A cluster that has too much to do would have far more to do if all that
-    /// waits were sent to every replica.
+    /// waits were sent to every replica. Of the others, the primary is asked again for what was shed, which it may
+    /// not have.
     pub fn tick(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let served = self.last_answered.is_some_and(|at| now < at + self.settings.retry_after);
         let oldest = self.flights.keys().next().copied();
         let due = self.flights.iter().filter(|(_, flight)| flight.due <= now);
         for first in due.map(|(first, _)| *first).collect::<Vec<_>>() {
-            match self.flights.get_mut(&first) {
-                Some(flight) if served && Some(first) != oldest && flight.goes_to_all() => {
+            if let Some(flight) = self.flights.get_mut(&first)
+                && served
+                && Some(first) != oldest
+                && flight.goes_to_all()
+            {
+                if !flight.is_shed() {
                     flight.put_off(now, &self.settings, &mut self.random);
+                    continue;
                 }
-                _ => self.send(now, first, effects),
+                flight.spare_others();
             }
+            self.send(now, first, effects);
         }
         for settled in self.reads.give_up(now) {
             self.settle_read(now, settled, effects);
@@ -390,6 +398,19 @@ impl Core {
         let message = ClientMessage::Submit(signed.signed().clone());
         self.flights.insert(first, Flight::new(ticket, message, votes));
         self.send(now, first, effects);
+    }
+
+    /// Asks the busy primary again for the oldest submissions that were shed: as many as were just answered, which made
+    /// room for so many. The pauses of what is shed are for when there are no answers to go by.
+    fn send_shed(&mut self, now: Duration, answered: usize, effects: &mut Vec<Effect>) {
+        let shed = self.flights.iter().filter(|(_, flight)| flight.backs_off());
+        let shed: Vec<_> = shed.take(answered).map(|(first, flight)| (*first, flight.due)).collect();
+        for (first, pause_ends) in shed {
+            self.send(now, first, effects);
+            if let Some(flight) = self.flights.get_mut(&first) {
+                flight.hurry(pause_ends);
+            }
+        }
     }
 
     fn reachable(&self) -> Vec<ReplicaId> {

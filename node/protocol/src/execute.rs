@@ -92,7 +92,7 @@ impl Replica {
                     (sequence, Outcome::Executed(result))
                 }
             };
-            self.waiting.executed(id);
+            self.waits_no_more(id, now);
             let RequestId { client, session, number } = id;
             let reply = Reply { view, session, number, digest, sequence, outcome };
             replies.entry((client, session)).or_default().push(reply);
@@ -102,7 +102,7 @@ impl Replica {
             effects.push(Effect::Reply { client, session, replies });
         }
         for id in done.repeated {
-            self.waiting.executed(id);
+            self.waits_no_more(id, now);
         }
         self.last_executed = sequence;
         if mutant!("any-execution-calms") {
@@ -120,6 +120,12 @@ impl Replica {
         effects.report(Report::Executed { sequence, digest: done.digest, requests });
         if sequence.0.is_multiple_of(self.parameters().checkpoint_interval) {
             effects.push(Effect::Snapshot { sequence, ledger: self.ledger.chunks() });
+        }
+    }
+
+    fn waits_no_more(&mut self, id: RequestId, now: Now) {
+        if let Some(since) = self.waiting.executed(id) {
+            self.pace.waited(self.patience.waited(since, now.instant));
         }
     }
 }

@@ -26,6 +26,7 @@ impl Replica {
             Admission::Full => {
                 let (client, value) = (submission.signer(), submission.value());
                 let first = value.requests().next().map(|request| request.number).unwrap_or_default();
+                self.pace.shed();
                 effects.report(Report::Shed);
                 effects.push(Effect::Busy { client, session: value.session(), first });
             }

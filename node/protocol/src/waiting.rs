@@ -34,9 +34,10 @@ impl Load {
         Self { requests: submission.requests().len(), bytes: submission.operation_bytes() }
     }
 
-    /// What one client may take of it.
+    /// What one client may have waiting beside so much that is left: as much, or else one full submission. So one client
+    /// alone takes half of all, two take a third each, and they leave room for the next.
     fn share(self) -> Self {
-        Self { requests: (self.requests / 4).max(Submission::MAXIMUM_REQUESTS), bytes: self.bytes / 4 }
+        Self { requests: self.requests.max(Submission::MAXIMUM_REQUESTS), bytes: self.bytes }
     }
 
     fn fits(self, limit: Self) -> bool {
@@ -74,7 +75,7 @@ pub(crate) enum Admission {
 }
 
 impl Waiting {
-    /// Lets a submission wait, within `limit` in all and a quarter of it a client.
+    /// Lets a submission wait, within `limit` in all and a [share](Load::share) of it for each client.
     pub(crate) fn insert(
         &mut self,
         submission: &Verified<Submission>,
@@ -89,12 +90,13 @@ impl Waiting {
         }
         let load = Load { requests: new.len(), ..Load::of(submission.value()) };
         let of_client = self.by_client.get(&client).copied().unwrap_or_default().plus(load);
-        if !self.all.plus(load).fits(limit) || !of_client.fits(limit.share()) {
+        let all = self.all.plus(load);
+        if !all.fits(limit) || !of_client.fits(limit.minus(all).share()) {
             return Admission::Full;
         }
         let arrival = self.next;
         self.next += 1;
-        self.all = self.all.plus(load);
+        self.all = all;
         self.by_client.insert(client, of_client);
         let waiter = Waiter { submission: submission.clone(), since: now, requests: new.len() };
         self.submissions.insert(arrival, waiter);
@@ -104,11 +106,12 @@ impl Waiting {
         Admission::New
     }
 
-    /// Clears a request that was executed, or refused in its place in the order.
-    pub(crate) fn executed(&mut self, id: RequestId) {
-        let Some(arrival) = self.requests.remove(&id) else { return };
-        let mut gone = Load { requests: 1, bytes: 0 };
+    /// Clears a request that was executed, or refused in its place in the order; says since when it waited, if it did.
+    pub(crate) fn executed(&mut self, id: RequestId) -> Option<Instant> {
+        let arrival = self.requests.remove(&id)?;
+        let (mut gone, mut since) = (Load { requests: 1, bytes: 0 }, None);
         if let Some(waiter) = self.submissions.get_mut(&arrival) {
+            since = Some(waiter.since);
             waiter.requests -= 1;
             if waiter.requests == 0 {
                 let load = Load::of(waiter.submission.value());
@@ -126,6 +129,7 @@ impl Waiting {
                 self.by_client.remove(&id.client);
             }
         }
+        since
     }
 
     /// Forgets everything: after a state transfer nobody here knows what was executed. Clients ask again.
@@ -270,21 +274,15 @@ mod tests {
     #[test]
     fn one_client_cannot_fill_it() {
         let mut waiting = Waiting::default();
-        for number in 0..4 {
-            waiting.insert(
-                &submission(1, 1 + 25 * number, 25),
-                Load { requests: 400, ..MANY },
-                Instant::default(),
-            );
-        }
-        assert_eq!(
-            waiting.insert(&submission(1, 101, 1), Load { requests: 400, ..MANY }, Instant::default()),
-            Admission::Full
-        );
-        assert_eq!(
-            waiting.insert(&submission(2, 1, 1), Load { requests: 400, ..MANY }, Instant::default()),
-            Admission::New
-        );
+        let limit = Load { requests: 600, ..MANY };
+        let mut taken = |client| {
+            let submissions = (0..30).map(|number| submission(client, 1 + 20 * number, 20));
+            let admitted = submissions
+                .filter(|submission| waiting.insert(submission, limit, Instant::default()) == Admission::New);
+            admitted.count() * 20
+        };
+        assert_eq!([1, 2, 3].map(&mut taken), [300, 140, 80], "as much as is left");
+        assert_eq!([4, 5].map(taken), [60, 20], "a full submission, and then it is full");
     }
 
     /// R1: a few large requests fill it as many small ones do.
@@ -294,11 +292,12 @@ mod tests {
         let mut waiting = Waiting::default();
         let mut insert =
             |seed, first| waiting.insert(&submission(seed, first, 25), limit, Instant::default());
-        assert_eq!(insert(1, 1), Admission::New);
-        assert_eq!(insert(1, 26), Admission::Full, "250 bytes are a client's share");
-        assert_eq!([insert(2, 1), insert(3, 1), insert(4, 1)], [Admission::New; 3]);
-        assert_eq!(insert(5, 1), Admission::Full);
-        ids(&submission(1, 1, 25)).into_iter().for_each(|id| waiting.executed(id));
-        assert_eq!(waiting.insert(&submission(5, 1, 25), limit, Instant::default()), Admission::New);
+        assert_eq!([insert(1, 1), insert(1, 26)], [Admission::New; 2]);
+        assert_eq!(insert(1, 51), Admission::Full, "500 bytes are one client's share");
+        assert_eq!([insert(2, 1), insert(3, 1)], [Admission::New, Admission::Full]);
+        for id in ids(&submission(1, 1, 25)) {
+            assert_eq!(waiting.executed(id), Some(Instant::default()));
+        }
+        assert_eq!(waiting.insert(&submission(3, 1, 25), limit, Instant::default()), Admission::New);
     }
 }

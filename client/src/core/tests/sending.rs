@@ -1,5 +1,7 @@
 //! Whom the core sends to, when, and how often.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 const ALL: [u16; 4] = [0, 1, 2, 3];
@@ -197,6 +199,54 @@ fn pauses_grow_while_the_cluster_is_busy() {
     let mean = late.iter().sum::<Duration>() / 20;
     assert!(mean > Duration::from_millis(800), "{mean:?}");
     assert!(asked < 300, "{asked} messages in two minutes");
+}
+
+/// While the cluster answers, what it shed comes back as soon as there may be room, to the primary alone.
+#[test]
+fn an_answer_brings_back_the_oldest_of_what_was_shed() {
+    let mut bench = Bench::open(4);
+    (0..4).for_each(|_| _ = bench.submit(&["op"]));
+    bench.effects.clear();
+    [2, 3, 4].into_iter().for_each(|number| bench.busy(0, number));
+    let answer = |bench: &mut Bench, number| {
+        [0, 1].into_iter().for_each(|replica| bench.reply(replica, executed(number, b"op", 5, b"")));
+    };
+    answer(&mut bench, 1);
+    assert_eq!(bench.sent(), [(vec![0], 2)], "as many as were answered");
+    bench.busy(0, 2);
+    let waited = bench.wait();
+    assert!(milliseconds(20, 25).contains(&waited), "the pause goes on: {waited:?}");
+    let mut rest = vec![2, 3, 4];
+    while !rest.is_empty() {
+        let sent = bench.sent();
+        assert!(sent.iter().all(|(to, _)| *to == [0]), "no answers need not mean anything yet: {sent:?}");
+        rest.retain(|number| !sent.iter().any(|(_, first)| first == number));
+        bench.wait();
+    }
+}
+
+/// What the primary shed again and again it does not have, so it is asked for that again while answers come; the oldest
+/// goes to all, or a liar could censor it.
+#[test]
+fn while_answers_come_what_is_shed_goes_to_the_primary_alone() {
+    let mut bench = Bench::open(4);
+    let mut sent_to_all = BTreeSet::new();
+    (0..60).for_each(|_| _ = bench.submit(&["op"]));
+    let answered = 20..60;
+    for number in answered.clone() {
+        bench.now += Duration::from_millis(50);
+        bench.core.tick(bench.now, &mut bench.effects);
+        for (to, first) in bench.sent() {
+            if to.len() > 1 {
+                sent_to_all.insert(first);
+            }
+            if first < answered.start {
+                bench.busy(0, first);
+            }
+        }
+        [0, 1].into_iter().for_each(|replica| bench.reply(replica, executed(number, b"op", 5, b"")));
+    }
+    assert_eq!(sent_to_all, BTreeSet::from([1]));
 }
 
 /// The jitter comes from the seed, and keeps clients from coming back together.
