@@ -116,7 +116,7 @@ impl std::str::FromStr for PublicKey {
 
 /// An Ed25519 signature, 64 bytes: the point `R` and the scalar `s`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Signature([u8; 32], [u8; 32]);
+pub struct Signature(#[serde(with = "crate::words")] [u8; 32], #[serde(with = "crate::words")] [u8; 32]);
 
 impl Signature {
     /// The length of a signature in bytes.

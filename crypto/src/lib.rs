@@ -20,6 +20,7 @@ mod seen;
 mod signed;
 mod simulated;
 mod strict;
+pub mod words;
 
 pub use batch::SignatureBatch;
 pub use cost::SignatureCosts;

@@ -72,6 +72,20 @@ mod tests {
         assert!(decode::<(u64, Bytes)>(&bytes[..bytes.len() - 1]).is_err());
     }
 
+    /// They are written eight bytes at a time.
+    #[test]
+    fn arrays_of_bytes_are_written_as_they_are() {
+        let bytes: [u8; 64] = std::array::from_fn(|index| index as u8);
+        let signature = pbft_crypto::Signature::from_bytes(&bytes);
+        assert_eq!(encode(&signature), bytes);
+        assert_eq!(decode(&bytes), Ok(signature));
+        let half: [u8; 32] = std::array::from_fn(|index| index as u8);
+        assert_eq!(encode(&pbft_crypto::Digest::from_bytes(half)), half);
+        assert_eq!(decode(&half), Ok(pbft_crypto::Digest::from_bytes(half)));
+        assert_eq!(encode(&crate::ClientId(half)), half);
+        assert_eq!(decode(&half), Ok(crate::ClientId(half)));
+    }
+
     #[test]
     fn a_long_encoding_has_no_slack() {
         for length in [10_000, 100, SCRATCH_BYTES, 2 * SCRATCH_BYTES, 100_000, 0] {

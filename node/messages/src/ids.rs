@@ -54,7 +54,7 @@ impl ReplicaId {
 /// A client's identity: its Ed25519 public key, as bytes. Whether they are a key that the configuration admits is
 /// found out when a signature is verified.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ClientId(pub [u8; 32]);
+pub struct ClientId(#[serde(with = "pbft_crypto::words")] pub [u8; 32]);
 
 impl From<PublicKey> for ClientId {
     fn from(key: PublicKey) -> Self {

@@ -54,7 +54,9 @@ impl Record {
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
         let at = |prefix: u8, sequence: Sequence, kind: u8| {
-            let mut key = vec![prefix];
+            // A body's digest follows.
+            let mut key = Vec::with_capacity(1 + 8 + 1 + Digest::LENGTH);
+            key.push(prefix);
             key.extend_from_slice(&sequence.0.to_be_bytes());
             key.push(kind);
             key

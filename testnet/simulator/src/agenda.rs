@@ -6,19 +6,17 @@ use std::time::Duration;
 
 /// Things to come, by time and then by the order in which they were planned.
 pub(crate) struct Agenda<T> {
-    entries: BinaryHeap<Reverse<Entry<T>>>,
+    /// When, the order, and the place of what.
+    entries: BinaryHeap<Reverse<(Duration, u64, usize)>>,
     planned: u64,
-}
-
-struct Entry<T> {
-    at: Duration,
-    order: u64,
-    what: T,
+    /// What is to come lies still while the heap sorts itself.
+    places: Vec<Option<T>>,
+    free: Vec<usize>,
 }
 
 impl<T> Default for Agenda<T> {
     fn default() -> Self {
-        Self { entries: BinaryHeap::new(), planned: 0 }
+        Self { entries: BinaryHeap::new(), planned: 0, places: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -26,39 +24,20 @@ impl<T> Agenda<T> {
     /// Plans something.
     pub(crate) fn plan(&mut self, at: Duration, what: T) {
         self.planned += 1;
-        self.entries.push(Reverse(Entry { at, order: self.planned, what }));
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push(None);
+            self.places.len() - 1
+        });
+        self.places[place] = Some(what);
+        self.entries.push(Reverse((at, self.planned, place)));
     }
 
     /// What comes first, if it comes by `end`.
     pub(crate) fn next(&mut self, end: Duration) -> Option<(Duration, T)> {
-        self.entries.peek().filter(|Reverse(entry)| entry.at <= end)?;
-        self.entries.pop().map(|Reverse(entry)| (entry.at, entry.what))
-    }
-}
-
-impl<T> Entry<T> {
-    fn key(&self) -> (Duration, u64) {
-        (self.at, self.order)
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
+        self.entries.peek().filter(|Reverse((at, ..))| *at <= end)?;
+        let Reverse((at, _, place)) = self.entries.pop()?;
+        self.free.push(place);
+        Some((at, self.places[place].take()?))
     }
 }
 

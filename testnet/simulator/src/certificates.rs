@@ -2,6 +2,8 @@
 //! cannot conflict (I6). It shares the encoding and the keys, and counts, compares and derives by itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::rc::Rc;
 
 use pbft_crypto::{Digest, Signature, Signed, Statement};
 use pbft_messages::{
@@ -16,6 +18,9 @@ pub(crate) struct Certificates {
     /// The lowest view that each sequence was committed in, and the batch.
     committed: BTreeMap<Sequence, (View, Digest)>,
     stable: BTreeMap<Sequence, Digest>,
+    /// The VIEW-CHANGEs that were found good and entered here. NEW-VIEWs show them again and again, and what they hold
+    /// was compared with all that came before, as all that came after was with it.
+    shown: BTreeMap<Signature, (Signed<ViewChange>, Rc<ViewChange>)>,
 }
 
 /// What is wrong with a certificate, in words.
@@ -66,35 +71,38 @@ impl Certificates {
         ensure(votes.signatures.iter().all(|(voter, _)| *voter != primary), "a PREPARE of the primary")?;
         check_votes(&votes.statement, &votes.signatures, quorum(keys.n()) - 1, keys)?;
         let first = *self.prepared.entry((sequence, view)).or_insert(digest);
-        ensure(first == digest, &format!("two batches are prepared at {sequence} in view {view}"))?;
+        ensure(first == digest, format_args!("two batches are prepared at {sequence} in view {view}"))?;
         let committed = self.committed.get(&sequence);
         let overtaken = committed.is_some_and(|(before, batch)| *before < view && *batch != digest);
-        ensure(!overtaken, &format!("{sequence} is committed, and another batch prepared in view {view}"))
+        ensure(!overtaken, format_args!("{sequence} is committed, and another batch prepared in view {view}"))
     }
 
     fn committed(&mut self, vote: &Commit) -> Result<(), Wrong> {
         let Commit { view, sequence, digest } = *vote;
         let entry = self.committed.entry(sequence).or_insert((view, digest));
-        ensure(entry.1 == digest, &format!("two batches are committed at {sequence}"))?;
+        ensure(entry.1 == digest, format_args!("two batches are committed at {sequence}"))?;
         entry.0 = entry.0.min(view);
         let mut later = self.prepared.range((sequence, view)..=(sequence, View(u64::MAX)));
         let same = later.all(|(_, batch)| *batch == digest);
-        ensure(same, &format!("{sequence} is committed in view {view}, and another batch prepared since"))
+        ensure(same, format_args!("{sequence} is committed in view {view}, and another batch prepared since"))
     }
 
     fn stable(&mut self, certificate: &StableCertificate, keys: &Configuration) -> Result<(), Wrong> {
         check_votes(&certificate.statement, &certificate.signatures, quorum(keys.n()), keys)?;
         let (sequence, root) = (certificate.statement.sequence, certificate.statement.root);
         let first = *self.stable.entry(sequence).or_insert(root);
-        ensure(first == root, &format!("two states are stable at {sequence}"))
+        ensure(first == root, format_args!("two states are stable at {sequence}"))
     }
 
     fn view_change(
         &mut self,
         signed: &Signed<ViewChange>,
         keys: &Configuration,
-    ) -> Result<ViewChange, Wrong> {
-        let it = authentic(signed, keys)?;
+    ) -> Result<Rc<ViewChange>, Wrong> {
+        if let Some((_, it)) = self.shown.get(signed.signature()).filter(|(same, _)| same == signed) {
+            return Ok(Rc::clone(it));
+        }
+        let it = Rc::new(authentic(signed, keys)?);
         if let Some(certificate) = &it.stable {
             self.stable(certificate, keys)?;
         }
@@ -107,6 +115,7 @@ impl Certificates {
             ensure(vote.view < it.view, "a VIEW-CHANGE that shows a later view")?;
             last = vote.sequence;
         }
+        self.shown.insert(*signed.signature(), (signed.clone(), Rc::clone(&it)));
         Ok(it)
     }
 
@@ -127,7 +136,7 @@ impl Certificates {
         for (header, (sequence, digest)) in it.pre_prepares.iter().zip(expected) {
             let right = PrePrepare { view: it.view, sequence, digest };
             ensure(header.claimed_signer() == keys.primary(it.view), "a proposal that is not the primary's")?;
-            ensure(authentic(header, keys)? == right, &format!("an O that is wrong at {sequence}"))?;
+            ensure(authentic(header, keys)? == right, format_args!("an O that is wrong at {sequence}"))?;
         }
         Ok(())
     }
@@ -135,9 +144,9 @@ impl Certificates {
 
 /// VC4: above the highest stable checkpoint shown, at each sequence up to the highest that is prepared, the batch that
 /// is prepared in the highest view, or none.
-fn carried_over(shown: &[ViewChange]) -> Vec<(Sequence, Digest)> {
+fn carried_over(shown: &[Rc<ViewChange>]) -> Vec<(Sequence, Digest)> {
     let certificates = || shown.iter().flat_map(|it| &it.prepared).map(|it| &it.prepares.statement);
-    let low = shown.iter().map(stable_sequence).max().unwrap_or_default();
+    let low = shown.iter().map(|it| stable_sequence(it)).max().unwrap_or_default();
     let high = certificates().map(|it| it.sequence).max().unwrap_or_default();
     let batch = |sequence| {
         let here = certificates().filter(|it| it.sequence == sequence);
@@ -166,7 +175,7 @@ where
     T: Statement<Signer = ReplicaId, Keyring = Configuration>,
 {
     let voters: BTreeSet<_> = signatures.iter().map(|(voter, _)| *voter).collect();
-    ensure(voters.len() >= needed, &format!("{} voters where {needed} are needed", voters.len()))?;
+    ensure(voters.len() >= needed, format_args!("{} voters where {needed} are needed", voters.len()))?;
     let payload = statement.encode();
     let good =
         |(voter, signature): &(ReplicaId, Signature)| is_signed(T::KIND, *voter, &payload, signature, keys);
@@ -198,8 +207,8 @@ fn is_signed(
     })
 }
 
-fn ensure(holds: bool, wrong: &str) -> Result<(), Wrong> {
-    if holds { Ok(()) } else { Err(wrong.to_owned()) }
+fn ensure(holds: bool, wrong: impl fmt::Display) -> Result<(), Wrong> {
+    if holds { Ok(()) } else { Err(wrong.to_string()) }
 }
 
 fn unreadable(error: pbft_crypto::Malformed) -> Wrong {

@@ -1,6 +1,7 @@
 //! A replica's disk: what was synced survives a crash, what was not is lost.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use pbft_messages::{Body, Commit, EvidenceKind, ReplicaId, Sequence};
@@ -19,7 +20,7 @@ pub(crate) enum Pending {
 /// The disk.
 #[derive(Default)]
 pub(crate) struct Disk {
-    records: BTreeMap<Vec<u8>, Record>,
+    records: BTreeMap<Vec<u8>, Rc<Record>>,
     pub(crate) archive: Archive,
     pending: VecDeque<Pending>,
     /// Whether a checksum does not hold: of a record or a chunk that has rotted, was written elsewhere, or not at all.
@@ -89,7 +90,7 @@ impl Disk {
 
     /// Everything that is written, one record a key.
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.records.values().cloned().collect()
+        self.records.values().map(|record| (**record).clone()).collect()
     }
 
     fn apply(&mut self, records: Vec<Record>) {
@@ -98,7 +99,7 @@ impl Disk {
             if let Some(before) = self.records.get(&key) {
                 self.taken_back = self.taken_back.take().or_else(|| takes_back(before, &record));
             }
-            self.records.insert(key, record);
+            self.records.insert(key, Rc::new(record));
         }
     }
 
@@ -112,7 +113,8 @@ impl Disk {
             Record::Evidence(evidence) => evidence.accusation().ok(),
             _ => None,
         };
-        let convictions = self.records.values().chain(pending).filter_map(accusation);
+        let written = self.records.values().map(|record| &**record);
+        let convictions = written.chain(pending).filter_map(accusation);
         convictions.map(|it| (it.accused, it.kind)).collect()
     }
 
@@ -121,7 +123,7 @@ impl Disk {
     pub(crate) fn backs(&self, vote: &Commit) -> bool {
         let Commit { view, sequence, digest } = vote;
         let [low, high] = [sequence.0 - 1, sequence.0].map(|it| Record::key_above(Record::LOG, Sequence(it)));
-        let here = || self.records.range(low.clone()..high.clone()).map(|(_, record)| record);
+        let here = || self.records.range(low.clone()..high.clone()).map(|(_, record)| &**record);
         let mut certificates = here().filter_map(|record| match record {
             Record::Prepared(certificate) => Some(certificate.proposal()),
             _ => None,
@@ -135,7 +137,7 @@ impl Disk {
             || self
                 .records
                 .values()
-                .any(|record| matches!(record, Record::Stable(it) if it.statement.sequence >= *sequence))
+                .any(|record| matches!(&**record, Record::Stable(it) if it.statement.sequence >= *sequence))
     }
 
     fn collect(&mut self, through: Sequence, keep: &BTreeSet<Sequence>) {

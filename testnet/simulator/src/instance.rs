@@ -137,12 +137,14 @@ impl Instance {
     pub(crate) fn handle(&mut self, now: Now, input: Input) -> Effects {
         let Some(running) = &mut self.running else { return Effects::new() };
         let mut effects = Effects::new();
-        let mut heard = VecDeque::new();
         match &mut self.strategy {
-            Some(strategy) => strategy.hear(now, input, &mut heard),
-            None => heard.push_back(input),
+            None => running.core.handle(now, input, &mut effects),
+            Some(strategy) => {
+                let mut heard = VecDeque::new();
+                strategy.hear(now, input, &mut heard);
+                heard.into_iter().for_each(|input| running.core.handle(now, input, &mut effects));
+            }
         }
-        heard.into_iter().for_each(|input| running.core.handle(now, input, &mut effects));
         self.outgoing(now, effects)
     }
 

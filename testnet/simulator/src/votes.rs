@@ -1,6 +1,6 @@
 //! Which COMMITs have reached each replica: it acts on no batch that a quorum has not committed (I6).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use pbft_crypto::Digest;
 use pbft_messages::{Commit, Message, ReplicaId, Sequence, View};
@@ -9,7 +9,7 @@ use crate::InstanceId;
 
 /// The voters that each instance knows of.
 #[derive(Default)]
-pub(crate) struct Votes(BTreeMap<(InstanceId, Sequence, View, Digest), BTreeSet<ReplicaId>>);
+pub(crate) struct Votes(HashMap<(InstanceId, Sequence, View, Digest), BTreeSet<ReplicaId>>);
 
 impl Votes {
     /// An instance receives a message that it believes.

@@ -1,6 +1,6 @@
 //! Who was heard contradicting itself, and whether it was convicted (I9).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use pbft_crypto::{Signed, Statement, Verified};
@@ -18,19 +18,29 @@ type Place = (ReplicaId, EvidenceKind, u64, u64);
 /// Listens at the correct replicas' ears.
 #[derive(Default)]
 pub(crate) struct Witness {
-    /// The first statement that each run of an instance heard at a place.
-    heard: BTreeMap<(InstanceId, u64, Place), bytes::Bytes>,
+    /// What each run of an instance has heard.
+    ears: BTreeMap<(InstanceId, u64), Ear>,
     /// The places at which one replica heard both of two statements that it was to compare.
     reached: BTreeSet<Place>,
-    /// The COMMIT of the highest view that each run of an instance heard of a replica at each sequence.
-    commits: BTreeMap<(InstanceId, u64, ReplicaId), BTreeMap<Sequence, Commit>>,
     /// Whose VIEW-CHANGE hid, in the hearing of one replica, what it had heard its signer commit to.
     hiders: BTreeSet<ReplicaId>,
     /// What is proven at some correct replica.
     proven: BTreeSet<Place>,
     /// What the correct replicas themselves ever said at a place, restarts and lost disks included.
-    said: BTreeMap<Place, bytes::Bytes>,
+    said: HashMap<Place, bytes::Bytes>,
     false_accusations: usize,
+}
+
+/// What one run of an instance has heard, as far as it can still be compared with anything.
+#[derive(Default)]
+struct Ear {
+    /// The stable checkpoint and the last execution: votes at or below are not compared any more, those for checkpoints
+    /// at or below the first.
+    through: (Sequence, Sequence),
+    /// The first statement at each place.
+    heard: BTreeMap<Place, bytes::Bytes>,
+    /// The COMMIT of the highest view of each replica at each sequence.
+    commits: BTreeMap<(ReplicaId, Sequence), Commit>,
 }
 
 /// How many contradictions could be noticed, and how many were.
@@ -59,32 +69,34 @@ impl Witness {
         let Some((place, payload)) = statement(message) else { return };
         // Of each sender's VIEW-CHANGEs that of the highest view is kept.
         let (replica, kind, view, _) = place;
-        let end = |view| (at, run, (replica, kind, view, u64::MAX));
+        let end = |view| (replica, kind, view, u64::MAX);
         let higher = (Bound::Excluded(end(view)), Bound::Included(end(u64::MAX)));
-        if kind == EvidenceKind::ViewChange && self.heard.range(higher).next().is_some() {
+        let ear = self.ears.entry((at, run)).or_default();
+        ear.forget_through(standing.stable, standing.last_executed);
+        if kind == EvidenceKind::ViewChange && ear.heard.range(higher).next().is_some() {
             return;
         }
         let notices = notices(standing, written, parameters, place);
-        let commits = self.commits.entry((at, run, replica)).or_default();
         match message {
             // Late ones are kept as well, while their view lasts.
             Message::Commit(vote) if takes_part(standing, parameters, place) => {
                 let Commit { view, sequence, .. } = *vote.value();
-                let before = commits.get(&sequence);
+                let before = ear.commits.get(&(replica, sequence));
                 if before.is_none_or(|before| before.view < view) {
-                    commits.insert(sequence, vote.value().clone());
+                    ear.commits.insert((replica, sequence), vote.value().clone());
                 }
             }
             // What is at or below h has left the log.
             Message::ViewChange(view_change) if notices => {
-                let mut kept = commits.range(standing.stable.max(written).next()..).map(|(_, commit)| commit);
-                if kept.any(|commit| is_hidden(commit, view_change.value())) {
+                let lowest = standing.stable.max(written).next();
+                let mut kept = ear.commits.range((replica, lowest)..=(replica, Sequence(u64::MAX)));
+                if kept.any(|(_, commit)| is_hidden(commit, view_change.value())) {
                     self.hiders.insert(replica);
                 }
             }
             _ => {}
         }
-        if notices && *self.heard.entry((at, run, place)).or_insert_with(|| payload.clone()) != payload {
+        if notices && ear.heard.entry(place).or_insert_with(|| payload.clone()) != payload {
             self.reached.insert(place);
         }
     }
@@ -101,7 +113,7 @@ impl Witness {
         let Some((place, payload)) = own.filter(|(place, _)| place.0 == replica) else { return Ok(()) };
         let (_, kind, view, sequence) = place;
         let first = self.said.entry(place).or_insert_with(|| payload.clone());
-        if *first == payload {
+        if first == payload {
             return Ok(());
         }
         Err(format!("contradicts itself ({kind:?}) at {sequence} in view {view}"))
@@ -128,6 +140,26 @@ impl Witness {
         let liars: BTreeSet<_> = contradict.chain(self.hiders.iter().copied()).collect();
         let convicted = self.proven.iter().map(|place| place.0).collect();
         &liars - &convicted
+    }
+}
+
+impl Ear {
+    /// Forgets what no statement will be compared with again, see [`notices`]: neither of the two falls in a run.
+    fn forget_through(&mut self, stable: Sequence, executed: Sequence) {
+        if (stable, executed) == self.through {
+            return;
+        }
+        self.heard.retain(|(_, kind, _, sequence), _| match kind {
+            EvidenceKind::PrePrepare | EvidenceKind::Prepare | EvidenceKind::Commit => {
+                *sequence > stable.max(executed).0
+            }
+            EvidenceKind::Checkpoint => *sequence > stable.0,
+            _ => true,
+        });
+        if stable > self.through.0 {
+            self.commits.retain(|(_, sequence), _| *sequence > stable);
+        }
+        self.through = (stable, executed);
     }
 }
 
@@ -175,7 +207,7 @@ fn notices(standing: &Standing, written: Sequence, parameters: &Parameters, plac
         }
 }
 
-fn statement(message: &Message) -> Option<(Place, bytes::Bytes)> {
+fn statement(message: &Message) -> Option<(Place, &bytes::Bytes)> {
     match message {
         Message::Proposal(header, _) => Some(place(EvidenceKind::PrePrepare, header)),
         Message::Prepare(vote, _) => Some(place(EvidenceKind::Prepare, vote)),
@@ -188,20 +220,20 @@ fn statement(message: &Message) -> Option<(Place, bytes::Bytes)> {
 }
 
 /// The place of what somebody claims to say.
-fn signed_place<T>(kind: EvidenceKind, vote: &Signed<T>) -> Option<(Place, bytes::Bytes)>
+fn signed_place<T>(kind: EvidenceKind, vote: &Signed<T>) -> Option<(Place, &bytes::Bytes)>
 where
     T: Exclusive + Statement<Signer = ReplicaId>,
 {
     let (view, sequence) = vote.peek().ok()?.place();
-    Some(((vote.claimed_signer(), kind, view.0, sequence.0), vote.payload().clone()))
+    Some(((vote.claimed_signer(), kind, view.0, sequence.0), vote.payload()))
 }
 
 fn place<T: Exclusive + Statement<Signer = ReplicaId>>(
     kind: EvidenceKind,
     vote: &Verified<T>,
-) -> (Place, bytes::Bytes) {
+) -> (Place, &bytes::Bytes) {
     let (view, sequence) = vote.value().place();
-    ((vote.signer(), kind, view.0, sequence.0), vote.signed().payload().clone())
+    ((vote.signer(), kind, view.0, sequence.0), vote.signed().payload())
 }
 
 #[cfg(test)]
