@@ -306,6 +306,28 @@ mod tests {
         assert_eq!(named(Standing { view: View(2), ..standing }), [], "the view has begun");
     }
 
+    /// Two COMMITs at the place above all that is executed and stable, which were lower when the first was heard.
+    #[test]
+    fn what_can_still_be_compared_is_not_forgotten() {
+        let cluster = Cluster::new(Settings::new(4, 1));
+        let identity = cluster.identity(ReplicaId(1));
+        let at_start = cluster.standing(ReplicaId(0)).unwrap();
+        let mut witness = Witness::default();
+        let mut hears = |through, digest: &[u8]| {
+            let standing = Standing { stable: through, last_executed: through, ..at_start.clone() };
+            let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, digest);
+            let commit = Commit { view: View(0), sequence: Sequence(5), digest };
+            let scope = identity.configuration.scope();
+            let commit = Message::Commit(Verified::sign(commit, identity.replica, &*identity.signer, scope));
+            witness.hears(InstanceId(0), 1, &standing, Sequence(0), &Parameters::default(), &commit);
+            let ear = &witness.ears[&(InstanceId(0), 1)];
+            (witness.reached.len(), ear.heard.len(), ear.commits.len())
+        };
+        assert_eq!(hears(Sequence(0), b"a"), (0, 1, 1));
+        assert_eq!(hears(Sequence(4), b"b"), (1, 1, 1));
+        assert_eq!(hears(Sequence(5), b"c"), (1, 0, 0));
+    }
+
     /// A VIEW-CHANGE is compared while it is the last one of its sender and the view that it asks for has not begun.
     #[test]
     fn view_changes_are_to_be_compared_while_they_are_kept() {
