@@ -54,7 +54,7 @@ pub struct Parameters {
     pub reply_bytes: usize,
     /// How many requests of all clients together may wait at a replica.
     pub waiting_requests: usize,
-    /// How many bytes of operations of all clients together may wait at a replica, and a quarter of it for one client;
+    /// How many bytes of operations of all clients together may wait at a replica, half of it if they are of one client;
     /// at least four full batches.
     pub waiting_bytes: usize,
 }

@@ -11,8 +11,9 @@
 //! longer, and what was tried counts no more when something waits for longer than T/4. While nobody is shed it
 //! is forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
 //!
-//! From whatever state, then, as long as clients are shed, either requests wait for T/8 and more, so that this replica
-//! has enough to do, or what may wait doubles with each round.
+//! From whatever state, then, as long as clients are shed, either requests wait for T/8 and more, or what may wait doubles
+//! with each round. A replica for which they wait so long has enough to do, unless agreement itself takes that long: a
+//! cluster in which it takes T/4 without any load lets in less than it could.
 
 use std::time::Duration;
 
