@@ -27,7 +27,8 @@ pub struct Parameters {
     pub checkpoint_interval: u64,
     /// L: how many sequences above the last stable checkpoint may be in agreement. At least 2K.
     pub window: u64,
-    /// How long the oldest waiting request may wait before a backup asks for the next view.
+    /// T: how long the oldest waiting request may wait before a backup asks for the next view. A primary that says nothing
+    /// at all is left after two thirds of it.
     pub view_timeout: Duration,
     /// The cap of the view timeout's doubling.
     pub view_timeout_cap: Duration,

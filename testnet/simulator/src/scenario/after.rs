@@ -45,7 +45,7 @@ impl Scenario {
     /// How long it may take until requests are executed whose primary has just died, while everything else is well.
     ///
     /// Its client asks everybody after a fifth of the view timeout T, with which the timers of all start. The next view
-    /// begins after T; each replica outside of the core that is to lead one costs a timeout more, doubled each time. One
+    /// begins after T, or sooner where backups can tell that it is silent; each replica outside of the core that is to lead one costs a timeout more, doubled each time. One
     /// T is for everything that is no waiting.
     fn succession(&self) -> Duration {
         let (timeout, cap) = (self.parameters.view_timeout.0, self.parameters.view_timeout_cap.0);
