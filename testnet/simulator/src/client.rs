@@ -129,6 +129,15 @@ impl Client {
         Some(waiting)
     }
 
+    /// Since when the oldest of its requests that are not answered waits.
+    pub(crate) fn waits_since(&self) -> Option<Duration> {
+        let since = |waiting: &Waiting| match waiting {
+            Waiting::Request(_, since) => Some(*since),
+            Waiting::Read { .. } | Waiting::OrderedRead(_) => None,
+        };
+        self.waiting.values().filter_map(since).min()
+    }
+
     /// When it is to be woken, if nobody does so by then.
     pub(crate) fn next_waking(&mut self) -> Option<Duration> {
         let deadline = self.core.deadline()?;

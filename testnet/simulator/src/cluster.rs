@@ -10,7 +10,6 @@ mod queries;
 mod traffic;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,8 +63,6 @@ pub struct Cluster {
     answered_within: Option<Duration>,
     /// The longest that an instance may ask for one view, while nothing is lost.
     views_within: Option<Duration>,
-    /// Since when each instance asks for the view that it asks for.
-    asking: BTreeMap<InstanceId, Duration>,
     checker: Checker,
     certificates: Certificates,
     witness: Witness,
@@ -139,7 +136,6 @@ impl Cluster {
             attackers: Vec::new(),
             answered_within: None,
             views_within: None,
-            asking: BTreeMap::new(),
             checker: Checker::new(settings.service.is_none()),
             certificates: Certificates::default(),
             witness: Witness::default(),

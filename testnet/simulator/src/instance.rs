@@ -73,6 +73,8 @@ pub(crate) struct Running {
     /// The sequence that the service's state is of.
     pub(crate) through: Sequence,
     pub(crate) timers: BTreeMap<Timer, Instant>,
+    /// Since when it asks for the view that it asks for.
+    pub(crate) asks_since: Option<Duration>,
     /// The roots that were asked for.
     pub(crate) audits: VecDeque<(Sequence, Digest)>,
 }
@@ -130,7 +132,7 @@ impl Instance {
             .expect("a disk that was written by a replica is readable");
         self.run += 1;
         let (timers, audits) = (BTreeMap::new(), VecDeque::new());
-        self.running = Some(Running { core, service, through, timers, audits });
+        self.running = Some(Running { core, service, through, timers, asks_since: None, audits });
         self.outgoing(now, effects)
     }
 

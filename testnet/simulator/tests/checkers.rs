@@ -7,7 +7,7 @@ use std::time::Duration;
 use pbft_byzantine::strategy;
 use pbft_messages::ReplicaId;
 use pbft_simulator::scenario::{Act, Action, Scenario, Swarm, Time};
-use pbft_simulator::{Cluster, Contradictions, Faults, Invariant, PowerCut, Settings};
+use pbft_simulator::{Cluster, Contradictions, Faults, Invariant, PowerCut, Settings, Violation};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,6 +89,39 @@ fn a_request_that_takes_too_long_is_noticed() {
         let found: Vec<_> = scenario.play(false).violations.iter().map(|it| it.invariant).collect();
         assert_eq!(found.contains(&Invariant::I8), broken, "{limit}: {found:?}");
     }
+}
+
+/// What pends when the limits end has taken too long as well, though all is well a moment later: a request that nobody
+/// can execute until two replicas start again, and a view that too few ask for until the links work again.
+#[test]
+fn what_is_not_over_when_the_limits_end_is_noticed() {
+    let found = |scenario: &Scenario| -> Vec<_> {
+        let told = |it: &Violation| (it.invariant == Invariant::I8).then(|| it.text.clone());
+        scenario.play(false).violations.iter().map(|it| told(it).expect("a limit")).collect()
+    };
+    let beside = |action| {
+        let mut scenario = doing(Action::Load { client: 0, requests: 1, depth: 1 });
+        scenario.acts.insert(0, Act { at: Time::default(), action });
+        scenario.acts.push(Act { at: Time::ms(5_000), action: Action::Heal });
+        scenario
+    };
+
+    let mut hangs = beside(Action::Crash { replica: r(1) });
+    hangs.acts.insert(0, Act { at: Time::default(), action: Action::Crash { replica: r(2) } });
+    assert_eq!(found(&hangs), [""; 0]);
+    hangs.answered_within = Some(Time::ms(1_000));
+    let [text] = &found(&hangs)[..] else { panic!("{:?}", found(&hangs)) };
+    assert!(text.contains("waited 4.99s"), "{text}");
+
+    let mut asks = beside(Action::Partition { groups: [0, 1, 2, 3].map(|it| [r(it)].into()).to_vec() });
+    assert_eq!(found(&asks), [""; 0]);
+    asks.views_within = Some(Time::ms(3_000));
+    let texts = found(&asks);
+    assert_eq!(texts.iter().filter(|text| text.contains("asked for one view for")).count(), 4, "{texts:?}");
+    (0..4).map(r).for_each(|replica| {
+        asks.acts.insert(2, Act { at: Time::ms(4_000), action: Action::Crash { replica } });
+    });
+    assert_eq!(found(&asks), [""; 0], "who is down asks for nothing");
 }
 
 /// Whoever lost its disk is outside of the core, and rejoins all the same.

@@ -36,7 +36,6 @@ impl Cluster {
     pub fn crash(&mut self, instance: impl Into<InstanceId>) {
         let at = instance.into();
         self.tell(|| format!("{at} crashes"));
-        self.asking.remove(&at);
         self.instances[at.0].stop();
     }
 
