@@ -87,6 +87,18 @@ impl<T: Exclusive + Clone> Endorsed<T> {
         Some(Signed::from_parts(replica, self.statement.encode().into(), *signature))
     }
 
+    /// The contradiction between a vote and that of the same replica in here, if there is one. The latter's signature is
+    /// looked at only then.
+    #[must_use]
+    pub fn conflict_with(&self, vote: &Verified<T>, configuration: &Configuration) -> Option<Conflict<T>>
+    where
+        T: PartialEq,
+    {
+        let differs = vote.value().place() == self.statement.place() && *vote.value() != self.statement;
+        let own = differs.then(|| self.vote_of(vote.signer())).flatten()?;
+        Conflict::between(&own.verify(configuration).ok()?, vote)
+    }
+
     /// Checks that there are exactly so many votes, of distinct replicas, and each signature. Certificates have no
     /// votes to spare, so that their size is known.
     fn check_votes(&self, configuration: &Configuration, needed: usize) -> Result<(), Rejected> {
@@ -204,6 +216,11 @@ impl<T: Exclusive + Clone + PartialEq> VoteSet<T> {
     #[must_use]
     pub fn of(&self, replica: ReplicaId) -> Option<&Verified<T>> {
         self.0.get(&replica)
+    }
+
+    /// The votes, by replica.
+    pub fn iter(&self) -> impl Iterator<Item = &Verified<T>> {
+        self.0.values()
     }
 
     /// What at least a quorum of the votes say, as a certificate.

@@ -110,7 +110,7 @@ impl Replica {
                 pending: None,
                 max_s: Sequence(0),
                 new_view: None,
-                opened_by: BTreeMap::new(),
+                to_active: BTreeMap::new(),
                 abstains_through: Sequence(0),
                 own_view_change: None,
                 view_changes: BTreeMap::new(),
@@ -280,7 +280,7 @@ impl Replica {
         let Some(new_view) = self.view.new_view.clone() else { return Ok(()) };
         let carried = new_view.value().carried_over()?;
         self.view.max_s = carried.max_s();
-        self.view.opened_by = self.view_changes_in(new_view.value());
+        self.view.to_active = self.view_changes_in(new_view.value());
         for header in &new_view.value().pre_prepares {
             self.accept_carried(header, carried.min_s());
         }

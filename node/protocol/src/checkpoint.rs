@@ -55,7 +55,7 @@ impl Replica {
     ) {
         let sequence = vote.value().sequence;
         if sequence <= self.stable_sequence() {
-            return;
+            return self.compare_checkpoint(&vote, now, effects);
         }
         // Nobody takes a snapshot elsewhere.
         if !sequence.0.is_multiple_of(self.parameters().checkpoint_interval) {

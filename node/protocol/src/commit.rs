@@ -28,9 +28,8 @@ impl Replica {
         if let Some(reason) = self.out_of_log(sequence) {
             return self.reject(from, reason, effects);
         }
-        if let Err(conflict) = self.log.slot(sequence).commits.insert(vote) {
-            self.accuse(*conflict, now, effects);
-        }
+        // It has been compared with the first one.
+        let _ = self.log.slot(sequence).commits.insert(vote);
         self.try_committed(sequence, effects);
     }
 
@@ -66,10 +65,13 @@ impl Replica {
     ) {
         let sequence = certificate.get().statement.sequence;
         // Several replicas may hand it over, so one that is not needed is no offence.
-        if sequence <= self.last_executed || self.out_of_log(sequence).is_some() {
+        if self.out_of_log(sequence).is_some() {
             return;
         }
         self.compare_certified_commits(&certificate, now, effects);
+        if sequence <= self.last_executed {
+            return;
+        }
         let slot = self.log.slot(sequence);
         slot.keep(body);
         let lacked_body = slot.committed.is_some();

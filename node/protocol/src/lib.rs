@@ -4,6 +4,7 @@ mod ahead;
 mod boot;
 #[cfg(test)]
 mod bounds;
+mod certified;
 mod checkpoint;
 mod commit;
 mod durability;

@@ -103,16 +103,21 @@ impl Replica {
             return;
         }
         // A replayed quorum never moves the view back (fault 6).
-        if view < self.highest_view() && !mutant!("view-moves-back") {
+        let is_past = |highest: View| view < highest && !mutant!("view-moves-back");
+        if is_past(self.view.active) {
+            return self.reject(from, Rejection::OldView, effects);
+        }
+        let opened_by = self.view_changes_in(new_view.value());
+        for view_change in opened_by.values() {
+            self.compare_view_changes(view_change, now, effects);
+            self.compare_with_commits(view_change, now, effects);
+            self.compare_shown(view_change.value(), now, effects);
+        }
+        if is_past(self.highest_view()) {
             return self.reject(from, Rejection::OldView, effects);
         }
         // What has been verified can be read.
         if let Ok(carried) = new_view.value().carried_over() {
-            let opened_by = self.view_changes_in(new_view.value());
-            for view_change in opened_by.values() {
-                self.compare_view_changes(view_change, now, effects);
-                self.compare_with_commits(view_change, now, effects);
-            }
             self.enter_view(new_view, opened_by, carried, now, effects);
         }
     }
@@ -156,10 +161,12 @@ impl Replica {
         it.pending = None;
         it.max_s = max_s;
         it.new_view = Some(new_view.clone());
-        it.opened_by = opened_by;
+        let mut asked = std::mem::take(&mut it.view_changes);
+        it.view_changes = asked.extract_if(.., |_, held| held.value().view > view).collect();
+        asked.retain(|_, held| held.value().view == view);
+        it.to_active = asked.into_iter().chain(opened_by).collect();
         it.abstains_through = Sequence(0);
         it.own_view_change = None;
-        it.view_changes.retain(|_, held| held.value().view > view);
         it.progressed = false;
         it.deadline = None;
         self.wanted.clear();

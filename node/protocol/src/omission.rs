@@ -4,7 +4,7 @@
 //! Either may come first. A VIEW-CHANGE that is new, also one that only a NEW-VIEW brings, is compared with the COMMITs
 //! that this replica knows of its signer: those of the active view, the last of the views before, and those in
 //! certificates. A COMMIT that comes late, alone or in a certificate, is compared with the VIEW-CHANGEs that are kept:
-//! the highest one of its signer, and the one that the active view was opened by.
+//! the highest one of its signer, and the one to the active view.
 
 use pbft_crypto::Verified;
 use pbft_messages::{Commit, CommittedCertificate, Conflict, Omission, Proven, ReplicaId, ViewChange};
@@ -15,7 +15,7 @@ use crate::{Effects, Now};
 impl Replica {
     /// The VIEW-CHANGEs that are kept of a replica.
     fn kept_view_changes(&self, of: ReplicaId) -> impl Iterator<Item = &Verified<ViewChange>> {
-        [&self.view.view_changes, &self.view.opened_by].into_iter().filter_map(move |kept| kept.get(&of))
+        [&self.view.view_changes, &self.view.to_active].into_iter().filter_map(move |kept| kept.get(&of))
     }
 
     /// Compares a VIEW-CHANGE, however often it comes, with those that are kept of its signer.
@@ -51,12 +51,11 @@ impl Replica {
         }
     }
 
-    /// Compares a COMMIT with the VIEW-CHANGEs of its signer, and one of a view that was left with the one that is kept.
+    /// Compares a COMMIT with the VIEW-CHANGEs of its signer, and with its other COMMITs at that place.
     pub(crate) fn compare_commit(&mut self, commit: &Verified<Commit>, now: Now, effects: &mut Effects) {
-        let signer = commit.signer();
-        let former = self.log.get(commit.value().sequence).and_then(|slot| slot.former_commit_of(signer));
-        let conflict = former.and_then(|former| Conflict::between(former, commit));
-        let omission = self.kept_view_changes(signer).find_map(|kept| Omission::between(commit, kept));
+        let conflict = self.conflict_with_commits(commit);
+        let omission =
+            self.kept_view_changes(commit.signer()).find_map(|kept| Omission::between(commit, kept));
         if let Some(conflict) = conflict {
             self.accuse(conflict, now, effects);
         }
@@ -83,9 +82,7 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::{
-        Accusation, CarriedOver, EvidenceKind, Message, NewView, Parameters, Sequence, View, VoteSet,
-    };
+    use pbft_messages::{EvidenceKind, Message, Parameters, Sequence, View, VoteSet};
 
     use super::*;
     use crate::Record;
@@ -95,36 +92,10 @@ mod tests {
         Bench::new(Parameters::default())
     }
 
-    /// The NEW-VIEW that opens a view after these VIEW-CHANGEs.
-    fn new_view<const N: usize>(
-        bench: &Bench,
-        view: u64,
-        view_changes: [Verified<ViewChange>; N],
-    ) -> Verified<NewView> {
-        let (view, primary) = (View(view), bench.configuration.primary(View(view)));
-        let carried = CarriedOver::from_view_changes(view_changes.iter().map(Verified::value)).unwrap();
-        let pre_prepares = carried.pre_prepares(view).map(|it| bench.sign(primary, it).signed().clone());
-        let view_changes = view_changes.iter().map(|it| it.signed().clone()).collect();
-        bench.sign(primary, NewView { view, view_changes, pre_prepares: pre_prepares.collect() })
-    }
-
-    /// Enters a view that nothing is carried over into, asked for by these.
-    fn enter(bench: &mut Bench, view: u64, asking: [u16; 3]) {
-        let opens = new_view(bench, view, asking.map(|it| bench.bare_view_change(it, view)));
-        bench.message(opens.signer(), Message::NewView(opens));
-        assert_eq!(bench.replica.view.active, View(view));
-    }
-
     /// A VIEW-CHANGE of this replica that differs from the bare one.
     fn other_view_change(bench: &Bench, from: u16, view: u64) -> Verified<ViewChange> {
         let prepared = vec![bench.prepared(0, 9, 1)];
         bench.sign(ReplicaId(from), ViewChange { view: View(view), stable: None, prepared })
-    }
-
-    /// Who is accused of what, in which view and at which sequence.
-    fn accused(bench: &Bench) -> Vec<(u16, EvidenceKind, u64, u64)> {
-        let tell = |it: &Accusation| (it.accused.0, it.kind, it.view.0, it.sequence.0);
-        bench.replica.evidence.keys().map(tell).collect()
     }
 
     #[test]
@@ -139,11 +110,11 @@ mod tests {
         }
         let certificate = votes.quorum(bench.configuration.quorum()).unwrap();
         bench.message(ReplicaId(2), Message::Committed(certificate, body));
-        assert_eq!(accused(&bench), [(1, EvidenceKind::Omission, 0, 1)]);
+        assert_eq!(bench.accused(), [(1, EvidenceKind::Omission, 0, 1)]);
 
         // The other way round: the certificate was there first.
         bench.message(ReplicaId(2), Message::ViewChange(bench.bare_view_change(2, 1)));
-        assert_eq!(accused(&bench)[1..], [(2, EvidenceKind::Omission, 0, 1)]);
+        assert_eq!(bench.accused()[1..], [(2, EvidenceKind::Omission, 0, 1)]);
     }
 
     #[test]
@@ -151,39 +122,71 @@ mod tests {
         let mut bench = bench();
         bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 0, 1, 1)));
         bench.message(ReplicaId(0), Message::ViewChange(other_view_change(&bench, 0, 1)));
-        enter(&mut bench, 1, [0, 1, 2]);
-        assert_eq!(accused(&bench), [(0, EvidenceKind::ViewChange, 1, 0), (2, EvidenceKind::Omission, 0, 1)]);
+        bench.enter(1, [0, 1, 2]);
+        assert_eq!(bench.accused(), [(0, EvidenceKind::ViewChange, 1, 0), (2, EvidenceKind::Omission, 0, 1)]);
     }
 
     #[test]
     fn two_view_changes_to_the_active_view_are_evidence() {
         let mut bench = bench();
-        enter(&mut bench, 1, [0, 1, 2]);
+        bench.enter(1, [0, 1, 2]);
         bench.message(ReplicaId(2), Message::ViewChange(bench.bare_view_change(2, 1)));
-        assert_eq!(accused(&bench), []);
+        assert_eq!(bench.accused(), []);
         bench.message(ReplicaId(2), Message::ViewChange(other_view_change(&bench, 2, 1)));
-        assert_eq!(accused(&bench), [(2, EvidenceKind::ViewChange, 1, 0)]);
+        assert_eq!(bench.accused(), [(2, EvidenceKind::ViewChange, 1, 0)]);
+    }
+
+    /// Both were heard when nobody needed them any more, or one was not among those that opened the view.
+    #[test]
+    fn view_changes_that_did_not_open_the_active_view_are_compared_too() {
+        for late in [false, true] {
+            let mut bench = bench();
+            if late {
+                bench.enter(1, [0, 1, 3]);
+            }
+            bench.message(ReplicaId(2), Message::ViewChange(bench.bare_view_change(2, 1)));
+            if !late {
+                bench.enter(1, [0, 1, 3]);
+            }
+            bench.message(ReplicaId(2), Message::ViewChange(other_view_change(&bench, 2, 1)));
+            assert_eq!(bench.accused(), [(2, EvidenceKind::ViewChange, 1, 0)]);
+        }
+    }
+
+    /// The view is below the one that this replica asks for, and is not entered.
+    #[test]
+    fn a_new_view_that_comes_too_late_is_compared() {
+        let mut bench = bench();
+        for (sender, view) in [(0, 2), (1, 2), (2, 1)] {
+            bench.message(ReplicaId(sender), Message::ViewChange(bench.bare_view_change(sender, view)));
+        }
+        assert_eq!(bench.replica.view.pending, Some(View(2)));
+        let asked =
+            [bench.bare_view_change(0, 1), bench.bare_view_change(1, 1), other_view_change(&bench, 2, 1)];
+        bench.message(ReplicaId(1), Message::NewView(bench.new_view(1, asked)));
+        assert_eq!(bench.replica.view.active, View(0));
+        assert_eq!(bench.accused(), [(2, EvidenceKind::ViewChange, 1, 0)]);
     }
 
     #[test]
     fn a_second_new_view_accuses_whoever_gave_another_view_change_for_it() {
         let mut bench = bench();
-        enter(&mut bench, 1, [0, 1, 2]);
+        bench.enter(1, [0, 1, 2]);
         let shown =
             [bench.bare_view_change(0, 1), bench.bare_view_change(1, 1), other_view_change(&bench, 2, 1)];
-        let second = new_view(&bench, 1, shown);
+        let second = bench.new_view(1, shown);
         bench.message(ReplicaId(1), Message::NewView(second));
-        assert_eq!(accused(&bench), [(1, EvidenceKind::NewView, 1, 0), (2, EvidenceKind::ViewChange, 1, 0)]);
+        assert_eq!(bench.accused(), [(1, EvidenceKind::NewView, 1, 0), (2, EvidenceKind::ViewChange, 1, 0)]);
     }
 
     #[test]
     fn what_opened_the_view_is_known_after_a_restart() {
         let before = bench();
-        let opens = new_view(&before, 1, [0, 1, 2].map(|it| before.bare_view_change(it, 1)));
+        let opens = before.new_view(1, [0, 1, 2].map(|it| before.bare_view_change(it, 1)));
         let entered = Record::View(View(1), Some(opens.signed().clone()));
         let mut bench = Bench::starting_with(Parameters::default(), [entered]).unwrap();
         bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 0, 1, 1)));
-        assert_eq!(accused(&bench), [(2, EvidenceKind::Omission, 0, 1)]);
+        assert_eq!(bench.accused(), [(2, EvidenceKind::Omission, 0, 1)]);
     }
 
     /// Of the views that were left, each replica's last COMMIT at a place is kept.
@@ -191,15 +194,15 @@ mod tests {
     fn commits_of_views_that_were_left_are_compared() {
         let mut bench = bench();
         bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 0, 1, 1)));
-        enter(&mut bench, 1, [0, 1, 3]);
+        bench.enter(1, [0, 1, 3]);
         assert!(bench.replica.log.get(Sequence(1)).unwrap().former_commit_of(ReplicaId(2)).is_some());
         bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 1, 1, 2)));
-        enter(&mut bench, 2, [0, 1, 3]);
+        bench.enter(2, [0, 1, 3]);
         let kept = bench.replica.log.get(Sequence(1)).unwrap().former_commit_of(ReplicaId(2)).unwrap();
         assert_eq!(kept.value().view, View(1));
         bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 1, 1, 3)));
-        assert_eq!(accused(&bench), [(2, EvidenceKind::Commit, 1, 1)]);
+        assert_eq!(bench.accused(), [(2, EvidenceKind::Commit, 1, 1)]);
         bench.message(ReplicaId(2), Message::ViewChange(bench.bare_view_change(2, 3)));
-        assert_eq!(accused(&bench)[1..], [(2, EvidenceKind::Omission, 1, 1)]);
+        assert_eq!(bench.accused()[1..], [(2, EvidenceKind::Omission, 1, 1)]);
     }
 }

@@ -31,6 +31,7 @@ impl Replica {
         if let Some(reason) = self.out_of_log(sequence) {
             return self.reject(from, reason, effects);
         }
+        self.compare_prepare(&vote, now, effects);
         let header = PrePrepare::voted_for(vote.value(), signature, &self.configuration);
         if let Err(conflict) = self.log.slot(sequence).prepares.insert(vote) {
             self.accuse(*conflict, now, effects);
@@ -108,6 +109,7 @@ impl Replica {
         if let Some(reason) = self.out_of_log(sequence) {
             return self.reject(from, reason, effects);
         }
+        self.compare_prepared(certificate.get(), now, effects);
         self.log.slot(sequence).keep(body);
         self.take_prepared(certificate, now, effects);
     }

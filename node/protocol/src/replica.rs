@@ -101,8 +101,8 @@ pub(crate) struct ViewState {
     pub(crate) max_s: Sequence,
     /// The NEW-VIEW that opened the active view; view 0 needs none.
     pub(crate) new_view: Option<Verified<NewView>>,
-    /// The VIEW-CHANGEs in it.
-    pub(crate) opened_by: BTreeMap<ReplicaId, Verified<ViewChange>>,
+    /// The VIEW-CHANGEs to the active view: those in it, and of each other replica the first one heard.
+    pub(crate) to_active: BTreeMap<ReplicaId, Verified<ViewChange>>,
     /// After a restart: no PREPARE in the active view in (max-s, this] (D2).
     pub(crate) abstains_through: Sequence,
     /// This replica's VIEW-CHANGE to the pending view, durable, to send again in the same bytes.
@@ -231,7 +231,10 @@ impl Replica {
             Message::Body(body) => self.on_body(from, body, now, effects),
             Message::Prepared(certificate, body) => self.on_prepared(from, certificate, body, now, effects),
             Message::Committed(certificate, body) => self.on_committed(certificate, body, now, effects),
-            Message::Stable(certificate) => self.on_stable(certificate, effects),
+            Message::Stable(certificate) => {
+                self.compare_stable(certificate.get(), now, effects);
+                self.on_stable(certificate, effects);
+            }
             Message::FetchPart(id) => self.on_fetch_part(from, id, now, effects),
             Message::Leaves(page) => self.on_leaves(from, page, effects),
             Message::Chunk(chunk) => self.on_chunk(from, chunk, effects),

@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use pbft_crypto::{Digest, Domain, SecretKey, Signer as _, Statement, Verified};
 use pbft_messages::{
-    Body, Checkpoint, ClientId, Commit, Configuration, Endorsed, Member, Message, Parameters, PeerMessage,
-    PrePrepare, Prepare, PreparedCertificate, Proven, ReplicaId, RequestNumber, Sequence, SessionId,
-    StableCertificate, Status, Submission, Timestamp, View, ViewChange, VoteSet,
+    Accusation, Body, CarriedOver, Checkpoint, ClientId, Commit, Configuration, Endorsed, EvidenceKind,
+    Member, Message, NewView, Parameters, PeerMessage, PrePrepare, Prepare, PreparedCertificate, Proven,
+    ReplicaId, RequestNumber, Sequence, SessionId, StableCertificate, Status, Submission, Timestamp, View,
+    ViewChange, VoteSet,
 };
 
 use crate::replica::Replica;
@@ -147,6 +148,32 @@ impl Bench {
             (ReplicaId(index), *vote.signed().signature())
         });
         Endorsed { signatures: votes.collect(), statement: statement.clone() }
+    }
+
+    /// The NEW-VIEW that opens a view after these VIEW-CHANGEs.
+    pub(crate) fn new_view<const N: usize>(
+        &self,
+        view: u64,
+        view_changes: [Verified<ViewChange>; N],
+    ) -> Verified<NewView> {
+        let (view, primary) = (View(view), self.configuration.primary(View(view)));
+        let carried = CarriedOver::from_view_changes(view_changes.iter().map(Verified::value)).unwrap();
+        let pre_prepares = carried.pre_prepares(view).map(|it| self.sign(primary, it).signed().clone());
+        let view_changes = view_changes.iter().map(|it| it.signed().clone()).collect();
+        self.sign(primary, NewView { view, view_changes, pre_prepares: pre_prepares.collect() })
+    }
+
+    /// Enters a view that nothing is carried over into, asked for by these.
+    pub(crate) fn enter(&mut self, view: u64, asking: [u16; 3]) {
+        let opens = self.new_view(view, asking.map(|it| self.bare_view_change(it, view)));
+        self.message(opens.signer(), Message::NewView(opens));
+        assert_eq!(self.replica.view.active, View(view));
+    }
+
+    /// Who is accused of what, in which view and at which sequence.
+    pub(crate) fn accused(&self) -> Vec<(u16, EvidenceKind, u64, u64)> {
+        let tell = |it: &Accusation| (it.accused.0, it.kind, it.view.0, it.sequence.0);
+        self.replica.evidence.keys().map(tell).collect()
     }
 
     /// The messages sent since last asked.

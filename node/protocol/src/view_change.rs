@@ -77,10 +77,15 @@ impl Replica {
         self.compare_view_changes(&view_change, now, effects);
         // Kept is the one of the highest view of each sender, never the latest to arrive (fault 2).
         let held = self.view.view_changes.get(&sender).map(|held| held.value().view);
+        if view == self.view.active {
+            self.view.to_active.entry(sender).or_insert(view_change);
+            return;
+        }
         if view <= held.unwrap_or(self.view.active) {
             return;
         }
         self.compare_with_commits(&view_change, now, effects);
+        self.compare_shown(view_change.value(), now, effects);
         self.view.view_changes.insert(sender, view_change);
         if sender == self.primary() && self.view.pending.is_none() {
             self.start_view_change(self.view.active.next(), ViewChangeReason::PrimaryLeft, now, effects);
