@@ -159,6 +159,8 @@ pub enum SlotProgress {
 pub enum Message {
     /// A proposal whose body belongs to it and holds only admitted clients' submissions.
     Proposal(Verified<PrePrepare>, Arc<Body>),
+    /// The header of a proposal that is refused for its body: its primary has signed it all the same (section E).
+    RefusedProposal(Verified<PrePrepare>),
     /// A vote. The primary's signature beside it is *not* verified: who needs it makes
     /// [`PrePrepare::voted_for`] of it and verifies that.
     Prepare(Verified<Prepare>, Signature),
@@ -229,6 +231,16 @@ impl PeerMessage {
                 | Self::Chunk(_)
                 | Self::Evidence(_)
         )
+    }
+
+    /// The header, if this is a proposal: if it is refused for its body, the header goes on by itself, as a
+    /// [`Message::RefusedProposal`].
+    #[must_use]
+    pub fn header(&self) -> Option<Signed<PrePrepare>> {
+        match self {
+            Self::Proposal(header, _) => Some(header.clone()),
+            _ => None,
+        }
     }
 
     /// Checks everything in the message that can be checked without a replica's state. This is the costly part of

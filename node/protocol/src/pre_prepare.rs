@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pbft_crypto::{Signed, Verified};
+use pbft_crypto::{Signed, Verified, mutant};
 use pbft_messages::{Body, Conflict, Message, PrePrepare, ReplicaId, Sequence};
 
 use crate::replica::Replica;
@@ -60,6 +60,21 @@ impl Replica {
         self.log.slot(sequence).keep(body);
         self.try_prepare(sequence, effects);
         self.try_prepared(sequence, now, effects);
+    }
+
+    /// The header of a proposal whose body is refused by whoever verifies it. It is remembered, so that another one at its
+    /// place is proof.
+    pub(crate) fn on_refused_proposal(
+        &mut self,
+        header: &Verified<PrePrepare>,
+        now: Now,
+        effects: &mut Effects,
+    ) {
+        let PrePrepare { view, sequence, .. } = *header.value();
+        if view == self.view.active && self.out_of_log(sequence).is_none() {
+            self.compare_proposals(header, now, effects);
+            self.remember(header);
+        }
     }
 
     /// Why a proposal of the active view is not accepted (N2), once its signatures and its place are good.
@@ -138,6 +153,9 @@ impl Replica {
         now: Now,
         effects: &mut Effects,
     ) {
+        if mutant!("header-beside-prepare-ignored") {
+            return;
+        }
         let slot = self.log.slot(sequence);
         let held = slot.accepted.as_ref().map(Verified::signed).or(slot.sighted.as_ref());
         if held.is_some_and(|held| held.payload() == header.payload()) {
@@ -209,6 +227,34 @@ mod tests {
         propose_ahead(&mut bench, bound, 10);
         assert!(bench.replica.evidence.is_empty());
         assert_eq!(prepares(&bench), 1);
+    }
+
+    /// Section E: a header whose body is bad is a signed statement too; whichever comes first, and a good proposal of the
+    /// same digest is accepted.
+    #[test]
+    fn a_proposal_with_a_bad_body_and_another_are_proof() {
+        for reversed in [false, true] {
+            let mut bench = Bench::new(Parameters::default());
+            let bad = PrePrepare { view: View(0), sequence: Sequence(1), digest: crate::testing::digest(1) };
+            let bad = Message::RefusedProposal(bench.sign(LIAR, bad));
+            if reversed {
+                bench.propose(LIAR, 0, 1, 10);
+                bench.message(LIAR, bad);
+            } else {
+                bench.message(LIAR, bad.clone());
+                bench.message(LIAR, bad);
+                assert_eq!(bench.accused(), []);
+                bench.propose(LIAR, 0, 1, 10);
+            }
+            assert_eq!(bench.accused(), [(0, EvidenceKind::PrePrepare, 0, 1)]);
+        }
+        let mut bench = Bench::new(Parameters::default());
+        let body = bench.body(1, 10);
+        let header = PrePrepare { view: View(0), sequence: Sequence(1), digest: body.digest() };
+        let header = bench.sign(LIAR, header);
+        bench.message(LIAR, Message::RefusedProposal(header));
+        bench.propose(LIAR, 0, 1, 10);
+        assert_eq!((bench.accused(), prepares(&bench)), (vec![], 1));
     }
 
     /// What is refused far and wide is remembered within the log only.

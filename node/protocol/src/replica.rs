@@ -220,6 +220,7 @@ impl Replica {
     pub(crate) fn on_message(&mut self, from: ReplicaId, message: Message, now: Now, effects: &mut Effects) {
         match message {
             Message::Proposal(header, body) => self.on_pre_prepare(from, header, body, now, effects),
+            Message::RefusedProposal(header) => self.on_refused_proposal(&header, now, effects),
             Message::Prepare(vote, signature) => self.on_prepare(from, vote, signature, now, effects),
             Message::Commit(vote) => self.on_commit(from, vote, now, effects),
             Message::Checkpoint(vote) => self.on_checkpoint(from, vote, now, effects),

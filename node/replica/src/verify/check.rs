@@ -57,6 +57,8 @@ pub(super) struct Bad {
     offence: bool,
     /// Whether a signature is bad: what costs others when signatures are checked together.
     pub(super) forged: bool,
+    /// What the protocol is told of it all the same.
+    remains: Option<Message>,
 }
 
 impl Job {
@@ -118,11 +120,14 @@ impl Checker {
             Checked::Client { result: Ok(input), room, .. } => {
                 self.inbound.message(Class::Clients, input, room);
             }
-            Checked::Peer { from, result: Err(Bad { why, offence, .. }), .. } => {
+            Checked::Peer { from, class, result: Err(Bad { why, offence, remains, .. }), room } => {
                 tracing::debug!(%from, why, offence, "a replica's message was not believed");
                 self.metrics.bad_peer_frame();
                 if offence {
                     self.network.offence(from);
+                }
+                if let Some(message) = remains {
+                    self.inbound.message(class, Input::Message { from, message }, room);
                 }
             }
             Checked::Client { connection, client, result: Err(Bad { why, .. }), .. } => {
@@ -155,9 +160,11 @@ impl Checker {
         // Which clients are admitted may change, at one replica before another, so an unknown one is no offence of
         // the replica that passes its submission on.
         let passes_on = matches!(message, PeerMessage::Forward(_) | PeerMessage::Proposal(..));
+        let header = message.header();
         message.verify(&self.configuration).map_err(|error| {
             let offence = !(passes_on && matches!(error, Rejected::UnknownSigner(_)));
-            Bad { offence, ..error.into() }
+            let header = header.and_then(|header| header.verify(&self.configuration).ok());
+            Bad { offence, remains: header.map(Message::RefusedProposal), ..error.into() }
         })
     }
 }
@@ -170,7 +177,8 @@ impl From<Malformed> for Bad {
 
 impl From<Rejected> for Bad {
     fn from(error: Rejected) -> Self {
-        Self { why: error.to_string(), offence: true, forged: matches!(error, Rejected::BadSignature(_)) }
+        let forged = matches!(error, Rejected::BadSignature(_));
+        Self { why: error.to_string(), offence: true, forged, remains: None }
     }
 }
 
@@ -195,7 +203,7 @@ pub(super) fn contained<T>(check: impl FnOnce() -> Result<T, Bad>) -> Result<T, 
     }
     catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
         tracing::error!("checking a message panicked: this is an error of pbft-node");
-        Err(Bad { why: "checking it panicked".into(), offence: true, forged: false })
+        Err(Bad { why: "checking it panicked".into(), offence: true, forged: false, remains: None })
     })
 }
 

@@ -157,6 +157,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a VIEW-CHANGE hides what a higher view's certificate replaced"),
     mutant("former-commits-dropped", "E", PROTOCOL, "omission::tests::commits_of_views_that_were_left_are_compared",
         "COMMITs are forgotten with their view"),
+    mutant("header-beside-prepare-ignored", "N3", PROTOCOL, "certified::tests::the_proposal_in_a_certificate_is_compared",
+        "the proposal beside a PREPARE is not looked at"),
     mutant("evidence-kept-to-oneself", "E", PROTOCOL, "bounds::evidence_is_handed_over_in_turn_and_one_piece_a_round",
         "evidence is not handed to who lacks it"),
     mutant("certified-for-accepted", "13", FUZZ_TARGETS, "targets::replica::tests::a_stop_in_good_order_changes_no_prepare",
