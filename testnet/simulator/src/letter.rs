@@ -6,21 +6,30 @@ use bytes::Bytes;
 
 use pbft_messages::{Configuration, Message, PeerMessage, ReplicaId};
 
+use crate::heard::Heard;
+
 /// A message on its way, as bytes. Everybody has the same keys and reads the same bytes, so it is read and verified
 /// once, when it first arrives, however many receive it.
 pub(crate) struct Letter {
     pub(crate) from: ReplicaId,
     frame: Bytes,
     read: OnceCell<Option<Message>>,
+    heard: OnceCell<Heard>,
     is_audited: Cell<bool>,
 }
 
 impl Letter {
     pub(crate) fn new(from: ReplicaId, message: &PeerMessage) -> Self {
-        Self { from, frame: message.encode(), read: OnceCell::new(), is_audited: Cell::new(false) }
+        Self {
+            from,
+            frame: message.encode(),
+            read: OnceCell::new(),
+            heard: OnceCell::new(),
+            is_audited: Cell::new(false),
+        }
     }
 
-    /// What a replica reads, as the real node's workers would: `None` if they would refuse it, as may happen to a
+    /// What a replica reads, as the real node's workers would: `None` if they would refuse all of it, as may happen to a
     /// malicious replica's message.
     pub(crate) fn open(&self, configuration: &Configuration) -> Option<Message> {
         let read = self.read.get_or_init(|| {
@@ -29,9 +38,16 @@ impl Letter {
                 return None;
             }
             let message = PeerMessage::decode(&self.frame).expect("simulated replicas encode well");
-            message.verify(configuration).ok()
+            let header = message.header();
+            let refused = || Some(Message::RefusedProposal(header?.verify(configuration).ok()?));
+            message.verify(configuration).ok().or_else(refused)
         });
         read.clone()
+    }
+
+    /// Every statement in what was read.
+    pub(crate) fn heard(&self, read: &Message, configuration: &Configuration) -> &Heard {
+        self.heard.get_or_init(|| Heard::of(read, configuration))
     }
 
     /// What was sent, for whoever looks at certificates: only if it holds some, and only once.

@@ -22,6 +22,7 @@ mod client;
 mod clock;
 mod cluster;
 mod disk;
+mod heard;
 mod instance;
 mod keys;
 mod letter;

@@ -1,33 +1,42 @@
 //! Who was heard contradicting itself, and whether it was convicted (I9).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{AddAssign, Bound};
 
-use pbft_crypto::{Signed, Statement, Verified};
+use bytes::Bytes;
+use serde::Serialize;
+
 use pbft_messages::{
-    Accusation, Commit, EvidenceKind, Exclusive, Message, Parameters, PeerMessage, PreparedCertificate,
-    ReplicaId, Sequence, ViewChange,
+    Accusation, Commit, EvidenceKind, Message, Parameters, PeerMessage, PreparedCertificate, ReplicaId,
+    Sequence, ViewChange,
 };
 use pbft_protocol::Standing;
 
 use crate::InstanceId;
+use crate::heard::{Heard, Place, claims};
 
-/// A place at which a correct replica makes one statement at most.
-type Place = (ReplicaId, EvidenceKind, u64, u64);
+/// How many pieces of evidence of one kind against one replica it keeps.
+const KEPT: usize = 8;
 
 /// Listens at the correct replicas' ears.
 #[derive(Default)]
 pub(crate) struct Witness {
-    /// What each run of an instance has heard.
-    ears: BTreeMap<(InstanceId, u64), Ear>,
-    /// The places at which one replica heard both of two statements that it was to compare.
+    /// The first statement that each run of an instance heard at a place, and keeps.
+    heard: BTreeMap<(InstanceId, u64, Place), Bytes>,
+    /// The places at which one replica heard both of two statements that it was to compare, and had room for the proof.
     reached: BTreeSet<Place>,
+    /// Those at which it had no room.
+    repeated: BTreeSet<Place>,
+    /// The COMMIT of the highest view that each run of an instance heard of a replica at each sequence.
+    commits: BTreeMap<(InstanceId, u64, ReplicaId), BTreeMap<Sequence, Commit>>,
     /// Whose VIEW-CHANGE hid, in the hearing of one replica, what it had heard its signer commit to.
     hiders: BTreeSet<ReplicaId>,
     /// What is proven at some correct replica.
     proven: BTreeSet<Place>,
+    /// How many pieces of evidence of a kind each instance holds against a replica.
+    pieces: BTreeMap<(InstanceId, ReplicaId, EvidenceKind), usize>,
     /// What the correct replicas themselves ever said at a place, restarts and lost disks included.
-    said: HashMap<Place, bytes::Bytes>,
+    said: BTreeMap<Place, Bytes>,
     false_accusations: usize,
 }
 
@@ -44,73 +53,168 @@ struct Ear {
 }
 
 /// How many contradictions could be noticed, and how many were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// A contradiction is two different signed statements of one replica at one place: a kind, view and sequence. It has
+/// *reached* a correct replica if that was handed both, since it last started: one by itself (or, of a proposal, beside a
+/// PREPARE) when it was to keep it, and the other, by itself or as part of a certificate, VIEW-CHANGE or NEW-VIEW that it
+/// looks at, while it keeps the first. It keeps what is of its active view and of a sequence above its stable checkpoint
+/// within its log; of each sender the first VIEW-CHANGE to its active view and the one to the highest view; and the
+/// NEW-VIEW of its active view. What came when it had long left the view or the window, or what different replicas heard
+/// one half each of, nobody can prove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Contradictions {
-    /// Places at which one correct replica received two different signed statements of one replica where it was to
-    /// compare them: of the view and window that it took part in, or asking for a higher view or opening one.
+    /// Replicas of which a contradiction has reached a correct one, each counted for each kind of statement.
+    pub liars: usize,
+    /// Those of them that are convicted in that kind.
+    pub convicted: usize,
+    /// Contradictions that have reached a correct replica which had room for the proof.
     pub reached: usize,
     /// Those of them for which some correct replica holds the proof.
     pub proven: usize,
+    /// Contradictions that have reached only replicas which held as much of that kind against the liar as they keep.
+    pub repeated: usize,
+    /// Contradictions of which different correct replicas heard one half each, by itself, and none heard both.
+    pub apart: usize,
     /// Accusations of correct replicas: there must be none.
     pub false_accusations: usize,
+}
+
+impl AddAssign for Contradictions {
+    fn add_assign(&mut self, other: Self) {
+        self.liars += other.liars;
+        self.convicted += other.convicted;
+        self.reached += other.reached;
+        self.proven += other.proven;
+        self.repeated += other.repeated;
+        self.apart += other.apart;
+        self.false_accusations += other.false_accusations;
+    }
 }
 
 impl Witness {
     /// A correct replica, whose stable checkpoint will be `written`, receives a message that it believes.
     pub(crate) fn hears(
         &mut self,
-        at: InstanceId,
-        run: u64,
+        (at, run): (InstanceId, u64),
+        standing: &Standing,
+        written: Sequence,
+        parameters: &Parameters,
+        message: &Message,
+        heard: &Heard,
+    ) {
+        let looks_within = self.looks_within((at, run), standing, message);
+        self.compare_commits((at, run), standing, written, parameters, message);
+        let within = heard.within.iter().filter(|_| looks_within).map(|said| (said, false));
+        for ((place, payload), alone) in heard.alone.iter().map(|said| (said, true)).chain(within) {
+            if !notices(standing, written, parameters, *place) && !self.is_former((at, run), standing, *place)
+            {
+                continue;
+            }
+            if place.1 == EvidenceKind::ViewChange && alone {
+                if !self.keeps((at, run), standing, *place) {
+                    continue;
+                }
+                self.forget_lower((at, run), standing, *place);
+            }
+            let key = (at, run, *place);
+            match self.heard.get(&key) {
+                Some(first) if first != payload => self.contradicts(at, *place),
+                None if alone => drop(self.heard.insert(key, payload.clone())),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether a replica looks at what is within a message: of a VIEW-CHANGE if it is new and the highest of its sender,
+    /// of a NEW-VIEW if its view has not begun; of a certificate always.
+    fn looks_within(&self, (at, run): (InstanceId, u64), standing: &Standing, message: &Message) -> bool {
+        match message {
+            Message::ViewChange(it) => {
+                let place = (it.signer(), EvidenceKind::ViewChange, it.value().view.0, 0);
+                it.value().view > standing.view
+                    && !self.heard.contains_key(&(at, run, place))
+                    && self.keeps((at, run), standing, place)
+            }
+            Message::NewView(it) => it.value().view > standing.view,
+            _ => true,
+        }
+    }
+
+    /// Whether a replica keeps the first VIEW-CHANGE at this place: the one to its view, and of others that to the highest
+    /// view.
+    fn keeps(&self, (at, run): (InstanceId, u64), standing: &Standing, place: Place) -> bool {
+        let (replica, kind, view, _) = place;
+        let end = |view| (at, run, (replica, kind, view, u64::MAX));
+        let higher = (Bound::Excluded(end(view)), Bound::Included(end(u64::MAX)));
+        view == standing.view.0 || self.heard.range(higher).next().is_none()
+    }
+
+    /// Forgets the VIEW-CHANGEs of a replica to views that have not begun, below one that it hears now.
+    fn forget_lower(&mut self, (at, run): (InstanceId, u64), standing: &Standing, place: Place) {
+        let (replica, kind, view, _) = place;
+        let lower = (at, run, (replica, kind, standing.view.0 + 1, 0))..(at, run, (replica, kind, view, 0));
+        if !lower.is_empty() {
+            self.heard.extract_if(lower, |_, _| true).for_each(drop);
+        }
+    }
+
+    /// Whether a place is that of the last COMMIT that a replica has heard of another at a sequence, of a view that it has
+    /// left.
+    fn is_former(&self, (at, run): (InstanceId, u64), standing: &Standing, place: Place) -> bool {
+        let (replica, kind, view, sequence) = place;
+        let last = || self.commits.get(&(at, run, replica))?.get(&Sequence(sequence));
+        kind == EvidenceKind::Commit
+            && view < standing.view.0
+            && sequence > standing.stable.0
+            && last().is_some_and(|last| last.view.0 == view)
+    }
+
+    /// Compares the COMMITs that a replica hears with the VIEW-CHANGEs of their signers that it hears then.
+    fn compare_commits(
+        &mut self,
+        (at, run): (InstanceId, u64),
         standing: &Standing,
         written: Sequence,
         parameters: &Parameters,
         message: &Message,
     ) {
-        let Some((place, payload)) = statement(message) else { return };
-        // Of each sender's VIEW-CHANGEs that of the highest view is kept.
-        let (replica, kind, view, _) = place;
-        let end = |view| (replica, kind, view, u64::MAX);
-        let higher = (Bound::Excluded(end(view)), Bound::Included(end(u64::MAX)));
-        let ear = self.ears.entry((at, run)).or_default();
-        ear.forget_through(standing.stable, standing.last_executed);
-        if kind == EvidenceKind::ViewChange && ear.heard.range(higher).next().is_some() {
-            return;
-        }
-        let notices = notices(standing, written, parameters, place);
         match message {
-            // Late ones are kept as well, while their view lasts.
-            Message::Commit(vote) if takes_part(standing, parameters, place) => {
+            Message::Commit(vote) => {
                 let Commit { view, sequence, .. } = *vote.value();
-                let before = ear.commits.get(&(replica, sequence));
-                if before.is_none_or(|before| before.view < view) {
-                    ear.commits.insert((replica, sequence), vote.value().clone());
+                let place = (vote.signer(), EvidenceKind::Commit, view.0, sequence.0);
+                if notices(standing, written, parameters, place) {
+                    let commits = self.commits.entry((at, run, vote.signer())).or_default();
+                    if commits.get(&sequence).is_none_or(|before| before.view < view) {
+                        commits.insert(sequence, vote.value().clone());
+                    }
                 }
             }
             // What is at or below h has left the log.
-            Message::ViewChange(view_change) if notices => {
-                let lowest = standing.stable.max(written).next();
-                let mut kept = ear.commits.range((replica, lowest)..=(replica, Sequence(u64::MAX)));
-                if kept.any(|(_, commit)| is_hidden(commit, view_change.value())) {
-                    self.hiders.insert(replica);
+            Message::ViewChange(it) if self.looks_within((at, run), standing, message) => {
+                let commits = self.commits.get(&(at, run, it.signer())).into_iter();
+                let from = standing.stable.max(written).next();
+                let mut kept = commits.flat_map(|commits| commits.range(from..).map(|(_, commit)| commit));
+                if kept.any(|commit| is_hidden(commit, it.value())) {
+                    self.hiders.insert(it.signer());
                 }
             }
             _ => {}
         }
-        if notices && ear.heard.entry(place).or_insert_with(|| payload.clone()) != payload {
-            self.reached.insert(place);
-        }
+    }
+
+    fn contradicts(&mut self, at: InstanceId, place: Place) {
+        let pieces = self.pieces.get(&(at, place.0, place.1)).copied().unwrap_or_default();
+        if pieces < KEPT {
+            self.reached.insert(place)
+        } else {
+            self.repeated.insert(place)
+        };
     }
 
     /// A correct replica sends a message; tells whether it contradicts what it sent before.
     pub(crate) fn says(&mut self, replica: ReplicaId, message: &PeerMessage) -> Result<(), String> {
-        let own = match message {
-            PeerMessage::Proposal(header, _) => signed_place(EvidenceKind::PrePrepare, header),
-            PeerMessage::Prepare(vote, _) => signed_place(EvidenceKind::Prepare, vote),
-            PeerMessage::Commit(vote) => signed_place(EvidenceKind::Commit, vote),
-            _ => None,
-        };
-        // What is passed on for others is theirs to answer for.
-        let Some((place, payload)) = own.filter(|(place, _)| place.0 == replica) else { return Ok(()) };
+        let own = claims(message).filter(|(place, _)| place.0 == replica);
+        let Some((place, payload)) = own else { return Ok(()) };
         let (_, kind, view, sequence) = place;
         let first = self.said.entry(place).or_insert_with(|| payload.clone());
         if first == payload {
@@ -119,8 +223,9 @@ impl Witness {
         Err(format!("contradicts itself ({kind:?}) at {sequence} in view {view}"))
     }
 
-    /// A correct replica holds evidence.
-    pub(crate) fn convicts(&mut self, it: &Accusation) {
+    /// A correct replica has found evidence, or been handed some.
+    pub(crate) fn convicts(&mut self, at: InstanceId, it: &Accusation) {
+        *self.pieces.entry((at, it.accused, it.kind)).or_default() += 1;
         self.proven.insert((it.accused, it.kind, it.view.0, it.sequence.0));
     }
 
@@ -130,16 +235,40 @@ impl Witness {
     }
 
     pub(crate) fn contradictions(&self) -> Contradictions {
-        let proven = self.reached.intersection(&self.proven).count();
-        Contradictions { reached: self.reached.len(), proven, false_accusations: self.false_accusations }
+        let (lies, convicted) = (self.lies(), self.convictions());
+        Contradictions {
+            liars: lies.len(),
+            convicted: lies.intersection(&convicted).count(),
+            reached: self.reached.len(),
+            proven: self.reached.intersection(&self.proven).count(),
+            repeated: self.repeated.difference(&self.reached).count(),
+            apart: self.apart().difference(&self.reached).filter(|it| !self.repeated.contains(it)).count(),
+            false_accusations: self.false_accusations,
+        }
     }
 
-    /// Who was heard contradicting itself, and is not convicted of anything.
-    pub(crate) fn unconvicted(&self) -> BTreeSet<ReplicaId> {
-        let contradict = self.reached.iter().map(|place| place.0);
-        let liars: BTreeSet<_> = contradict.chain(self.hiders.iter().copied()).collect();
-        let convicted = self.proven.iter().map(|place| place.0).collect();
-        &liars - &convicted
+    /// Who was heard contradicting itself in which kind of statements, and is not convicted of that.
+    pub(crate) fn unconvicted(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+        &self.lies() - &self.convictions()
+    }
+
+    fn lies(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+        let hidden = self.hiders.iter().map(|hider| (*hider, EvidenceKind::Omission));
+        self.reached.iter().map(|place| (place.0, place.1)).chain(hidden).collect()
+    }
+
+    fn convictions(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+        self.proven.iter().map(|place| (place.0, place.1)).collect()
+    }
+
+    /// The places at which not all heard the same.
+    fn apart(&self) -> BTreeSet<Place> {
+        let mut first = BTreeMap::new();
+        let heard = self.heard.iter().map(|((_, _, place), payload)| (*place, payload));
+        heard
+            .filter(|(place, payload)| first.entry(*place).or_insert(*payload) != payload)
+            .map(|it| it.0)
+            .collect()
     }
 }
 
@@ -176,78 +305,44 @@ fn is_hidden(commit: &Commit, view_change: &ViewChange) -> bool {
     commit.view < view_change.view && !covered && !view_change.prepared.iter().any(shown)
 }
 
-/// Whether a replica that stands so takes part in the view of a statement, and has its sequence in its window.
-fn takes_part(standing: &Standing, parameters: &Parameters, (_, _, view, sequence): Place) -> bool {
-    let (active, stable) = (standing.view.0, standing.stable.0);
-    standing.recovering.is_none()
-        && standing.pending.is_none()
-        && view == active
-        && stable < sequence
-        && sequence <= stable + parameters.window
-}
-
-/// Whether a replica that stands so looks at statements at this place and compares them with what it has heard before.
+/// Whether a replica that stands so looks at a statement by itself at this place, and keeps it or compares it.
 fn notices(standing: &Standing, written: Sequence, parameters: &Parameters, place: Place) -> bool {
     let (_, kind, view, sequence) = place;
     let (active, pending, stable) = (standing.view.0, standing.pending.map(|view| view.0), standing.stable.0);
-    let in_window = stable < sequence && sequence <= stable + parameters.window;
-    standing.recovering.is_none()
-        && match kind {
-            EvidenceKind::PrePrepare | EvidenceKind::Prepare | EvidenceKind::Commit => {
-                takes_part(standing, parameters, place) && sequence > standing.last_executed.0
-            }
-            // Votes go when a certificate that covers them is on its way to the disk.
-            EvidenceKind::Checkpoint => {
-                in_window && sequence > written.0 && sequence.is_multiple_of(parameters.checkpoint_interval)
-            }
-            EvidenceKind::ViewChange => view > active,
-            // It enters the view by the first one.
-            EvidenceKind::NewView => view >= active && pending.is_none_or(|pending| pending <= view),
-            EvidenceKind::Omission => false,
-        }
-}
-
-fn statement(message: &Message) -> Option<(Place, &bytes::Bytes)> {
-    match message {
-        Message::Proposal(header, _) => Some(place(EvidenceKind::PrePrepare, header)),
-        Message::Prepare(vote, _) => Some(place(EvidenceKind::Prepare, vote)),
-        Message::Commit(vote) => Some(place(EvidenceKind::Commit, vote)),
-        Message::Checkpoint(vote) => Some(place(EvidenceKind::Checkpoint, vote)),
-        Message::ViewChange(view_change) => Some(place(EvidenceKind::ViewChange, view_change)),
-        Message::NewView(new_view) => Some(place(EvidenceKind::NewView, new_view)),
-        _ => None,
+    // What a certificate covers that is on its way to the disk goes already.
+    let in_log = stable.max(written.0) < sequence && sequence <= stable + 2 * parameters.window;
+    match kind {
+        EvidenceKind::PrePrepare | EvidenceKind::Prepare | EvidenceKind::Commit => view == active && in_log,
+        EvidenceKind::Checkpoint => in_log && sequence.is_multiple_of(parameters.checkpoint_interval),
+        EvidenceKind::ViewChange => view >= active,
+        // It enters the view by the first one.
+        EvidenceKind::NewView => view >= active && pending.is_none_or(|pending| pending <= view),
+        EvidenceKind::Omission => false,
     }
-}
-
-/// The place of what somebody claims to say.
-fn signed_place<T>(kind: EvidenceKind, vote: &Signed<T>) -> Option<(Place, &bytes::Bytes)>
-where
-    T: Exclusive + Statement<Signer = ReplicaId>,
-{
-    let (view, sequence) = vote.peek().ok()?.place();
-    Some(((vote.claimed_signer(), kind, view.0, sequence.0), vote.payload()))
-}
-
-fn place<T: Exclusive + Statement<Signer = ReplicaId>>(
-    kind: EvidenceKind,
-    vote: &Verified<T>,
-) -> (Place, &bytes::Bytes) {
-    let (view, sequence) = vote.value().place();
-    ((vote.signer(), kind, view.0, sequence.0), vote.signed().payload())
 }
 
 #[cfg(test)]
 mod tests {
+    use pbft_crypto::Verified;
     use pbft_messages::{Checkpoint, View};
 
     use super::*;
     use crate::{Cluster, Settings};
 
+    const R1: ReplicaId = ReplicaId(1);
+
+    /// r0 hears a message.
+    fn hear(witness: &mut Witness, run: u64, standing: &Standing, cluster: &Cluster, message: &Message) {
+        let heard = Heard::of(message, cluster.configuration());
+        let parameters = Parameters::default();
+        witness.hears((InstanceId(0), run), standing, Sequence(0), &parameters, message, &heard);
+    }
+
     /// Two COMMITs of r1 at one place, heard by r0: it is a liar until somebody proves it.
     #[test]
     fn a_liar_that_nobody_convicts_is_named() {
         let cluster = Cluster::new(Settings::new(4, 1));
-        let identity = cluster.identity(ReplicaId(1));
+        let identity = cluster.identity(R1);
         let standing = cluster.standing(ReplicaId(0)).unwrap();
         let mut witness = Witness::default();
         let mut hears = |run, digest: &[u8]| {
@@ -255,36 +350,26 @@ mod tests {
             let commit = Commit { view: View(0), sequence: Sequence(3), digest };
             let commit =
                 Verified::sign(commit, identity.replica, &*identity.signer, identity.configuration.scope());
-            witness.hears(
-                InstanceId(0),
-                run,
-                &standing,
-                Sequence(0),
-                &Parameters::default(),
-                &Message::Commit(commit),
-            );
-            witness.unconvicted().into_iter().collect::<Vec<_>>()
+            hear(&mut witness, run, &standing, &cluster, &Message::Commit(commit));
+            Vec::from_iter(witness.unconvicted())
         };
         assert_eq!(hears(1, b"a"), []);
         assert_eq!(hears(1, b"a"), []);
         assert_eq!(hears(2, b"b"), [], "it has started anew since, and forgotten the first");
-        assert_eq!(hears(1, b"b"), [ReplicaId(1)]);
-        let it = Accusation {
-            accused: ReplicaId(1),
-            kind: EvidenceKind::Commit,
-            view: View(0),
-            sequence: Sequence(3),
-        };
-        witness.convicts(&it);
+        assert_eq!(hears(1, b"b"), [(R1, EvidenceKind::Commit)]);
+        let it = Accusation { accused: R1, kind: EvidenceKind::Commit, view: View(0), sequence: Sequence(3) };
+        witness.convicts(InstanceId(0), &it);
         assert!(witness.unconvicted().is_empty());
-        assert_eq!(witness.contradictions(), Contradictions { reached: 1, proven: 1, false_accusations: 0 });
+        let all =
+            Contradictions { liars: 1, convicted: 1, reached: 1, proven: 1, ..Contradictions::default() };
+        assert_eq!(witness.contradictions(), all);
     }
 
     /// A COMMIT in view 0 that a VIEW-CHANGE to view 2 does not show, though one to view 1 was never heard.
     #[test]
     fn whoever_hides_what_it_committed_to_is_named() {
         let cluster = Cluster::new(Settings::new(4, 1));
-        let identity = cluster.identity(ReplicaId(1));
+        let identity = cluster.identity(R1);
         let scope = identity.configuration.scope();
         let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, b"a");
         let commit = Commit { view: View(0), sequence: Sequence(3), digest };
@@ -293,15 +378,13 @@ mod tests {
         let bare = Message::ViewChange(Verified::sign(value, identity.replica, &*identity.signer, scope));
         let named = |later: Standing| {
             let mut witness = Witness::default();
-            let mut hears = |standing: &Standing, message| {
-                witness.hears(InstanceId(0), 1, standing, Sequence(0), &Parameters::default(), message);
-            };
+            let mut hears = |standing: &Standing, message| hear(&mut witness, 1, standing, &cluster, message);
             hears(&cluster.standing(ReplicaId(0)).unwrap(), &commit);
             hears(&later, &bare);
-            witness.unconvicted().into_iter().collect::<Vec<_>>()
+            Vec::from_iter(witness.unconvicted())
         };
         let standing = cluster.standing(ReplicaId(0)).unwrap();
-        assert_eq!(named(Standing { view: View(1), ..standing.clone() }), [ReplicaId(1)]);
+        assert_eq!(named(Standing { view: View(1), ..standing.clone() }), [(R1, EvidenceKind::Omission)]);
         assert_eq!(named(Standing { stable: Sequence(3), ..standing.clone() }), [], "it has left the log");
         assert_eq!(named(Standing { view: View(2), ..standing }), [], "the view has begun");
     }
@@ -332,7 +415,7 @@ mod tests {
     #[test]
     fn view_changes_are_to_be_compared_while_they_are_kept() {
         let cluster = Cluster::new(Settings::new(4, 1));
-        let identity = cluster.identity(ReplicaId(1));
+        let identity = cluster.identity(R1);
         let mut standing = cluster.standing(ReplicaId(0)).unwrap();
         let mut witness = Witness::default();
         let certificate = pbft_messages::StableCertificate {
@@ -348,7 +431,7 @@ mod tests {
             let scope = identity.configuration.scope();
             let message =
                 Message::ViewChange(Verified::sign(value, identity.replica, &*identity.signer, scope));
-            witness.hears(InstanceId(0), 1, standing, Sequence(0), &Parameters::default(), &message);
+            hear(&mut witness, 1, standing, &cluster, &message);
             witness.reached.len()
         };
         assert_eq!((hears(&standing, 3, false), hears(&standing, 5, false)), (0, 0));
@@ -356,6 +439,8 @@ mod tests {
         assert_eq!(hears(&standing, 5, true), 1);
         assert_eq!(hears(&standing, 6, false), 1);
         standing.view = View(6);
-        assert_eq!(hears(&standing, 6, true), 1, "it may have gone with the entry of its view");
+        assert_eq!(hears(&standing, 6, true), 2, "it is kept with the view");
+        standing.view = View(7);
+        assert_eq!(hears(&standing, 6, true), 2, "the view is over");
     }
 }

@@ -14,7 +14,7 @@ fn a_seed_is_the_same_run_each_time() {
     assert_eq!(text(&first.stdout), text(&second.stdout));
     let told: Value = serde_json::from_str(&text(&first.stdout)).unwrap();
     assert_eq!(told["violation"], Value::Null);
-    assert_eq!(told["false_accusations"], 0);
+    assert_eq!(told["contradictions"]["false_accusations"], 0);
     assert!(told["requests"].as_u64() > Some(0));
 }
 
@@ -24,7 +24,7 @@ fn many_seeds_are_summed_up() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let told: Value = serde_json::from_str(&text(&output.stdout)).unwrap();
     assert_eq!((&told["seeds"], &told["violations"]), (&3.into(), &Value::Array(vec![])));
-    assert!(told["contradictions_reached"].is_u64() && told["contradictions_proven"].is_u64());
+    assert!(told["contradictions"]["reached"].is_u64() && told["contradictions"]["proven"].is_u64());
 }
 
 #[test]

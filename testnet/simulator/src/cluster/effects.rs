@@ -152,7 +152,7 @@ impl Cluster {
                 Report::ViewChange { .. } => self.asks(me, true),
                 Report::Checkpoint { sequence, root } => self.checker.root(me, *sequence, *root),
                 Report::Evidence(it) => {
-                    self.witness.convicts(it);
+                    self.witness.convicts(me, it);
                     if !self.instances[it.accused.index()].malicious {
                         self.witness.accuses_falsely();
                         let text = format!("{me} accuses {}, which is correct", it.accused);

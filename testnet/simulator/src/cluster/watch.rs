@@ -2,14 +2,15 @@
 //! whoever contradicts itself is convicted (I9).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use pbft_messages::{Commit, Message, PeerMessage, ReplicaId};
+use pbft_messages::{Commit, EvidenceKind, Message, PeerMessage, ReplicaId};
 
 use super::Cluster;
 use crate::letter::Letter;
 use crate::limits::exceeded;
 use crate::violation::Invariant;
-use crate::{Contradictions, InstanceId};
+use crate::{Contradictions, InstanceId, Violation};
 
 impl Cluster {
     /// An instance is about to hear a message that it will believe.
@@ -18,7 +19,8 @@ impl Cluster {
         let Some(running) = instance.running.as_ref().filter(|_| !instance.malicious) else { return };
         let (standing, written) = (running.core.standing(), running.core.sizes().stable);
         let parameters = self.configuration.parameters();
-        self.witness.hears(at, instance.run, &standing, written, parameters, message);
+        let heard = letter.heard(message, &self.configuration);
+        self.witness.hears((at, instance.run), &standing, written, parameters, message, heard);
         self.votes.hears(at, message);
         if let Some(message) = letter.certificates(message)
             && let Err(wrong) = self.certificates.accepted(&message, &self.configuration)
@@ -79,10 +81,32 @@ impl Cluster {
         self.witness.contradictions()
     }
 
-    /// Who was heard contradicting itself by a correct replica, and is not convicted of anything by any (I9). After a
-    /// run in which nobody fails any more, there should be nobody.
+    /// Who was heard contradicting itself by a correct replica, in which kind of statements, and is not convicted of that
+    /// by any (I9). After a run in which nobody fails any more, there should be nobody.
     #[must_use]
-    pub fn unconvicted(&self) -> BTreeSet<ReplicaId> {
+    pub fn unconvicted(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
         self.witness.unconvicted()
+    }
+
+    /// That there is somebody all the same.
+    pub(crate) fn missed_conviction(&self) -> Option<Violation> {
+        let lies = self.unconvicted();
+        let names: Vec<_> = lies.iter().map(|(replica, kind)| format!("{replica} ({kind:?})")).collect();
+        let text = format!("{} signed contradictions and is not convicted", names.join(" and "));
+        (!names.is_empty()).then(|| self.violation(Invariant::I9, text))
+    }
+
+    /// Lets everything settle once nothing fails any more. Tells if what waits is not executed in time (I8), or a liar is
+    /// not convicted then (I9).
+    pub(crate) fn unsettled(&mut self, limit: Duration, since: &str) -> Option<Violation> {
+        let settled = self.settle(limit);
+        self.compare_states();
+        if settled {
+            return self.missed_conviction();
+        }
+        let standing = |replica| format!("{replica}: {:?}", self.standing(replica));
+        let standings: Vec<_> = self.correct().map(standing).collect();
+        let text = format!("not everything is executed {limit:?} after {since}; {}", standings.join("; "));
+        Some(self.violation(Invariant::I8, text))
     }
 }

@@ -60,7 +60,7 @@ impl Player<'_> {
         let failed = self.recover();
         self.recovered = self.cluster.elapsed();
         let failed = failed
-            .or_else(|| self.unconvicted())
+            .or_else(|| self.cluster.missed_conviction())
             .or_else(|| self.unshared())
             .or_else(|| self.slow())
             .or_else(|| self.succeed());
@@ -71,13 +71,6 @@ impl Player<'_> {
 
     fn violation(&self, invariant: Invariant, text: String) -> Option<Violation> {
         Some(self.cluster.violation(invariant, text))
-    }
-
-    /// Whoever contradicted itself in one correct replica's hearing has been proven a liar by the end (I9).
-    fn unconvicted(&self) -> Option<Violation> {
-        let names: Vec<_> = self.cluster.unconvicted().iter().map(ReplicaId::to_string).collect();
-        let text = format!("{} signed contradictions and is not convicted", names.join(" and "));
-        if names.is_empty() { None } else { self.violation(Invariant::I9, text) }
     }
 
     /// What one of the core can prove, all of it can soon: with each status a replica is handed one piece that it lacks.

@@ -56,9 +56,7 @@ pub(super) fn run(
             "virtual_seconds": outcome.virtual_time.as_secs_f64(),
             "requests": outcome.answered,
             "view_changes": outcome.view_changes,
-            "contradictions_reached": outcome.contradictions.reached,
-            "contradictions_proven": outcome.contradictions.proven,
-            "false_accusations": outcome.contradictions.false_accusations,
+            "contradictions": outcome.contradictions,
             "history": format!("{:016x}", outcome.history),
             "transcript": story.map(|story| story.lines().collect::<Vec<_>>()),
             "violation": first.map(|it| object!({

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use pbft_simulator::scenario::{Outcome, Scenario};
-use pbft_simulator::{Invariant, Violation};
+use pbft_simulator::{Contradictions, Invariant, Violation};
 
 use super::lesson;
 use crate::output::table;
@@ -27,11 +27,7 @@ pub(super) struct Tally {
     steps: u64,
     requests: usize,
     view_changes: u64,
-    /// Contradictions that a correct replica could have noticed, those of them that are proven, and accusations of
-    /// correct replicas.
-    contradictions_reached: usize,
-    contradictions_proven: usize,
-    false_accusations: usize,
+    contradictions: Contradictions,
     /// The longest time from the end of the faults until all was executed, as a share of what is allowed.
     longest_recovery: f64,
     faults: BTreeMap<String, u64>,
@@ -100,9 +96,7 @@ impl Tally {
         self.steps += outcome.steps;
         self.requests += outcome.answered;
         self.view_changes += outcome.view_changes;
-        self.contradictions_reached += outcome.contradictions.reached;
-        self.contradictions_proven += outcome.contradictions.proven;
-        self.false_accusations += outcome.contradictions.false_accusations;
+        self.contradictions += outcome.contradictions;
         let share = outcome.recovery_time.as_secs_f64() / outcome.patience.as_secs_f64();
         self.longest_recovery = self.longest_recovery.max(share);
         for (fault, count) in scenario.faults() {
@@ -153,13 +147,7 @@ impl Tally {
             ("events", self.steps.to_string()),
             ("requests answered", self.requests.to_string()),
             ("view changes", self.view_changes.to_string()),
-            (
-                "contradictions",
-                format!(
-                    "{} reached correct replicas, {} proven, {} false accusations",
-                    self.contradictions_reached, self.contradictions_proven, self.false_accusations
-                ),
-            ),
+            ("contradictions", contradictions(&self.contradictions)),
             ("longest recovery", format!("{:.0}% of what is allowed", self.longest_recovery * 100.0)),
             ("faults", faults.join(", ")),
             ("guarantees broken", broken),
@@ -181,4 +169,13 @@ impl Tally {
         }
         shown.to_string()
     }
+}
+
+/// What came of the contradictions, by liar and by each.
+fn contradictions(it: &Contradictions) -> String {
+    format!(
+        "{} of {} liars convicted, {} of {} contradictions proven that reached a correct replica, {} more of liars \
+         convicted eight times, {} that only different replicas heard, {} false accusations",
+        it.convicted, it.liars, it.proven, it.reached, it.repeated, it.apart, it.false_accusations
+    )
 }
