@@ -107,6 +107,30 @@ fn what_views_carry_over_while_a_checkpoint_is_written_is_one_window() {
     assert_eq!(bench.replica.stable_sequence(), Sequence(0));
 }
 
+/// A replica that is to open a view wants bodies that the VIEW-CHANGEs to it show: a window of each sender's, however
+/// often they ask and for what views.
+#[test]
+fn what_a_new_primary_wants_is_a_window_of_each_sender() {
+    let mut bench = Bench::new(Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() });
+    // A certificate of each view before it for another batch at each place, and batches that change with each attempt.
+    let shown = |bench: &Bench, sender: u64, view: u64, attempt: u64| {
+        let name = |sequence| 10_000 * view + 1000 * attempt + 100 * sender + sequence;
+        let prepared = (1..=8).map(|it| bench.prepared(view - 1 - sender, it, name(it))).collect();
+        bench.sign(ReplicaId(sender as u16), ViewChange { view: View(view), stable: None, prepared })
+    };
+    for view in [3, 7, 11] {
+        for attempt in 0..4 {
+            for sender in 0..3 {
+                let view_change = shown(&bench, sender, view, attempt);
+                bench.message(ReplicaId(sender as u16), Message::ViewChange(view_change));
+            }
+            let wanted = bench.replica.sizes().wanted;
+            assert!((8..=3 * 8).contains(&wanted), "view {view}, attempt {attempt}: {wanted}");
+        }
+        assert_eq!(bench.replica.view.pending, Some(View(view)));
+    }
+}
+
 /// Of a replica that executes what others decide, and whose snapshots are slow, the log ends below too.
 #[test]
 fn the_log_below_the_window_is_bounded_in_slots_also_when_executed() {
