@@ -409,3 +409,6 @@ impl<R: Rng> Liar<'_, R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
