@@ -58,7 +58,7 @@ pub(super) struct Bad {
     /// Whether a signature is bad: what costs others when signatures are checked together.
     pub(super) forged: bool,
     /// What the protocol is told of it all the same.
-    remains: Option<Message>,
+    remains: Option<Box<Message>>,
 }
 
 impl Job {
@@ -126,7 +126,7 @@ impl Checker {
                 if offence {
                     self.network.offence(from);
                 }
-                if let Some(message) = remains {
+                if let Some(message) = remains.map(|message| *message) {
                     self.inbound.message(class, Input::Message { from, message }, room);
                 }
             }
@@ -164,7 +164,7 @@ impl Checker {
         message.verify(&self.configuration).map_err(|error| {
             let offence = !(passes_on && matches!(error, Rejected::UnknownSigner(_)));
             let header = header.and_then(|header| header.verify(&self.configuration).ok());
-            Bad { offence, remains: header.map(Message::RefusedProposal), ..error.into() }
+            Bad { offence, remains: header.map(|it| Box::new(Message::RefusedProposal(it))), ..error.into() }
         })
     }
 }
