@@ -324,12 +324,20 @@ fn notices(standing: &Standing, written: Sequence, parameters: &Parameters, plac
 #[cfg(test)]
 mod tests {
     use pbft_crypto::Verified;
-    use pbft_messages::{Checkpoint, View};
+    use pbft_messages::{Body, Checkpoint, PrePrepare, Prepare, Timestamp, View, VoteSet};
 
     use super::*;
     use crate::{Cluster, Settings};
 
     const R1: ReplicaId = ReplicaId(1);
+
+    fn sign<T: pbft_crypto::Statement<Signer = ReplicaId>>(
+        cluster: &Cluster,
+        from: ReplicaId,
+        value: T,
+    ) -> Verified<T> {
+        Verified::sign(value, from, &*cluster.identity(from).signer, cluster.configuration().scope())
+    }
 
     /// r0 hears a message.
     fn hear(witness: &mut Witness, run: u64, standing: &Standing, cluster: &Cluster, message: &Message) {
@@ -362,6 +370,52 @@ mod tests {
         assert!(witness.unconvicted().is_empty());
         let all =
             Contradictions { liars: 1, convicted: 1, reached: 1, proven: 1, ..Contradictions::default() };
+        assert_eq!(witness.contradictions(), all);
+    }
+
+    /// Two proposals, each beside the PREPARE of another backup; a COMMIT, and another one in a certificate; what is said
+    /// when eight pieces are held; and what nobody hears both halves of.
+    #[test]
+    fn contradictions_are_heard_beside_votes_and_in_certificates() {
+        let cluster = Cluster::new(Settings::new(4, 1));
+        let standing = cluster.standing(ReplicaId(0)).unwrap();
+        let digest = |name: &[u8]| pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, name);
+        let prepare = |from: u16, name| {
+            let (view, sequence, digest) = (View(0), Sequence(3), digest(name));
+            let header = sign(&cluster, ReplicaId(0), PrePrepare { view, sequence, digest });
+            let vote = sign(&cluster, ReplicaId(from), Prepare { view, sequence, digest });
+            Message::Prepare(vote, *header.signed().signature())
+        };
+        let vote = |from: u16, sequence, name| {
+            let value = Commit { view: View(0), sequence: Sequence(sequence), digest: digest(name) };
+            sign(&cluster, ReplicaId(from), value)
+        };
+        let mut witness = Witness::default();
+        hear(&mut witness, 1, &standing, &cluster, &prepare(2, b"a"));
+        hear(&mut witness, 1, &standing, &cluster, &prepare(3, b"b"));
+        let proposed = (ReplicaId(0), EvidenceKind::PrePrepare, 0, 3);
+        assert_eq!(Vec::from_iter(&witness.reached), [&proposed]);
+
+        hear(&mut witness, 1, &standing, &cluster, &Message::Commit(vote(1, 4, b"a")));
+        let body = Body::new(Timestamp(1), []);
+        let mut votes = VoteSet::default();
+        for replica in 1..4 {
+            let value = Commit { view: View(0), sequence: Sequence(4), digest: body.digest() };
+            votes.insert(sign(&cluster, ReplicaId(replica), value)).unwrap();
+        }
+        let certificate = votes.quorum(cluster.configuration().quorum()).unwrap();
+        let committed = Message::Committed(certificate, body.into());
+        hear(&mut witness, 1, &standing, &cluster, &committed);
+        assert!(witness.reached.contains(&(R1, EvidenceKind::Commit, 0, 4)));
+
+        witness.pieces.insert((InstanceId(0), R1, EvidenceKind::Commit), KEPT);
+        for name in [b"a", b"b"] {
+            hear(&mut witness, 1, &standing, &cluster, &Message::Commit(vote(1, 5, name)));
+        }
+        for (run, name) in [(1, b"a"), (2, b"b")] {
+            hear(&mut witness, run, &standing, &cluster, &Message::Commit(vote(1, 6, name)));
+        }
+        let all = Contradictions { liars: 2, reached: 2, repeated: 1, apart: 1, ..Contradictions::default() };
         assert_eq!(witness.contradictions(), all);
     }
 
