@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pbft_byzantine::{Identity, strategy};
 use pbft_crypto::{Signed, Verified};
-use pbft_messages::{Commit, EvidenceKind, PeerMessage, ReplicaId, View, ViewChange};
+use pbft_messages::{Body, Commit, EvidenceKind, PeerMessage, PrePrepare, ReplicaId, View, ViewChange};
 use pbft_protocol::Report;
 use pbft_simulator::{Cluster, Faults, Settings};
 
@@ -126,6 +126,25 @@ fn evidence_reaches_who_was_down_and_survives_restarts() {
     }
     cluster.run_for(SECOND);
     assert_eq!(found(&cluster), before, "nobody learned it anew");
+}
+
+/// Two proposals at one place are proof, though no replica takes either: their bodies are others than they name.
+#[test]
+fn proposals_with_bad_bodies_are_proof() {
+    let mut cluster = Cluster::new(Settings::new(4, 3));
+    let Identity { replica, signer, configuration, .. } = cluster.identity(r(0));
+    cluster.corrupt(r(0), strategy("silent", &cluster.identity(r(0))).unwrap());
+    for name in [b"a", b"b"] {
+        assert!(cluster.proven(r(1)).is_empty());
+        let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, name);
+        let header = PrePrepare { view: View(0), sequence: pbft_messages::Sequence(1), digest };
+        let header: Verified<PrePrepare> = Verified::sign(header, replica, &*signer, configuration.scope());
+        let body = Body::new(pbft_messages::Timestamp(1), []).into();
+        cluster.inject(r(0), r(1), &PeerMessage::Proposal(header.signed().clone(), body));
+        cluster.run_for(MS);
+    }
+    assert!(cluster.proven(r(1)).contains(&(r(0), EvidenceKind::PrePrepare)));
+    assert_eq!((cluster.contradictions().reached, cluster.contradictions().proven), (1, 1));
 }
 
 /// All COMMITs and VIEW-CHANGEs that replicas sent, also those that nobody received.
