@@ -16,10 +16,10 @@ pub(crate) const DESCRIPTION: Description = Description {
            beyond the window. As a backup it behaves well.",
     defeated_by: "N4: execution goes strictly in sequence order, so nothing after the gap is executed and its requests \
                   wait, which ends the view (VC1); VC4 fills the gap with null batches. N2: nothing above H is accepted.",
-    expect: "One pause of about the view timeout, then a view change, with null batches where the gap was. It signs one \
-             proposal a place, so there is no evidence.",
+    expect: "One pause of about the view timeout, then a view change, with null batches where the gap was. It may sign \
+             two proposals at one place: one moved there, and its own there from before, and is convicted then.",
     stage: Stage::Primary,
-    samples: &Sample::all(Proof::Never, ["skip", "skip:by=3", "skip:by=window", "skip:by=1000000000"]),
+    samples: &Sample::all(Proof::Possible, ["skip", "skip:by=3", "skip:by=window", "skip:by=1000000000"]),
     pause: Pause::ViewTimeouts(1),
 };
 
