@@ -73,6 +73,21 @@ impl Proof {
     }
 }
 
+/// What more than f replicas could do to a cluster, if all of them followed a strategy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Harm {
+    /// Service stands still.
+    Standstill,
+    /// Clients believe what is not so.
+    FalseAnswers,
+    /// Correct replicas execute different things.
+    Disagreement,
+}
+
+/// The strategies that tell clients what is not so, and sign no contradictions.
+const FALSE_ANSWERS: [&str; 2] = ["lie", "stale-reads"];
+
 /// Something that can be chosen about a strategy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Parameter {
@@ -134,11 +149,37 @@ impl Description {
         self.samples.first().map_or(Proof::Never, |sample| sample.proof)
     }
 
+    /// What more than f replicas that follow it could do at worst, whatever the parameters.
+    #[must_use]
+    pub fn harm(&self) -> Harm {
+        if self.samples.iter().any(|sample| sample.proof != Proof::Never) {
+            Harm::Disagreement
+        } else if FALSE_ANSWERS.contains(&self.name) {
+            Harm::FalseAnswers
+        } else {
+            Harm::Standstill
+        }
+    }
+
     /// The name with its parameters, all at their defaults.
     #[must_use]
     pub fn usage(&self) -> String {
         let parameters = self.parameters.iter().map(|it| format!("{}={}", it.name, it.default));
         let parameters = parameters.collect::<Vec<_>>().join(",");
         if parameters.is_empty() { self.name.to_owned() } else { format!("{}:{parameters}", self.name) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::STRATEGIES;
+
+    #[test]
+    fn harm_is_known_of_every_strategy() {
+        let harm = |name| STRATEGIES.iter().find(|it| it.name == name).unwrap().harm();
+        assert_eq!((harm("silent"), harm("starve")), (Harm::Standstill, Harm::Standstill));
+        assert_eq!(FALSE_ANSWERS.map(harm), [Harm::FalseAnswers; 2]);
+        assert_eq!(harm("equivocate"), Harm::Disagreement);
     }
 }

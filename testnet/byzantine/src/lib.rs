@@ -27,6 +27,7 @@ mod kinds;
 mod lie;
 mod misdate;
 mod misplace;
+mod nearest;
 mod omit_proofs;
 mod oversize;
 mod own_view_change;
@@ -54,7 +55,7 @@ mod wrong_root;
 pub use client::{
     CLIENT_STRATEGIES, ClientIdentity, ClientShot, ClientStrategy, client_described, client_strategy,
 };
-pub use description::{Description, Parameter, Pause, Proof, Sample, Stage};
+pub use description::{Description, Harm, Parameter, Pause, Proof, Sample, Stage};
 pub use parameters::UnknownStrategy;
 pub use registry::{STRATEGIES, described, strategy};
 pub use strategy::{Identity, Strategy};

@@ -6,17 +6,28 @@ use std::time::Duration;
 use pbft_messages::{ClientId, Configuration};
 
 use crate::Description;
+use crate::nearest::nearest;
 
 /// A text that names no strategy, or gives one a parameter that it cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownStrategy {
     /// There is none of that name.
-    #[error("no strategy is called {name:?}: there are {known}")]
+    #[error("no strategy is called {name:?}: {hint}")]
     Name {
         /// What was asked for.
         name: String,
-        /// What there is.
-        known: String,
+        /// What may have been meant, or else what there is.
+        hint: String,
+    },
+    /// There is one, and it is not for those who were to follow it.
+    #[error("{name} is a strategy of {whose}, not of {asked}")]
+    Foreign {
+        /// Its name.
+        name: &'static str,
+        /// Who can follow it.
+        whose: &'static str,
+        /// Who was to follow it.
+        asked: &'static str,
     },
     /// The strategy has no such parameter.
     #[error("{strategy} has no parameter {key:?}: {known}")]
@@ -52,20 +63,51 @@ pub enum UnknownStrategy {
     },
 }
 
-/// One part of a text: a strategy, by its place among `known`, and its parameters.
+/// The strategies of one kind of liars.
+pub(crate) struct Kind {
+    pub(crate) strategies: &'static [Description],
+    /// Who follows them, and the action that makes somebody do so.
+    pub(crate) whose: &'static str,
+}
+
+/// The strategies of replicas.
+pub(crate) const REPLICAS: Kind = Kind { strategies: crate::STRATEGIES, whose: "replicas (fault)" };
+
+/// The strategies of clients.
+pub(crate) const CLIENTS: Kind = Kind { strategies: crate::CLIENT_STRATEGIES, whose: "clients (attack)" };
+
+impl Kind {
+    fn place(&self, name: &str) -> Option<usize> {
+        self.strategies.iter().position(|it| it.name == name)
+    }
+
+    /// Why there is no strategy of this name here.
+    fn unknown(&self, name: &str) -> UnknownStrategy {
+        let foreign = |other: &Self| {
+            let name = other.strategies[other.place(name)?].name;
+            Some(UnknownStrategy::Foreign { name, whose: other.whose, asked: self.whose })
+        };
+        let names = || self.strategies.iter().map(|it| it.name);
+        [REPLICAS, CLIENTS].iter().find_map(foreign).unwrap_or_else(|| {
+            let listed = || format!("there are {}", names().collect::<Vec<_>>().join(", "));
+            let hint = nearest(name, names()).map_or_else(listed, |it| format!("did you mean {it}?"));
+            UnknownStrategy::Name { name: name.to_owned(), hint }
+        })
+    }
+}
+
+/// One part of a text: a strategy, by its place among those of its kind, and its parameters.
 pub(crate) struct Part<'a> {
     pub(crate) place: usize,
     pub(crate) values: Values<'a>,
 }
 
-/// Reads one part, whose name and parameters are among those of `known`.
-pub(crate) fn parse<'a>(text: &'a str, known: &'static [Description]) -> Result<Part<'a>, UnknownStrategy> {
+/// Reads one part, whose name and parameters are among those of a kind. Blanks around it are no part of it.
+pub(crate) fn parse<'a>(text: &'a str, kind: &Kind) -> Result<Part<'a>, UnknownStrategy> {
+    let text = text.trim();
     let (name, parameters) = text.split_once(':').map_or((text, None), |(name, rest)| (name, Some(rest)));
-    let place = known.iter().position(|it| it.name == name).ok_or_else(|| UnknownStrategy::Name {
-        name: name.to_owned(),
-        known: known.iter().map(|it| it.name).collect::<Vec<_>>().join(", "),
-    })?;
-    Ok(Part { place, values: Values::parse(parameters, &known[place])? })
+    let place = kind.place(name).ok_or_else(|| kind.unknown(name))?;
+    Ok(Part { place, values: Values::parse(parameters, &kind.strategies[place])? })
 }
 
 /// The values of a strategy's parameters.

@@ -1,7 +1,7 @@
 //! Every strategy by its name.
 
 use crate::chain::Chain;
-use crate::parameters::parse;
+use crate::parameters::{REPLICAS, parse};
 use crate::{Description, Identity, Strategy, UnknownStrategy};
 
 /// The table: each of these modules has a `DESCRIPTION`, and a function `make` that makes the strategy for an identity
@@ -56,7 +56,7 @@ type Make = fn(&crate::parameters::Values<'_>, &Identity) -> Result<Box<dyn Stra
 /// [`UnknownStrategy`], with the part, parameter or value that is wrong, and with what there is.
 pub fn strategy(text: &str, identity: &Identity) -> Result<Box<dyn Strategy>, UnknownStrategy> {
     let part = |text| {
-        let part = parse(text, STRATEGIES)?;
+        let part = parse(text, &REPLICAS)?;
         make(part.place)(&part.values, identity)
     };
     let mut parts = text.split('+').map(part).collect::<Result<Vec<_>, _>>()?;
@@ -72,7 +72,7 @@ pub fn strategy(text: &str, identity: &Identity) -> Result<Box<dyn Strategy>, Un
 /// # Errors
 /// [`UnknownStrategy`], with the part or parameter that is wrong, and with what there is.
 pub fn described(text: &str) -> Result<Vec<&'static Description>, UnknownStrategy> {
-    text.split('+').map(|text| Ok(&STRATEGIES[parse(text, STRATEGIES)?.place])).collect()
+    text.split('+').map(|text| Ok(&STRATEGIES[parse(text, &REPLICAS)?.place])).collect()
 }
 
 #[cfg(test)]
@@ -101,6 +101,7 @@ mod tests {
 
     #[test]
     fn several_are_one() {
+        assert!(described(" slow + silent ").is_ok());
         let text = "equivocate+slow:delay=300ms+starve";
         assert_eq!(strategy(text, &identity(4, ReplicaId(0))).unwrap().name(), text);
         let names: Vec<_> = described(text).unwrap().iter().map(|it| it.name).collect();
@@ -114,6 +115,12 @@ mod tests {
             assert!(error.contains("called \"\"") || error.contains("called \"lazy\""), "{text}: {error}");
             assert!(error.contains("there are equivocate, silent, "), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn whoever_mistakes_a_name_is_told_what_was_meant() {
+        assert_eq!(error("slow+equivocat"), "no strategy is called \"equivocat\": did you mean equivocate?");
+        assert_eq!(error("renumber"), "renumber is a strategy of clients (attack), not of replicas (fault)");
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub(crate) const DESCRIPTION: Description = Description {
         Parameter {
             name: "client",
             default: "first",
-            meaning: "whose requests it leaves out: the beginning of a key, or first for the first client's",
+            meaning: "whose requests it leaves out: the beginning of a key, or first for the first client's; on a \
+                      testnet, load for its own client's, and that is the default",
         },
         Parameter { name: "delay", default: "ever", meaning: "how long it sits on each of them" },
     ],

@@ -1,6 +1,6 @@
 //! Every client strategy by its name.
 
-use crate::parameters::{Values, parse};
+use crate::parameters::{CLIENTS, Values, parse};
 use crate::{Description, UnknownStrategy};
 
 use super::{ClientIdentity, ClientStrategy};
@@ -27,7 +27,7 @@ pub fn client_strategy(
     text: &str,
     identity: &ClientIdentity,
 ) -> Result<Box<dyn ClientStrategy>, UnknownStrategy> {
-    let part = parse(text, CLIENT_STRATEGIES)?;
+    let part = parse(text, &CLIENTS)?;
     MAKE[part.place](&part.values, identity)
 }
 
@@ -36,7 +36,7 @@ pub fn client_strategy(
 /// # Errors
 /// [`UnknownStrategy`], with the name or parameter that is wrong, and with what there is.
 pub fn client_described(text: &str) -> Result<&'static Description, UnknownStrategy> {
-    Ok(&CLIENT_STRATEGIES[parse(text, CLIENT_STRATEGIES)?.place])
+    Ok(&CLIENT_STRATEGIES[parse(text, &CLIENTS)?.place])
 }
 
 #[cfg(test)]
@@ -60,5 +60,7 @@ mod tests {
     fn whoever_asks_for_another_is_told_what_there_is() {
         let error = client_strategy("polite", &identity(1)).err().unwrap().to_string();
         assert!(error.starts_with("no strategy is called \"polite\": there are split-requests, "), "{error}");
+        let error = client_strategy("lie", &identity(1)).err().unwrap().to_string();
+        assert_eq!(error, "lie is a strategy of replicas (fault), not of clients (attack)");
     }
 }
