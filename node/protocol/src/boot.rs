@@ -20,7 +20,7 @@ use crate::reads::Reads;
 use crate::record::CleanShutdown;
 use crate::recovery::Courtesy;
 use crate::replica::{Fixed, Replica, ViewState};
-use crate::silence::Silence;
+use crate::state_transfer::SourcePatience;
 use crate::status::StatusRound;
 use crate::timeouts::Patience;
 use crate::timer::Timers;
@@ -130,6 +130,7 @@ impl Replica {
             deadline: None,
             audits: Vec::new(),
             transfer: None,
+            source_patience: SourcePatience::default(),
             waiting: Waiting::default(),
             reads: Reads::default(),
             next_sequence: Sequence(1),

@@ -22,8 +22,7 @@ use crate::log::Log;
 use crate::pace::Pace;
 use crate::reads::Reads;
 use crate::recovery::{Courtesy, Recovery};
-use crate::silence::Silence;
-use crate::state_transfer::Transfer;
+use crate::state_transfer::{SourcePatience, Transfer};
 use crate::timeouts::{Deadline, Patience};
 use crate::timer::Timers;
 use crate::vigilance::Vigilance;
@@ -64,6 +63,7 @@ pub struct Replica {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) audits: Vec<AuditId>,
     pub(crate) transfer: Option<Transfer>,
+    pub(crate) source_patience: SourcePatience,
 
     pub(crate) waiting: Waiting,
     pub(crate) reads: Reads,

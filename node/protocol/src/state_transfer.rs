@@ -26,8 +26,8 @@ const OUTSTANDING: usize = 8;
 /// How many chunks may be on their way to the disk. While there are more, none are asked for.
 const KEEPING: usize = 32;
 
-/// After how many statuses without a part a source is dropped.
-const PATIENCE: u32 = 10;
+/// After how many statuses without a part a source is dropped, at first and at most.
+const PATIENCE: (u32, u32) = (10, 40);
 
 /// For how long a snapshot is kept after it was last asked for.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -39,6 +39,23 @@ pub(crate) struct Transfer {
     /// Whom to ask. Those that gave a wrong part, none in time, or no longer hold the snapshot are gone from here.
     sources: BTreeMap<ReplicaId, Source>,
     stage: Stage,
+}
+
+/// How many statuses sources may let pass without a part. It doubles each time that a transfer loses its last source to
+/// it, for then it may be the lines that take longer; a state that was installed brings it back.
+#[derive(Debug)]
+pub(crate) struct SourcePatience(u32);
+
+impl Default for SourcePatience {
+    fn default() -> Self {
+        Self(PATIENCE.0)
+    }
+}
+
+impl SourcePatience {
+    fn double(&mut self) {
+        self.0 = (self.0 * 2).min(PATIENCE.1);
+    }
 }
 
 /// A replica that is asked.
@@ -177,14 +194,18 @@ impl Replica {
         let mut quiet = Vec::new();
         for (replica, source) in transfer.sources.iter_mut().filter(|(_, source)| !source.asked.is_empty()) {
             source.quiet_rounds += 1;
-            if source.quiet_rounds > PATIENCE {
+            if source.quiet_rounds > self.source_patience.0 {
                 quiet.push(*replica);
             }
         }
         transfer.ask(effects);
+        let any_quiet = !quiet.is_empty();
         for replica in quiet {
             effects.report(Report::SourceDropped { source: replica });
             self.drop_source(replica, effects);
+        }
+        if any_quiet && self.transfer.is_none() {
+            self.source_patience.double();
         }
     }
 
@@ -347,6 +368,7 @@ impl Replica {
             }
         }
         let root = transfer.target.get().statement.root;
+        self.source_patience = SourcePatience::default();
         self.last_executed = sequence;
         self.snapshots.insert(sequence, root);
         self.set_deadline(next_deadline, now);

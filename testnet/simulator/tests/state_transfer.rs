@@ -9,7 +9,7 @@ use pbft_byzantine::Strategy;
 use pbft_messages::{Part, PartId, PeerMessage, ReplicaId, RequestNumber, Sequence, SessionId, Submission};
 use pbft_protocol::{Effect, Effects, Now, Report};
 use pbft_service::kv;
-use pbft_simulator::{Cluster, Settings};
+use pbft_simulator::{Cluster, Faults, Settings};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,12 +61,16 @@ fn of_r3(cluster: &Cluster) -> impl Iterator<Item = &Report> {
     cluster.reports().iter().filter(|(_, at, _)| *at == r(3)).map(|(_, _, report)| report)
 }
 
-fn dropped(cluster: &Cluster) -> BTreeSet<ReplicaId> {
-    let dropped = of_r3(cluster).filter_map(|report| match report {
+/// The sources that r3 dropped, in this order.
+fn drops(cluster: &Cluster) -> impl Iterator<Item = ReplicaId> {
+    of_r3(cluster).filter_map(|report| match report {
         Report::SourceDropped { source } => Some(*source),
         _ => None,
-    });
-    dropped.collect()
+    })
+}
+
+fn dropped(cluster: &Cluster) -> BTreeSet<ReplicaId> {
+    drops(cluster).collect()
 }
 
 /// How many chunks each gathering of r3 lacked.
@@ -169,6 +173,27 @@ fn silent_sources_are_dropped_and_asked_again_when_none_is_left() {
     cluster.clear_wire();
     conclude(&mut cluster);
     assert!(lacked(&cluster).len() > 1);
+}
+
+/// Lines that are slower than the patience with a source cost a transfer its sources, and the next one waits longer. Once
+/// a state is there, the patience is as at first.
+#[test]
+fn slow_lines_only_make_a_transfer_slow() {
+    let mut cluster = with_state_that_r3_lacks(8);
+    cluster.set_faults(Faults { latency: MS * 600, ..Faults::none() });
+    cluster.start(r(3));
+    conclude(&mut cluster);
+    let first: Vec<_> = drops(&cluster).take(3).collect();
+    assert_eq!(first, [r(0), r(1), r(2)], "the first transfer lost them all");
+    let before = drops(&cluster).count();
+    cluster.set_faults(Faults::none());
+    cluster.partition(&[r(3)], &[r(0), r(1), r(2)]);
+    put_large(&mut cluster, 41..=54);
+    cluster.run_for(SECOND);
+    cluster.heal();
+    cluster.set_filter(|_, _, message| !matches!(message, PeerMessage::Chunk(_)));
+    cluster.run_for(MS * 1500);
+    assert_eq!(drops(&cluster).count(), before + 3, "they are dropped as soon as at first");
 }
 
 /// What was fetched before a crash is not fetched again.
