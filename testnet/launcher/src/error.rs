@@ -187,6 +187,26 @@ pub enum TestnetError {
         /// What may break.
         breaks: String,
     },
+    /// What was asked for would do nothing.
+    #[error("{0}")]
+    Pointless(String),
+    /// No replica runs.
+    #[error("no replica of the testnet in {} is running: start them with `pbft-testnet up --dir {}`", folder.display(), folder.display())]
+    NobodyRuns {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The replicas that run belong to the folder that this one was copied from.
+    #[error("{} is a copy of {}, whose replicas are running: name that folder, or stop them before using the copy", folder.display(), original.display())]
+    Copied {
+        /// The folder.
+        folder: PathBuf,
+        /// Where the replicas run.
+        original: PathBuf,
+    },
+    /// No replica could be connected to.
+    #[error("no replica took a connection: {0}")]
+    NoConnection(String),
     /// More clients than there are keys for.
     #[error("{asked} malicious clients: a testnet admits from 1 to {spare} of them, besides its own client")]
     NoSpareClients {
@@ -216,7 +236,12 @@ impl TestnetError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotRunning { .. } | Self::NoAnswer { .. } | Self::Paused { .. } | Self::InPart { .. } => 2,
+            Self::NotRunning { .. }
+            | Self::NobodyRuns { .. }
+            | Self::NoAnswer { .. }
+            | Self::NoConnection(_)
+            | Self::Paused { .. }
+            | Self::InPart { .. } => 2,
             Self::NoTestnet { .. }
             | Self::ForeignFolder { .. }
             | Self::Different { .. }
@@ -227,6 +252,8 @@ impl TestnetError {
             | Self::Setup(_)
             | Self::UnknownReplica { .. }
             | Self::ExceedsTolerance { .. }
+            | Self::Pointless(_)
+            | Self::Copied { .. }
             | Self::NoSpareClients { .. }
             | Self::UnknownStrategy(_) => 3,
             Self::DidNotStart { code, .. } => code.unwrap_or(1),

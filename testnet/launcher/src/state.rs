@@ -23,6 +23,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
     format: u32,
+    /// The folder that its replicas run in: a copy of the file does not make them a copy's.
+    #[serde(default)]
+    home: String,
     /// The setting that replicas are started with.
     pub(crate) durability: Durability,
     /// Each replica's last process; `None` if it was never started, or was killed by a command.
@@ -34,10 +37,11 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(n: usize, durability: Durability) -> Self {
-        Self { format: FORMAT, durability, replicas: vec![None; n], lied: BTreeSet::new() }
+        let (home, replicas) = (String::new(), vec![None; n]);
+        Self { format: FORMAT, home, durability, replicas, lied: BTreeSet::new() }
     }
 
-    /// Reads the file; `None` if there is none.
+    /// Reads the file; `None` if there is none. It is an error if processes run that are another folder's.
     pub(crate) fn read(folder: &Folder) -> Result<Option<Self>, TestnetError> {
         let path = folder.state_file();
         let text = match fs::read_to_string(&path) {
@@ -50,6 +54,12 @@ impl State {
         if state.format != FORMAT {
             return Err(damaged(format!("its format is {}, and this program writes {FORMAT}", state.format)));
         }
+        let is_home = state.home.is_empty() || state.home == home(folder)?;
+        let runs = |index| state.living(ReplicaId(index as u16)).is_some();
+        if !is_home && (0..state.replicas.len()).any(runs) {
+            let (folder, original) = (folder.path().to_owned(), state.home.into());
+            return Err(TestnetError::Copied { folder, original });
+        }
         Ok(Some(state))
     }
 
@@ -57,7 +67,8 @@ impl State {
     pub(crate) fn write(&self, folder: &Folder) -> Result<(), TestnetError> {
         let path = folder.state_file();
         let new = path.with_extension("json.new");
-        let text = serde_json::to_string_pretty(self).map_err(io::Error::from);
+        let state = Self { home: home(folder)?, ..self.clone() };
+        let text = serde_json::to_string_pretty(&state).map_err(io::Error::from);
         let written = text.and_then(|text| {
             let mut file = File::create(&new)?;
             file.write_all(text.as_bytes())?;
@@ -72,6 +83,14 @@ impl State {
         let process = (*self.replicas.get(replica.index())?)?;
         Some((process, process.condition())).filter(|(_, condition)| *condition != Condition::Dead)
     }
+}
+
+/// Where a folder is, whatever name leads to it.
+fn home(folder: &Folder) -> Result<String, TestnetError> {
+    let path = folder.path();
+    let home =
+        fs::canonicalize(path).map_err(|source| TestnetError::File { path: path.to_owned(), source })?;
+    Ok(home.to_string_lossy().into_owned())
 }
 
 /// The right to change a testnet; ends when it is dropped, or with the process.
@@ -120,10 +139,32 @@ mod tests {
         state.replicas[1] = ProcessId::of(std::process::id());
         state.lied.insert(ReplicaId(2));
         state.write(&folder).unwrap();
-        assert_eq!(State::read(&folder).unwrap(), Some(state.clone()));
+        let read = State::read(&folder).unwrap().unwrap();
+        assert_eq!(read, State { home: home(&folder).unwrap(), ..state.clone() });
         assert!(state.living(ReplicaId(1)).is_some());
         assert!(state.living(ReplicaId(0)).is_none() && state.living(ReplicaId(9)).is_none());
         fs::write(folder.state_file(), "{\"format\":7}").unwrap();
         assert!(matches!(State::read(&folder), Err(TestnetError::Damaged { .. })));
+    }
+
+    #[test]
+    fn a_copy_does_not_command_the_processes_of_the_original() {
+        let parent = tempfile::tempdir().unwrap();
+        let [original, copy, link] = ["original", "copy", "link"].map(|name| parent.path().join(name));
+        fs::create_dir(&original).unwrap();
+        fs::create_dir(&copy).unwrap();
+        std::os::unix::fs::symlink(&original, &link).unwrap();
+        let [original, copy, link] = [original, copy, link].map(|path| Folder::at(&path).unwrap());
+        let mut state = State::new(4, Durability::Sync);
+        state.replicas[1] = ProcessId::of(std::process::id());
+        state.write(&original).unwrap();
+        fs::copy(original.state_file(), copy.state_file()).unwrap();
+        assert!(State::read(&original).unwrap().is_some() && State::read(&link).unwrap().is_some());
+        let refused = State::read(&copy).unwrap_err().to_string();
+        assert!(refused.contains("is a copy of") && refused.contains("original"), "{refused}");
+        state.replicas[1] = None;
+        state.write(&original).unwrap();
+        fs::copy(original.state_file(), copy.state_file()).unwrap();
+        assert!(State::read(&copy).unwrap().is_some(), "nothing runs");
     }
 }
