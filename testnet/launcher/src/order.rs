@@ -1,6 +1,7 @@
 //! What a testnet says to one of its replicas about faults, and what the replica says of them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,35 @@ pub(crate) enum Order {
     Heal,
 }
 
+impl fmt::Display for Order {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |set: &BTreeSet<ReplicaId>| set.iter().map(|it| format!(" {it}")).collect::<String>();
+        let last = match self {
+            Self::Follow { strategy, accomplices, last } => {
+                let with = if accomplices.is_empty() { "" } else { " with the keys of" };
+                write!(formatter, "it follows {strategy}{with}{}", names(accomplices))?;
+                last
+            }
+            Self::Spoil { peers, shape, last } => {
+                write!(formatter, "bad lines, {shape}, to{}", names(peers))?;
+                last
+            }
+            Self::Cut { to, from, last } => {
+                write!(
+                    formatter,
+                    "cut off, sends nothing to{}; hears nothing from{}",
+                    names(to),
+                    names(from)
+                )?;
+                last
+            }
+            Self::Clear => return formatter.write_str("it behaves, over good lines"),
+            Self::Heal => return formatter.write_str("nothing is wrong with the network"),
+        };
+        last.map_or(Ok(()), |last| write!(formatter, ", for {last}"))
+    }
+}
+
 /// What a replica was made to do and to suffer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Faults {
@@ -54,4 +84,21 @@ pub struct Followed {
     /// For how long still; `None` is until it is cleared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_told_in_a_line() {
+        let (peers, last) = (BTreeSet::from([ReplicaId(1), ReplicaId(2)]), "5s".parse().ok());
+        let follow = Order::Follow { strategy: "lie".into(), accomplices: peers.clone(), last };
+        assert_eq!(follow.to_string(), "it follows lie with the keys of r1 r2, for 5s");
+        let shape = Shape { latency: "50ms".parse().unwrap(), ..Shape::default() };
+        let spoil = Order::Spoil { peers: peers.clone(), shape, last: None };
+        assert_eq!(spoil.to_string(), "bad lines, latency 50ms, to r1 r2");
+        let cut = Order::Cut { to: peers, from: [ReplicaId(3)].into(), last };
+        assert_eq!(cut.to_string(), "cut off, sends nothing to r1 r2; hears nothing from r3, for 5s");
+    }
 }

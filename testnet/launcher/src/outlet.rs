@@ -74,11 +74,13 @@ impl Afflicted {
     /// Behaves again, if it is time to.
     fn expire(&mut self) {
         if self.until.is_some_and(|until| Instant::now() >= until) {
+            tracing::info!("the testnet's order has ended: it behaves");
             self.behave();
         }
     }
 
     fn obey(&mut self, order: Order) -> Result<(), String> {
+        let told = order.to_string();
         let time = |last: Option<Time>| last.map(|last| last.0);
         match order {
             Order::Follow { strategy, accomplices, last } => {
@@ -95,6 +97,7 @@ impl Afflicted {
             }
             Order::Heal => self.layer.heal(),
         }
+        tracing::info!("by order of the testnet: {told}");
         Ok(())
     }
 

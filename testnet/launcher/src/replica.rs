@@ -45,7 +45,7 @@ pub fn replica_main(arguments: ReplicaArguments) -> ExitCode {
     // replicas. This fails only for a process that leads a group already, and then nothing is lost.
     let _ = rustix::process::setsid();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| "off,pbft_node=info,pbft_transport=info".into());
+    let filter = filter.unwrap_or_else(|_| "off,pbft_node=info,pbft_transport=info,pbft_testnet=info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     pbft_node::silence_store_panics();
     if arguments.tethered {
