@@ -35,7 +35,14 @@ impl Bed {
             lifetime: Lifetime::Tethered,
             ..options
         };
-        Ok(Self { testnet: Testnet::up(options).await?, _folder: folder })
+        match Testnet::up(options).await {
+            Ok(testnet) => Ok(Self { testnet, _folder: folder }),
+            Err(error) => {
+                // The error names logs in it.
+                let _kept = folder.keep();
+                Err(error.into())
+            }
+        }
     }
 
     /// The testnet.

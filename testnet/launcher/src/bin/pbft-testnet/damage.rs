@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use pbft_testnet::damage::{self, Damage};
 
 use crate::arguments::{DamageArguments, Format};
-use crate::main_job::{VERDICT_FAILED, keep};
+use crate::main_job::{VERDICT_FAILED, keep, keep_if_begun};
 use crate::output::{json, result};
 use crate::progress::Shown;
 
@@ -23,7 +23,13 @@ pub(crate) async fn run(arguments: DamageArguments, quiet: bool) -> anyhow::Resu
     let job = Damage { tries: tries as usize, seed, folder: folder.path().to_owned(), patience: PATIENCE };
     let report = damage::run(job, progress.clone()).await;
     progress.finish();
-    let report = report?;
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => {
+            keep_if_begun(folder);
+            return Err(error.into());
+        }
+    };
     match write {
         Format::Json => json(&report)?,
         Format::Simple => {

@@ -44,10 +44,7 @@ pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<
     let report = match done {
         Ok(report) => report,
         Err(error) => {
-            // What could not even begin left nothing to look at.
-            if fs::read_dir(temporary.path()).is_ok_and(|mut entries| entries.next().is_some()) {
-                keep(temporary);
-            }
+            keep_if_begun(temporary);
             return Err(error.into());
         }
     };
@@ -66,6 +63,13 @@ pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<
 /// Leaves the replicas' folders where they are, and says where.
 pub(crate) fn keep(temporary: tempfile::TempDir) {
     note(&format!("the replicas' folders are kept in {}", temporary.keep().display()));
+}
+
+/// The same, unless there is nothing to look at: what could not even begin left nothing.
+pub(crate) fn keep_if_begun(temporary: tempfile::TempDir) {
+    if fs::read_dir(temporary.path()).is_ok_and(|mut entries| entries.next().is_some()) {
+        keep(temporary);
+    }
 }
 
 fn write(report: &Report, path: &Path) -> anyhow::Result<()> {

@@ -1,6 +1,5 @@
 //! `run`: trials from manifests, one after the other.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use pbft_testnet::Verdict;
 use pbft_testnet::manifest::{self, Manifest, Report};
 
 use crate::arguments::Format;
-use crate::main_job::{VERDICT_FAILED, keep};
+use crate::main_job::{VERDICT_FAILED, keep, keep_if_begun};
 use crate::output::{json, note, result};
 use crate::progress::Shown;
 
@@ -67,10 +66,7 @@ pub(crate) async fn one(manifest: &Manifest, quiet: bool) -> anyhow::Result<Repo
             Ok(report)
         }
         Err(error) => {
-            // What could not even begin left nothing to look at.
-            if fs::read_dir(folder.path()).is_ok_and(|mut entries| entries.next().is_some()) {
-                keep(folder);
-            }
+            keep_if_begun(folder);
             Err(anyhow::Error::new(error))
         }
     }
