@@ -14,6 +14,8 @@ use pbft_messages::{ClientId, ClientMessage, Configuration, ReplicaId, ReplicaMe
 use pbft_transport::{ClientEndpoint, LinkEvent, LinkLimits, LinkSender, QueueLimits};
 
 use crate::create::SPARE_CLIENTS;
+use crate::malice::lasts;
+use crate::rehearsal::Rehearsal;
 use crate::{Testnet, TestnetError};
 
 /// How often the strategy is asked what to send.
@@ -57,15 +59,28 @@ impl Attack {
             return Err(TestnetError::NoSpareClients { asked: self.clients, spare: SPARE_CLIENTS });
         }
         pbft_byzantine::client_described(&self.strategy)?;
+        lasts(self.last)
+    }
+
+    /// Whether it can be carried out on this testnet now.
+    ///
+    /// # Errors
+    /// [`TestnetError`]: among others if no replica runs.
+    pub fn check_on(&self, testnet: &Testnet) -> Result<(), TestnetError> {
+        self.check()?;
+        Rehearsal::of(testnet)?.attack(&self.strategy)?;
+        if testnet.processes()?.is_empty() {
+            return Err(TestnetError::NobodyRuns { folder: testnet.folder().path().to_owned() });
+        }
         Ok(())
     }
 
     /// Attacks until the time is over, or `stop` is cancelled. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`TestnetError`], if it could not begin.
+    /// [`TestnetError`], if it could not begin, or no replica ever took a connection.
     pub async fn run(&self, testnet: &Testnet, stop: &CancellationToken) -> Result<Attacked, TestnetError> {
-        self.check()?;
+        self.check_on(testnet)?;
         let keys = (0..self.clients).map(|index| {
             let path = testnet.folder().spare_client_key(index);
             Ok(Arc::new(key_file::read(&path)?))
@@ -84,9 +99,9 @@ impl Attack {
             () = stop.cancelled() => {}
             () = sleep(self.last) => {}
         }
-        let attacked = battery.attacked;
+        let (attacked, shut_out) = (battery.attacked, battery.shut_out.take());
         battery.shutdown().await;
-        Ok(attacked)
+        shut_out.map_or(Ok(attacked), |why| Err(TestnetError::NoConnection(why)))
     }
 }
 
@@ -103,6 +118,8 @@ type LinkId = (ClientId, SessionId, ReplicaId);
 
 /// What a link has to tell.
 enum Heard {
+    Connected,
+    NotConnected(String),
     Message(ReplicaId, ReplicaMessage),
     Cut,
 }
@@ -121,6 +138,8 @@ struct Battery {
     ears: mpsc::Sender<Heard>,
     heard: mpsc::Receiver<Heard>,
     attacked: Attacked,
+    /// Why no link has come up yet; `None` once one has.
+    shut_out: Option<String>,
 }
 
 impl Battery {
@@ -159,6 +178,7 @@ impl Battery {
             ears,
             heard,
             attacked: Attacked::default(),
+            shut_out: Some("none has answered".into()),
         })
     }
 
@@ -180,6 +200,10 @@ impl Battery {
                         strategy.hear(from, &message);
                     }
                     Heard::Cut => self.attacked.cut += 1,
+                    Heard::Connected => self.shut_out = None,
+                    Heard::NotConnected(why) => {
+                        self.shut_out = self.shut_out.take().map(|_| why);
+                    }
                 },
             }
         }
@@ -242,7 +266,9 @@ async fn listen(replica: ReplicaId, mut events: mpsc::Receiver<LinkEvent>, ears:
                 Err(_) => continue,
             },
             LinkEvent::Disconnected => Heard::Cut,
-            LinkEvent::Connected | LinkEvent::Refused(_) | LinkEvent::Unreachable(_) => continue,
+            LinkEvent::Connected => Heard::Connected,
+            LinkEvent::Refused(why) => Heard::NotConnected(format!("{replica} refused it, {why}")),
+            LinkEvent::Unreachable(why) => Heard::NotConnected(format!("{replica} is not reached, {why}")),
         };
         if ears.send(heard).await.is_err() {
             return;

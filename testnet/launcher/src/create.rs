@@ -51,24 +51,10 @@ pub(crate) fn prepare(folder: &Folder, n: usize) -> Result<(), TestnetError> {
 /// Makes the files of a testnet of `n` replicas. The caller holds the lock. `cluster.toml` comes last: where it is, everything is.
 pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> Result<(), TestnetError> {
     check_size(n)?;
-    let generate = || SecretKey::generate().map_err(|error| TestnetError::Randomness(error.to_string()));
-    let keys = (0..n).map(|_| generate()).collect::<Result<Vec<_>, _>>()?;
-    let client = generate()?;
-    let spare = (0..SPARE_CLIENTS).map(|_| generate()).collect::<Result<Vec<_>, _>>()?;
-    let replica = keys.iter().map(|key| ReplicaTable {
-        key: key.public_key().to_string(),
-        peer_address: UNCHOSEN,
-        client_address: UNCHOSEN,
-    });
-    let mut file = ClusterFile {
-        name: format!("testnet-{}", &client.public_key().to_string()[..8]),
-        parameters,
-        replica: replica.collect(),
-        client: std::iter::once(&client)
-            .chain(&spare)
-            .map(|key| ClientTable { key: key.public_key().to_string() })
-            .collect(),
-    };
+    let keys = generate(n)?;
+    let (client, spare) = (generate_one()?, generate(SPARE_CLIENTS)?);
+    let clients = std::iter::once(&client).chain(&spare);
+    let mut file = blueprint(&keys, clients, parameters);
     choose_ports(&mut file, folder)?;
     // Checked before anything is written, so that what makes no cluster leaves nothing behind.
     let configuration = Arc::new(fit_window(&mut file)?);
@@ -88,6 +74,46 @@ pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> 
         key_file::create(&folder.spare_client_key(index), key)?;
     }
     write_cluster_file(folder, &file)
+}
+
+fn generate_one() -> Result<SecretKey, TestnetError> {
+    SecretKey::generate().map_err(|error| TestnetError::Randomness(error.to_string()))
+}
+
+fn generate(count: usize) -> Result<Vec<SecretKey>, TestnetError> {
+    (0..count).map(|_| generate_one()).collect()
+}
+
+/// The cluster file for these keys; addresses are yet to be chosen.
+fn blueprint<'a>(
+    replicas: &[SecretKey],
+    clients: impl Iterator<Item = &'a SecretKey>,
+    parameters: ParametersTable,
+) -> ClusterFile {
+    let replica = replicas.iter().map(|key| ReplicaTable {
+        key: key.public_key().to_string(),
+        peer_address: UNCHOSEN,
+        client_address: UNCHOSEN,
+    });
+    let client: Vec<_> = clients.map(|key| ClientTable { key: key.public_key().to_string() }).collect();
+    let name = client.first().map_or("", |first| &first.key[..8]);
+    ClusterFile { name: format!("testnet-{name}"), parameters, replica: replica.collect(), client }
+}
+
+/// A cluster like those that [`create`] makes, of which there are no files and no replicas; and its first client's key.
+pub(crate) fn imagine(
+    n: usize,
+    parameters: ParametersTable,
+) -> Result<(Configuration, SecretKey), TestnetError> {
+    check_size(n)?;
+    let client = generate_one()?;
+    let mut file = blueprint(&generate(n)?, std::iter::once(&client), parameters);
+    for (port, replica) in (1..).step_by(2).zip(&mut file.replica) {
+        // Nobody will bind them.
+        (replica.peer_address, replica.client_address) =
+            ((Ipv4Addr::LOCALHOST, port).into(), (Ipv4Addr::LOCALHOST, port + 1).into());
+    }
+    Ok((fit_window(&mut file)?, client))
 }
 
 /// Chooses a window, and a checkpoint interval with it, that so many replicas can have: the largest message holds a
@@ -176,22 +202,12 @@ mod tests {
     #[test]
     fn any_supported_number_of_replicas_makes_a_cluster() {
         for n in [4, 46, 100] {
-            let replica = (0..n as u8).map(|index| ReplicaTable {
-                key: SecretKey::from_seed(&[index + 1; 32]).public_key().to_string(),
-                peer_address: ([127, 0, 0, 1], 1000 + u16::from(index)).into(),
-                client_address: ([127, 0, 0, 1], 2000 + u16::from(index)).into(),
-            });
-            let mut file = ClusterFile {
-                name: "test".into(),
-                parameters: ParametersTable::default(),
-                replica: replica.collect(),
-                client: Vec::new(),
-            };
-            let configuration = fit_window(&mut file).unwrap();
-            assert_eq!(file.configuration().unwrap().n(), n, "what is written is what was accepted");
+            let (configuration, _) = imagine(n, ParametersTable::default()).unwrap();
             let chosen = configuration.parameters();
+            assert_eq!(configuration.n(), n);
             assert!(chosen.window >= 2 * chosen.checkpoint_interval && chosen.checkpoint_interval >= 8);
-            assert_eq!(file.parameters.window.is_some(), n > 4, "a small cluster has the usual window");
+            let usual = chosen.window == Parameters::default().window;
+            assert_eq!(usual, n == 4, "a small cluster has the usual window");
         }
     }
 

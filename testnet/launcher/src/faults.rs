@@ -1,39 +1,14 @@
-//! Doing harm to a running testnet, and undoing it.
+//! What can happen to a replica's process and disk, done to a running testnet.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::time::Duration;
 
-use pbft_byzantine::Proof;
-use pbft_crypto::Signer as _;
 use pbft_messages::ReplicaId;
 use pbft_node::{Identity, StoreError};
 
-use crate::network::{Direction, LinkFault, Partition, Shape, Trouble};
-use crate::order::Order;
 use crate::process::{Condition, ProcessId, Signal};
 use crate::state::Lock;
 use crate::testnet::KILL_PATIENCE;
-use crate::units::Time;
-use crate::{ClusterStatus, Durability, Folder, ReplicaStatus, Roots, Testnet, TestnetError};
-
-/// How a replica is to misbehave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malice {
-    /// The strategy's text, see [`pbft_byzantine::strategy`].
-    pub strategy: String,
-    /// The others whose keys it gets from the testnet's folder.
-    pub accomplices: BTreeSet<ReplicaId>,
-    /// For how long; the replica itself ends it. `None` is until it is cleared, or the process ends.
-    pub last: Option<Duration>,
-}
-
-impl From<&str> for Malice {
-    /// A strategy without accomplices, until it is cleared.
-    fn from(strategy: &str) -> Self {
-        Self { strategy: strategy.to_owned(), accomplices: BTreeSet::new(), last: None }
-    }
-}
+use crate::{Durability, Folder, Testnet, TestnetError};
 
 impl Testnet {
     /// Ends a replica's process with SIGKILL; returns when it has ended.
@@ -135,194 +110,10 @@ impl Testnet {
         self.serves(&started).await
     }
 
-    /// Makes a running replica misbehave, from its next effects on.
-    ///
-    /// # Errors
-    /// [`TestnetError`]: among others if that exceeds the faults that the cluster tolerates, unless `allow_exceed_f`.
-    pub async fn set_fault(
-        &mut self,
-        replica: ReplicaId,
-        malice: &Malice,
-        allow_exceed_f: bool,
-    ) -> Result<(), TestnetError> {
-        let _lock = Lock::take(self.folder()).await?;
-        let Malice { strategy, accomplices, last } = malice.clone();
-        let strategy = self.aimed(strategy)?;
-        let mut samples = pbft_byzantine::described(&strategy)?.into_iter().flat_map(|it| it.samples);
-        let signs_contradictions = samples.any(|it| it.proof != Proof::Never);
-        accomplices.iter().try_for_each(|accomplice| self.known(*accomplice).map(drop))?;
-        self.answering(replica)?;
-        let harm = |all: &mut [ReplicaStatus]| {
-            let it = &mut all[replica.index()];
-            (it.strategy, it.accomplices) = (Some(strategy.clone()), accomplices.clone());
-        };
-        self.tolerates(allow_exceed_f, harm).await?;
-        let (before, mut state) = (self.state()?, self.state()?);
-        if signs_contradictions {
-            // Before it can lie: a command that is interrupted must not let it be forgotten.
-            state.lied.extend(accomplices.iter().copied().chain([replica]));
-            state.write(self.folder())?;
-        }
-        let last = last.map(Time);
-        let ordered = self.control(replica).order(&Order::Follow { strategy, accomplices, last }).await;
-        if matches!(ordered, Err(TestnetError::Refused { .. })) {
-            // It has not begun to.
-            before.write(self.folder())?;
-        }
-        ordered
-    }
-
-    /// The strategy's text with the testnet's own client, which its load runs as, in the place of `client=load`.
-    fn aimed(&self, strategy: String) -> Result<String, TestnetError> {
-        const LOAD: &str = "client=load";
-        if !strategy.contains(LOAD) {
-            return Ok(strategy);
-        }
-        Ok(strategy.replace(LOAD, &format!("client={}", self.client_key()?.public_key())))
-    }
-
-    /// Makes a running replica's links to these others bad lines, or those to all others.
-    ///
-    /// # Errors
-    /// As [`Testnet::set_fault`]: a replica whose lines carry nothing any more is cut off.
-    pub async fn spoil_network(
-        &mut self,
-        replica: ReplicaId,
-        shape: Shape,
-        peers: &BTreeSet<ReplicaId>,
-        last: Option<Duration>,
-        allow_exceed_f: bool,
-    ) -> Result<(), TestnetError> {
-        let _lock = Lock::take(self.folder()).await?;
-        self.answering(replica)?;
-        peers.iter().try_for_each(|peer| self.known(*peer).map(drop))?;
-        let others = self.configuration().replicas().filter(|it| *it != replica);
-        let peers: BTreeSet<_> = others.filter(|it| peers.is_empty() || peers.contains(it)).collect();
-        let trouble = Trouble::Bad(shape);
-        let harm = |all: &mut [ReplicaStatus]| {
-            let network = &mut all[replica.index()].network;
-            // A line that was bad before becomes bad in the new way.
-            network.retain(|it| !(matches!(it.trouble, Trouble::Bad(_)) && peers.contains(&it.peer)));
-            network.extend(peers.iter().map(|peer| LinkFault { peer: *peer, trouble, left: None }));
-        };
-        self.tolerates(allow_exceed_f, harm).await?;
-        let last = last.map(Time);
-        self.control(replica).order(&Order::Spoil { peers: peers.clone(), shape, last }).await
-    }
-
-    /// Lets nothing pass any more where the partition cuts. Both ends of each link lose what would pass, so it holds
-    /// while one of them runs on.
-    ///
-    /// # Errors
-    /// As [`Testnet::set_fault`]: a replica without a quorum on its side is cut off.
-    pub async fn partition(
-        &mut self,
-        partition: &Partition,
-        last: Option<Duration>,
-        allow_exceed_f: bool,
-    ) -> Result<(), TestnetError> {
-        let _lock = Lock::take(self.folder()).await?;
-        partition.named().try_for_each(|replica| self.known(replica).map(drop))?;
-        let all: Vec<_> = self.configuration().replicas().collect();
-        let lost = |one: ReplicaId, way| {
-            let cuts = move |other: &ReplicaId| match way {
-                Direction::To => partition.cuts(one, *other),
-                Direction::From => partition.cuts(*other, one),
-            };
-            all.iter().copied().filter(cuts).collect::<BTreeSet<_>>()
-        };
-        let harm = |statuses: &mut [ReplicaStatus]| {
-            for it in statuses {
-                let trouble = Trouble::Cut(Direction::To);
-                let cut = lost(it.replica, Direction::To).into_iter();
-                it.network.extend(cut.map(|peer| LinkFault { peer, trouble, left: None }));
-            }
-        };
-        self.tolerates(allow_exceed_f, harm).await?;
-        let last = last.map(Time);
-        let order = |replica| {
-            let (to, from) = (lost(replica, Direction::To), lost(replica, Direction::From));
-            (!to.is_empty() || !from.is_empty()).then_some((replica, Order::Cut { to, from, last }))
-        };
-        let orders: Vec<_> = self.that_answer(&all)?.into_iter().filter_map(order).collect();
-        self.order_all(&orders).await
-    }
-
-    /// Ends all that is wrong with the network, partitions and bad lines. A replica that is paused keeps its part of it.
-    ///
-    /// # Errors
-    /// [`TestnetError`]
-    pub async fn heal(&mut self) -> Result<(), TestnetError> {
-        let _lock = Lock::take(self.folder()).await?;
-        let all: Vec<_> = self.configuration().replicas().collect();
-        let orders: Vec<_> = self.that_answer(&all)?.into_iter().map(|it| (it, Order::Heal)).collect();
-        self.order_all(&orders).await
-    }
-
-    /// Gives every order, whatever becomes of the others. The error tells who has not obeyed and who has.
-    async fn order_all(&self, orders: &[(ReplicaId, Order)]) -> Result<(), TestnetError> {
-        let (mut obeyed, mut failed) = (Vec::new(), Vec::new());
-        for (replica, order) in orders {
-            match self.control(*replica).order(order).await {
-                Ok(()) => obeyed.push(replica.to_string()),
-                Err(error) => failed.push(error.to_string()),
-            }
-        }
-        if failed.is_empty() {
-            return Ok(());
-        }
-        Err(TestnetError::InPart { failed: failed.join(", "), obeyed: obeyed.join(", ") })
-    }
-
-    /// Lets a replica behave again, from its next effects on, and makes its lines good. What it said before cannot be
-    /// unsaid, so who signed contradictions goes on counting as faulty; and a partition stays.
-    ///
-    /// # Errors
-    /// [`TestnetError`]
-    pub async fn clear_fault(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
-        let _lock = Lock::take(self.folder()).await?;
-        self.answering(replica)?;
-        self.control(replica).order(&Order::Clear).await
-    }
-
-    /// An error, if more replicas are faulty after some harm than the cluster tolerates, and that is not allowed. Whether
-    /// the one that is harmed was faulty before makes no difference: a dead replica that loses its disk is worse off than
-    /// before.
-    async fn tolerates(
-        &self,
-        allow_exceed_f: bool,
-        harm: impl FnOnce(&mut [ReplicaStatus]),
-    ) -> Result<(), TestnetError> {
-        let mut status = self.status(Roots::Spared).await?;
-        harm(&mut status.replicas);
-        let after = ClusterStatus::new(status.replicas, self.configuration());
-        match TestnetError::exceeds(&after).filter(|_| !allow_exceed_f) {
-            Some(refusal) => Err(refusal),
-            None => Ok(()),
-        }
-    }
-
-    /// Those that run and are not paused.
-    fn that_answer(&self, replicas: &[ReplicaId]) -> Result<Vec<ReplicaId>, TestnetError> {
-        let state = self.state()?;
-        let runs = |it: &ReplicaId| matches!(state.living(*it), Some((_, Condition::Running)));
-        Ok(replicas.iter().copied().filter(runs).collect())
-    }
-
     /// The process of a replica that has not ended.
-    fn running(&self, replica: ReplicaId) -> Result<(ProcessId, Condition), TestnetError> {
+    pub(crate) fn running(&self, replica: ReplicaId) -> Result<(ProcessId, Condition), TestnetError> {
         let living = self.state()?.living(self.known(replica)?);
         living.ok_or_else(|| TestnetError::NotRunning { replica, folder: self.folder().path().to_owned() })
-    }
-
-    /// An error, unless a replica can answer.
-    fn answering(&self, replica: ReplicaId) -> Result<(), TestnetError> {
-        match self.running(replica)?.1 {
-            Condition::Paused => {
-                Err(TestnetError::Paused { replica, folder: self.folder().path().to_owned() })
-            }
-            Condition::Running | Condition::Dead => Ok(()),
-        }
     }
 
     async fn end(&mut self, replica: ReplicaId, process: ProcessId) -> Result<(), TestnetError> {

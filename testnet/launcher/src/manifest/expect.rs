@@ -9,6 +9,7 @@ use serde::Deserialize;
 use pbft_messages::{Accusation, EvidenceKind, ReplicaId};
 
 use super::schedule::{optional, required};
+use super::seen::word;
 use super::{Seen, StepReport, Usage};
 use crate::{Check, ClusterStatus};
 
@@ -87,7 +88,7 @@ impl Expect {
             checks.push(Check::new(
                 "the proof is of the stated kind",
                 proofs > 0,
-                format!("{proofs} {kind:?}"),
+                format!("{proofs} {}", word(&kind)),
             ));
         }
         if let Some(limit) = self.throughput_at_least {

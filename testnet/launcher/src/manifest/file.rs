@@ -15,7 +15,9 @@ use pbft_messages::{ParametersTable, ReplicaId};
 use super::{Action, Expect, Manifest, Step, Target};
 use crate::attack::Attack;
 use crate::create::check_size;
+use crate::malice::lasts;
 use crate::network::{Partition, Shape};
+use crate::rehearsal::Rehearsal;
 use crate::traffic::{Plan, Preload};
 use crate::units::Time;
 use crate::{Durability, Malice};
@@ -67,7 +69,7 @@ struct File {
     #[serde(default = "patience")]
     patience: Time,
     #[serde(default)]
-    parameters: ParametersTable,
+    parameters: Option<Spanned<ParametersTable>>,
     #[serde(default)]
     preload: Preload,
     #[serde(default)]
@@ -168,6 +170,10 @@ impl File {
                 format!("at most {f} of {nodes} replicas may be late: the others must serve without them");
             return Err((self.late[f].span(), why));
         }
+        let (place, parameters) =
+            self.parameters.map_or((0..0, ParametersTable::default()), |it| (it.span(), it.into_inner()));
+        let rehearsal =
+            Rehearsal::new(nodes, parameters.clone()).map_err(|error| (place, error.to_string()))?;
         let mut steps = Vec::new();
         for table in self.step {
             let place = table.span();
@@ -177,7 +183,7 @@ impl File {
                 known(replica, place.clone())?;
             }
             let (count, every) = step.repetitions().map_err(at)?;
-            let action = step.action().map_err(at)?;
+            let action = step.action(nodes, &rehearsal).map_err(at)?;
             let target = match (&step.target, action.is_for_the_cluster()) {
                 (None, true) => Target::Cluster,
                 (Some(target), false) => target.clone(),
@@ -227,7 +233,7 @@ impl File {
             late: self.late.into_iter().map(Spanned::into_inner).collect(),
             duration: self.duration.0,
             patience: self.patience.0,
-            parameters: self.parameters,
+            parameters,
             preload: self.preload,
             load,
             steps,
@@ -260,9 +266,11 @@ impl StepTable {
             .chain(parted)
     }
 
-    fn action(&self) -> Result<Action, String> {
+    /// What is to be done, of which all can be done in a cluster of `nodes` replicas.
+    fn action(&self, nodes: usize, rehearsal: &Rehearsal) -> Result<Action, String> {
         self.nothing_foreign()?;
         let last = self.r#for.map(|time| time.0);
+        lasts(last).map_err(|error| error.to_string())?;
         Ok(match self.action {
             Word::Kill => Action::Kill,
             Word::Pause => Action::Pause,
@@ -274,7 +282,7 @@ impl StepTable {
             Word::Fault => match self.fault.as_deref() {
                 Some("clear") => Action::Clear,
                 Some(strategy) => {
-                    pbft_byzantine::described(strategy).map_err(|error| format!("{error}; clear ends it"))?;
+                    rehearsal.strategy(strategy).map_err(|error| format!("{error}; clear ends it"))?;
                     let accomplices = self.accomplices.clone();
                     Action::Fault(Malice { strategy: strategy.to_owned(), accomplices, last })
                 }
@@ -284,18 +292,24 @@ impl StepTable {
                 let peers = self.peers.clone();
                 let shape = self.network.filter(|shape| *shape != Shape::default());
                 let why = "action = \"network\" needs network = { latency = \"50ms\", jitter = \"10ms\", loss = \"5%\", bandwidth = \"1mbit\" }, or some of it";
+                if matches!(self.target, Some(Target::One(it)) if peers == BTreeSet::from([it])) {
+                    return Err("a replica has no line to itself: name others as its peers".into());
+                }
                 Action::Network { shape: shape.ok_or(why)?, peers, last }
             }
             Word::Partition => {
                 let why =
                     "action = \"partition\" needs partition = \"r0,r1 | r2,r3\", or \"r0 > r1\", or \"r3\"";
-                Action::Partition { partition: self.partition.clone().ok_or(why)?, last }
+                let partition = self.partition.clone().ok_or(why)?;
+                partition.check(nodes)?;
+                Action::Partition { partition, last }
             }
             Word::Attack => {
                 let why = "action = \"attack\" needs attack = …, a strategy of clients";
                 let strategy = self.attack.clone().ok_or(why)?;
                 let attack = Attack { strategy, clients: self.clients.unwrap_or(CLIENTS), last };
                 attack.check().map_err(|error| error.to_string())?;
+                rehearsal.attack(&attack.strategy).map_err(|error| error.to_string())?;
                 Action::Attack(attack)
             }
         })
@@ -468,12 +482,24 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
                 "fault = \"loud\"",
                 "line 24: no strategy is called \"loud\": there are equivocate, silent",
             ),
+            ("fault = \"silent\"", "fault = \"slow:delay=300\"", "line 24: slow: delay is a time such as"),
+            ("fault = \"silent\"", "fault = \"starve:client=me\"", "line 24: starve: client is"),
+            (
+                "fault = \"silent\"",
+                "fault = \"renumber\"",
+                "line 24: renumber is a strategy of clients (attack)",
+            ),
+            ("for = \"3s\"", "for = \"0s\"", "line 24: 0s is no time for a fault to last"),
+            ("view_timeout_ms = 500", "view_timeout_ms = 0", "view_timeout"),
             ("fault = \"silent\"", "", "line 24: action = \"fault\" needs fault"),
             ("loss = \"5%\"", "loss = \"5\"", "\"5\" is no share: write a number from 0% to 100%"),
             ("{ latency = \"50ms\", loss = \"5%\" }", "{}", "line 31: action = \"network\" needs network"),
             ("peers = [\"r0\"]", "peers = [\"r5\"]", "line 31: there is no r5"),
             ("r0 > r1", "r0 > r1 > r2", "is no partition"),
             ("r0 > r1", "r0 > r4", "there is no r4"),
+            ("r0 > r1", "r0,r1,r2,r3", "line 38: r0,r1,r2,r3 parts nobody from anybody"),
+            ("peers = [\"r0\"]", "peers = [\"r2\"]", "line 31: a replica has no line to itself"),
+            ("flood-requests", "flood-requests:rate=many", "flood-requests: rate is"),
             ("\"heal\"", "\"heal\"\nfor = \"1s\"", "for = … belongs to action = \"fault\" or \"network\""),
             ("\"heal\"", "\"heal\"\ntarget = \"r1\"", "heal is for the whole cluster and has no target"),
             ("target = \"r2\"\n", "", "needs a target"),

@@ -56,8 +56,7 @@ pub async fn run(
     let strangers = manifest.steps.iter().any(|step| matches!(step.action, Action::Attack(_)));
     let case = Case { history, preloaded, liars: &manifest.expect.accused, settled, strangers };
     let Judgement { checks, evidence, status } = judge(&trial, case).await?;
-    let liars = manifest.steps.iter().filter(|step| matches!(step.action, Action::Fault(_)));
-    let liars: BTreeSet<_> = liars.filter_map(|step| step.target.replica()).collect();
+    let liars = liars(&manifest.steps, &report.steps);
     report.seen = Seen::by_others(&trial.testnet.events()?, &liars);
     trial.end().await?;
     report.unanswered = history.iter().filter(|recorded| recorded.outcome == Outcome::Unknown).count();
@@ -74,6 +73,15 @@ pub async fn run(
     report.checks = [checks, manifest.expect.checks(&measured)].concat();
     (report.evidence, report.status) = (evidence, Some(status));
     Ok(report.judged(started.elapsed()))
+}
+
+/// Those that were made to misbehave, whoever that came to be, and those that lent them their keys.
+fn liars(steps: &[Step], reports: &[StepReport]) -> BTreeSet<ReplicaId> {
+    let liars = steps.iter().zip(reports).filter_map(|(step, report)| match &step.action {
+        Action::Fault(malice) => Some(report.replicas.iter().chain(&malice.accomplices).copied()),
+        _ => None,
+    });
+    liars.flatten().collect()
 }
 
 /// What the checks need of a trial.
@@ -248,7 +256,7 @@ impl Player<'_> {
             Action::Partition { partition, last } => {
                 return self.testnet.partition(partition, *last, allow).await;
             }
-            Action::Heal => return self.testnet.heal().await,
+            Action::Heal => return self.testnet.heal().await.map(drop),
             Action::Attack(attack) => {
                 self.attackers.start(attack.clone(), self.testnet.folder().path());
                 return Ok(());
@@ -306,5 +314,29 @@ impl Player<'_> {
         let took = (&mut watched.watching).await.ok().and_then(Result::ok).flatten();
         let took = took.map(|took| took.as_secs_f64());
         self.steps[watched.step].caught_up_seconds.push((watched.replica, took));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Malice;
+
+    #[test]
+    fn a_liar_is_whoever_the_target_came_to_be() {
+        let r = ReplicaId;
+        let step = |action, target| Step { at: Duration::ZERO, action, target };
+        let colluding = Malice { accomplices: [r(3)].into(), ..Malice::from("equivocate") };
+        let steps = [
+            step(Action::Kill, Target::One(r(0))),
+            step(Action::Fault("silent".into()), Target::Primary),
+            step(Action::Fault(colluding), Target::Next),
+            step(Action::Fault("lie".into()), Target::One(r(4))),
+        ];
+        let report =
+            |(step, replica)| StepReport::new(step, vec![r(replica)], Duration::ZERO, Duration::ZERO, None);
+        // The last one was not come to.
+        let reports: Vec<_> = steps.iter().zip([0, 1, 2]).map(report).collect();
+        assert_eq!(liars(&steps, &reports), [r(1), r(2), r(3)].into());
     }
 }

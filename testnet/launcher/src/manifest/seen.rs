@@ -45,7 +45,7 @@ impl Seen {
 }
 
 /// The word that stands for one of several alternatives.
-fn word(value: &impl Serialize) -> String {
+pub(super) fn word(value: &impl Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }

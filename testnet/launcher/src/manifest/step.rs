@@ -81,17 +81,6 @@ pub enum Target {
     Cluster,
 }
 
-impl Target {
-    /// The replica, if there is just one, and it is known beforehand.
-    #[must_use]
-    pub fn replica(&self) -> Option<ReplicaId> {
-        match self {
-            Self::One(replica) => Some(*replica),
-            Self::Primary | Self::All | Self::Next | Self::Cluster => None,
-        }
-    }
-}
-
 impl Action {
     /// Whether the replica has something to catch up with afterwards.
     #[must_use]

@@ -72,8 +72,7 @@ impl Opportunity {
 
 fn of_replica(description: &Description) -> Manifest {
     let Opportunity { nodes, liar, mut besides, pause } = Opportunity::of(description.stage);
-    let strategy = aimed(description);
-    let mut steps = vec![step(1, Action::Fault(strategy.as_str().into()), Target::One(liar))];
+    let mut steps = vec![step(1, Action::Fault(first_sample(description).into()), Target::One(liar))];
     steps.append(&mut besides);
     let mut manifest = manifest(description, nodes, pause);
     manifest.steps = steps;
@@ -94,16 +93,6 @@ fn of_replica(description: &Description) -> Manifest {
 /// A strategy's first sample.
 fn first_sample(description: &Description) -> &'static str {
     description.samples.first().map_or(description.name, |sample| sample.text)
-}
-
-/// A strategy's first sample; where it picks a client, the one that the load runs as: there is no other.
-fn aimed(description: &Description) -> String {
-    let sample = first_sample(description);
-    if !description.parameters.iter().any(|it| it.name == "client") {
-        return sample.to_owned();
-    }
-    let sign = if sample.contains(':') { ',' } else { ':' };
-    format!("{sample}{sign}client=load")
 }
 
 fn of_client(description: &Description) -> Manifest {
@@ -166,7 +155,6 @@ mod tests {
             assert!(steps.iter().all(|step| step.at < manifest.duration));
             if let Some(Action::Fault(malice)) = steps.first().map(|step| &step.action) {
                 assert!(pbft_byzantine::described(&malice.strategy).is_ok(), "{}", malice.strategy);
-                assert!(!malice.strategy.starts_with("starve") || malice.strategy.contains("client=load"));
             }
         }
     }

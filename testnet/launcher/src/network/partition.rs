@@ -37,6 +37,18 @@ impl Partition {
         blocks.iter().chain(two.into_iter().flatten()).flatten().copied()
     }
 
+    /// Whether it parts anybody from anybody, of `n` replicas.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn check(&self, n: usize) -> Result<(), String> {
+        let all = || (0..n as u16).map(ReplicaId);
+        if all().any(|from| all().any(|to| self.cuts(from, to))) {
+            return Ok(());
+        }
+        Err(format!("{self} parts nobody from anybody: there are no others"))
+    }
+
     /// Whether what one replica sends to another is lost.
     #[must_use]
     pub fn cuts(&self, from: ReplicaId, to: ReplicaId) -> bool {
@@ -118,6 +130,8 @@ mod tests {
         assert_eq!(lost("r0|r1|r2"), "01 02 10 12 20 21");
         assert_eq!(lost("r0 r1>r2"), "02 12");
         assert_eq!(lost(" r3 "), "03 13 23 30 31 32");
+        let all: Partition = "r0,r1,r2,r3".parse().unwrap();
+        assert!(all.check(4).unwrap_err().contains("parts nobody") && all.check(5).is_ok());
         let named: Vec<_> = "r3,r1 > r0".parse::<Partition>().unwrap().named().map(|it| it.0).collect();
         assert_eq!(named, [1, 3, 0]);
     }

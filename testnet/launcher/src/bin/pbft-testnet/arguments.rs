@@ -119,10 +119,10 @@ Clients are left alone. Latency and loss use up nothing of f, as long as somethi
 cut off when too few others are left to it for a quorum. A link is lost by a partition, or where no handshake gets
 through: from a latency of 750ms on, a loss of 75%, or below 26kbit, all of which both ends of a link add to.
 
-Who was made to sign contradictions counts as one of the f for as long as the testnet's folder is there, even when it
+Who was told to sign contradictions counts as one of the f for as long as the testnet's folder is there, even when it
 behaves again: others keep what it signed. A new testnet starts clean, and --allow-exceed-f goes on with this one.
 
-In a strategy's parameters, client=load is the testnet's own client, which loads and pbft-client run as.
+A strategy that picks a client picks the testnet's own, which loads and pbft-client run as, unless told client=KEY.
 
 Examples:
   pbft-testnet fault set r0 equivocate --for 10s --dir /tmp/net

@@ -13,9 +13,9 @@ pub(crate) async fn run(arguments: &AttackArguments, interrupt: &Interrupt) -> a
     let (strategy, clients) = (strategy.clone(), *clients);
     let testnet = Testnet::open(&at.dir)?;
     let attack = Attack { strategy, clients, last: last.map(|last| last.0) };
-    attack.check()?;
+    attack.check_on(&testnet)?;
     let lasting = last.map_or("until Ctrl-C".to_owned(), |last| format!("for {last}"));
-    note(&format!("a client with {clients} identities is {} {lasting}", attack.strategy));
+    note(&format!("a client with {clients} identities follows {} {lasting}", attack.strategy));
     let Attacked { sent, heard, cut } = attack.run(&testnet, interrupt.token()).await?;
     result(&format!("{sent} messages sent, {heard} came back, {cut} connections were closed by replicas"))?;
     // Without a time, Ctrl-C is how it is meant to end.

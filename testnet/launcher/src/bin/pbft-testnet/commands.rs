@@ -5,7 +5,7 @@ use std::path::Path;
 use pbft_testnet::{ClusterStatus, Durability, Options, ReplicaStatus, Roots, Testnet};
 
 use crate::arguments::{Format, One, Shown};
-use crate::output::{self, budget, json, note, result, table};
+use crate::output::{json, note, result, table, word};
 
 pub(crate) async fn up(dir: &Path, n: Option<usize>, durability: Option<Durability>) -> anyhow::Result<u8> {
     let testnet = Testnet::up(Options { n, durability, ..Options::new(dir)? }).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn wipe_disk(one: &One, allow_exceed_f: bool) -> anyhow::Result
 /// Says what was done, and what it leaves of the fault budget.
 pub(crate) async fn done(testnet: &Testnet, what: &str) -> anyhow::Result<u8> {
     let status = testnet.status(Roots::Spared).await?;
-    note(&format!("{what}; {}", budget(&status)));
+    note(&format!("{what}; {}", status.budget()));
     if let Some(breaks) = status.breaks() {
         note(&format!("warning: {breaks}"));
     }
@@ -98,18 +98,18 @@ pub(crate) async fn status(shown: &Shown) -> anyhow::Result<u8> {
             for it in &status.replicas {
                 rows.add_row(cells(it));
             }
-            result(&format!("{rows}\n{}", budget(&status)))?;
+            result(&format!("{rows}\n{}", status.budget()))?;
         }
         Format::Simple => print_simple(&status)?,
     }
-    Ok(if status.reserve().failures().is_some() { 0 } else { UNHEALTHY })
+    Ok(if status.serves() { 0 } else { UNHEALTHY })
 }
 
 fn print_simple(status: &ClusterStatus) -> std::io::Result<()> {
     for it in &status.replicas {
         result(&cells(it).join(" "))?;
     }
-    result(&budget(status))
+    result(&status.budget())
 }
 
 fn cells(it: &ReplicaStatus) -> [String; 7] {
@@ -142,28 +142,21 @@ pub(crate) async fn evidence(shown: &Shown) -> anyhow::Result<u8> {
     for (replica, why) in &report.unasked {
         note(&format!("{replica} was not asked: {}", why.replace('\n', " ")));
     }
-    // Kinds are shown as in JSON.
-    let kind = |accusation: &pbft_messages::Accusation| {
-        Ok::<_, serde_json::Error>(
-            serde_json::to_value(accusation.kind)?.as_str().unwrap_or_default().to_owned(),
-        )
-    };
     match shown.write {
         Format::Json => json(&report)?,
+        Format::Simple | Format::Table if report.evidence.is_empty() => note("no evidence against anybody"),
         Format::Table => {
             let mut rows = table(["accused", "contradicts itself in", "view", "sequence"]);
             for it in report.accusations() {
                 let (view, sequence) = (it.view.to_string(), it.sequence.to_string());
-                rows.add_row([it.accused.to_string(), kind(&it)?, view, sequence]);
+                rows.add_row([it.accused.to_string(), word(&it.kind), view, sequence]);
             }
             result(&rows.to_string())?;
         }
         Format::Simple => {
             for it in report.accusations() {
-                result(&format!("{} {} view {} sequence {}", it.accused, kind(&it)?, it.view, it.sequence))?;
-            }
-            if report.evidence.is_empty() {
-                output::note("no evidence against anybody");
+                let kind = word(&it.kind);
+                result(&format!("{} {kind} view {} sequence {}", it.accused, it.view, it.sequence))?;
             }
         }
     }

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use pbft_testnet::Malice;
-use pbft_testnet::Testnet;
-use pbft_testnet::network::Shape;
+use pbft_byzantine::{Harm, Stage, described};
+use pbft_messages::ReplicaId;
+use pbft_testnet::network::{Shape, Trouble};
 use pbft_testnet::units::Time;
+use pbft_testnet::{Malice, Roots, Testnet};
 
-use crate::arguments::{One, PartitionArguments, SetFault};
+use crate::arguments::{Dir, One, PartitionArguments, SetFault};
 use crate::commands::done;
 use crate::output::BadInput;
 
 /// What makes `fault set` spoil the network in place of the replica.
-const NETWORK: &str = "network";
+pub(crate) const NETWORK: &str = "network";
 
 pub(crate) async fn set(arguments: SetFault) -> anyhow::Result<u8> {
     let mut testnet = Testnet::open(&arguments.at.dir)?;
@@ -52,7 +53,33 @@ async fn mislead(testnet: &mut Testnet, arguments: SetFault) -> anyhow::Result<S
     let strategy = with_parameters(fault, &parameters)?;
     let malice = Malice { strategy, accomplices: accomplices.into_iter().collect(), last: duration(last) };
     testnet.set_fault(replica, &malice, beyond.allow_exceed_f).await?;
-    Ok(format!("{replica} is {} from now on{}", malice.strategy, lasting(last)))
+    let primary = testnet.status(Roots::Spared).await?.primary();
+    let mut said = format!("{replica} follows {} from now on{}", malice.strategy, lasting(last));
+    said += &occasion(&malice.strategy, replica, primary);
+    if malice.harm() == Harm::Disagreement {
+        said +=
+            "; it counts as one of f from now on, as long as this testnet is there, for what it signs stays";
+    }
+    Ok(said)
+}
+
+/// When a strategy takes effect, if that is not now.
+fn occasion(strategy: &str, replica: ReplicaId, primary: Option<ReplicaId>) -> String {
+    let leads = primary == Some(replica);
+    let leader = primary.map_or("nobody is known to lead now".to_owned(), |it| format!("{it} leads now"));
+    // It was set, so it is known.
+    let described = described(strategy).unwrap_or_default();
+    let occasions = described.iter().filter_map(|it| {
+        let when = match it.stage {
+            Stage::Primary if !leads => format!("when {replica} leads, and {leader}"),
+            Stage::Backup if leads => format!("when {replica} leads no more"),
+            Stage::ViewChange => "in a view change".to_owned(),
+            Stage::Transfer => "while another replica fetches a state".to_owned(),
+            Stage::Always | Stage::Primary | Stage::Backup => return None,
+        };
+        Some(format!("; {} takes effect {when}", it.name))
+    });
+    occasions.collect()
 }
 
 /// The strategy's text with these parameters added.
@@ -72,7 +99,15 @@ fn with_parameters(strategy: String, parameters: &[String]) -> anyhow::Result<St
 pub(crate) async fn clear(one: &One) -> anyhow::Result<u8> {
     let mut testnet = Testnet::open(&one.at.dir)?;
     testnet.clear_fault(one.replica).await?;
-    done(&testnet, &format!("{} behaves from now on", one.replica)).await
+    let status = testnet.status(Roots::Spared).await?;
+    let is_cut =
+        |it: &pbft_testnet::ReplicaStatus| it.network.iter().any(|it| matches!(it.trouble, Trouble::Cut(_)));
+    let cut = if status.of(one.replica).is_some_and(is_cut) {
+        "; what `partition` cut stays so until `heal`"
+    } else {
+        ""
+    };
+    done(&testnet, &format!("{} behaves from now on{cut}", one.replica)).await
 }
 
 pub(crate) async fn partition(arguments: PartitionArguments) -> anyhow::Result<u8> {
@@ -82,10 +117,17 @@ pub(crate) async fn partition(arguments: PartitionArguments) -> anyhow::Result<u
     done(&testnet, &format!("the network is divided, {partition}, from now on{}", lasting(last))).await
 }
 
-pub(crate) async fn heal(at: &crate::arguments::Dir) -> anyhow::Result<u8> {
+pub(crate) async fn heal(at: &Dir) -> anyhow::Result<u8> {
     let mut testnet = Testnet::open(&at.dir)?;
-    testnet.heal().await?;
-    done(&testnet, "the network is whole and good from now on").await
+    let paused: Vec<_> = testnet.heal().await?.iter().map(ToString::to_string).collect();
+    let mut said = "the network is whole and good from now on".to_owned();
+    if !paused.is_empty() {
+        said += &format!(
+            ", but for {}: what is paused keeps what was wrong with its links, so `heal` again after `resume`",
+            paused.join(", ")
+        );
+    }
+    done(&testnet, &said).await
 }
 
 fn duration(last: Option<Time>) -> Option<Duration> {
@@ -99,6 +141,20 @@ fn lasting(last: Option<Time>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_told_when_a_strategy_takes_effect() {
+        let occasion = |strategy, primary| occasion(strategy, ReplicaId(1), primary);
+        let (r0, r1) = (Some(ReplicaId(0)), Some(ReplicaId(1)));
+        assert_eq!((occasion("silent", r0), occasion("equivocate", r1)), (String::new(), String::new()));
+        let told = "; equivocate takes effect when r1 leads, and r0 leads now";
+        assert_eq!(occasion("silent+equivocate", r0), told);
+        assert!(occasion("equivocate", None).ends_with("nobody is known to lead now"));
+        assert_eq!(
+            occasion("corrupt-chunks", r0),
+            "; corrupt-chunks takes effect while another replica fetches a state"
+        );
+    }
 
     #[test]
     fn parameters_become_part_of_the_text() {

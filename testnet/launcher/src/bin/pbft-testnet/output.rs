@@ -6,8 +6,6 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
-use pbft_testnet::ClusterStatus;
-
 /// What was asked for cannot be meant; the text says what could be.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -50,12 +48,4 @@ pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
     table
-}
-
-/// How many of the tolerated faults are in use and by whom, and what the next failure would mean.
-pub(crate) fn budget(status: &ClusterStatus) -> String {
-    let (used, f) = (status.faults_in_use, status.faults_tolerated);
-    let over = if used > f { ": more than f" } else { "" };
-    let named = if used == 0 { String::new() } else { format!(" ({})", status.faulty()) };
-    format!("faults: {used} of f = {f} used{named}{over}; {}", status.reserve())
 }

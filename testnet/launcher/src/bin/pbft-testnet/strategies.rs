@@ -7,11 +7,15 @@ use pbft_byzantine::{CLIENT_STRATEGIES, Description, Pause, Proof, STRATEGIES, d
 use pbft_testnet::{ClusterStatus, Roots, Testnet, TestnetError};
 
 use crate::arguments::{Format, Listed};
-use crate::output::{budget, json, note, result, table, word};
+use crate::faults::NETWORK;
+use crate::output::{BadInput, json, note, result, table, word};
 
 pub(crate) async fn list(listed: &Listed) -> anyhow::Result<u8> {
+    if listed.name.as_deref() == Some(NETWORK) {
+        return network(listed.write);
+    }
     let status = match &listed.dir {
-        Some(dir) => Some(status(dir).await?),
+        Some(dir) => status(dir).await?,
         None => None,
     };
     let (of_replicas, of_clients) = match &listed.name {
@@ -45,12 +49,12 @@ pub(crate) async fn list(listed: &Listed) -> anyhow::Result<u8> {
         }
     }
     if let (Some(status), Format::Simple | Format::Table) = (&status, listed.write) {
-        result(&budget(status))?;
+        result(&status.budget())?;
     }
     Ok(0)
 }
 
-/// The strategies that a text names: those of replicas, and those of clients.
+/// The strategies that a text names: those of replicas, or one of clients.
 fn named(text: &str) -> Result<(Vec<Description>, Vec<Description>), TestnetError> {
     match CLIENT_STRATEGIES.iter().find(|it| it.name == text) {
         Some(found) => Ok((Vec::new(), vec![*found])),
@@ -58,8 +62,45 @@ fn named(text: &str) -> Result<(Vec<Description>, Vec<Description>), TestnetErro
     }
 }
 
-async fn status(dir: &Path) -> anyhow::Result<ClusterStatus> {
-    Ok(Testnet::open(dir)?.status(Roots::Spared).await?)
+/// Where the testnet stands, if there is one: the folder may be that of one that was, from the environment.
+async fn status(dir: &Path) -> anyhow::Result<Option<ClusterStatus>> {
+    match Testnet::open(dir) {
+        Ok(testnet) => Ok(Some(testnet.status(Roots::Spared).await?)),
+        Err(TestnetError::NoTestnet { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What `fault set rN network` does, which is no strategy.
+fn network(format: Format) -> anyhow::Result<u8> {
+    if format == Format::Json {
+        return Err(BadInput(format!("{NETWORK} is no strategy: `fault set --help` tells of it")).into());
+    }
+    let mut page = plain_page();
+    page.add_row([NETWORK, "no strategy: the replica behaves, and its lines are bad"]);
+    page.add_row([
+        "does",
+        "Delays and loses datagrams between the replica and the others, below QUIC, which repeats them.",
+    ]);
+    page.add_row(["--latency TIME", "how much later each datagram arrives, each way"]);
+    page.add_row(["--jitter TIME", "by how much that varies, up and down"]);
+    page.add_row(["--loss SHARE", "the share of datagrams that never arrive"]);
+    page.add_row(["--bandwidth RATE", "how much passes to and from each other replica"]);
+    page.add_row(["--peers rN,…", "only the lines to these"]);
+    page.add_row(["expect", "Uses up nothing of f while something gets through; no evidence."]);
+    page.add_row([
+        "for example",
+        "pbft-testnet fault set r2 network --latency 50ms --jitter 10ms --loss 5% --dir DIR",
+    ]);
+    result(&page.to_string())?;
+    Ok(0)
+}
+
+/// A table that looks like text.
+fn plain_page() -> Table {
+    let mut page = Table::new();
+    page.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    page
 }
 
 fn print_json(
@@ -81,8 +122,7 @@ fn print_json(
 
 /// All that there is to know about one strategy, and how it is set.
 fn page(it: &Description, command: &str) -> Table {
-    let mut page = Table::new();
-    page.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    let mut page = plain_page();
     page.add_row([it.name, &format!("row {} of the catalogue of faults", it.row)]);
     page.add_row(["does", it.does]);
     for parameter in it.parameters {
