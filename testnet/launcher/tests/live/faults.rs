@@ -8,7 +8,7 @@ use serde_json::Value;
 use pbft_messages::ReplicaId;
 use pbft_testnet::{ClusterStatus, Roots};
 
-use super::support::{Net, PATIENCE, TURN, leaves_nothing, program, store, text};
+use super::support::{Net, PATIENCE, TURN, leaves_nothing, program, run, store, text};
 
 fn all_agree(status: &ClusterStatus) -> bool {
     status.faults_in_use == 0 && status.common_root().is_some()
@@ -37,8 +37,20 @@ async fn the_network_is_divided_and_spoiled_and_heals_by_itself() {
         "{told}"
     );
     assert!(net.fails("fault set r2 silent", 3).contains("allow_exceed_f"));
+    // What is harmless is no matter to the budget, and a cleared replica is not for that in touch again.
+    net.ok("fault set r2 network --latency 1ms");
+    assert!(net.run("fault clear r3").2.contains("stays so until `heal`"));
     net.ok("heal");
     until(all_agree).await.unwrap().expect("r3 catches up");
+
+    // Who is paused hears of no healing.
+    net.ok("partition r3");
+    net.ok("pause r3");
+    let (_, _, told) = net.run("heal");
+    assert!(told.contains("but for r3: what is paused keeps"), "{told}");
+    net.ok("resume r3");
+    net.ok("heal");
+    until(all_agree).await.unwrap().expect("r3 catches up again");
 
     // What has an end comes to it without anybody's help, and late and lossy lines carry what must be carried.
     net.ok("partition r3 --for 1s");
@@ -58,10 +70,45 @@ async fn the_network_is_divided_and_spoiled_and_heals_by_itself() {
     assert!(net.fails("fault set r1 network", 3).contains("--latency 50ms"));
     assert!(net.fails("fault set r1 silent --loss 5%", 3).contains("belong to network"));
     assert!(net.fails("partition r7", 3).contains("r0 to r3"));
+    assert!(net.fails("partition r0,r1,r2,r3", 3).contains("parts nobody from anybody"));
+    assert!(net.fails("partition r3 --for 0s", 3).contains("no time for a fault"));
+    assert!(net.fails("fault set r1 network --loss 5% --peers r1", 3).contains("no line to itself"));
+    assert!(net.fails("fault set r1 equivocate --for 0s", 3).contains("no time for a fault"));
+    assert!(net.fails("fault set r1 slow --param delay=300", 3).contains("delay is a time such as"));
+    assert!(net.fails("fault set r1 renumber", 3).contains("is a strategy of clients (attack)"));
     assert!(net.fails("attack polite", 3).contains("there are split-requests"));
     let attacked = net.ok("attack split-requests --for 1s");
     assert!(!attacked.starts_with("0 messages sent"), "{attacked}");
     until(all_agree).await.unwrap().expect("malicious clients harm nobody");
+
+    // A copy of the folder commands nobody.
+    let copy = net.dir().with_file_name("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for file in ["cluster.toml", "testnet.json"] {
+        std::fs::copy(net.dir().join(file), copy.join(file)).unwrap();
+    }
+    let refused = run(["down", "--dir", copy.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+
+    // A replica that was told to lie may have, even where it had no occasion to.
+    let (code, _, told) = net.run("fault set r3 equivocate --for 500ms");
+    assert!(code == 0 && told.contains("takes effect when r3 leads, and r"), "{told}");
+    assert!(told.contains("counts as one of f from now on"), "{told}");
+    let behaves = |status: &ClusterStatus| status.replicas[3].strategy.is_none();
+    until(behaves).await.unwrap().expect("its time is over");
+    let status = net.ok("status -w simple");
+    assert!(
+        status.contains(" may have lied\n") && status.contains("no further fault is allowed"),
+        "{status}"
+    );
+    let log = std::fs::read_to_string(net.dir().join("r3/replica.log")).unwrap();
+    assert!(log.contains("it follows equivocate, for 500ms") && log.contains("order has ended"), "{log}");
+
+    // Where nobody runs, nothing is said to be done.
+    net.ok("down");
+    for command in ["heal", "partition r3", "attack renumber --for 1s"] {
+        assert!(net.fails(command, 2).contains("is running"), "{command}");
+    }
 }
 
 #[test]

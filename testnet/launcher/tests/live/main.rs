@@ -10,5 +10,6 @@ mod import;
 mod main_job;
 mod manifests;
 mod production_node;
+mod readme;
 mod sim;
 mod support;

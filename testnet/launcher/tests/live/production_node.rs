@@ -1,34 +1,17 @@
 //! The replica that people run in earnest, as a testnet's replicas.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use pbft_messages::ReplicaId;
 use pbft_testnet::{Options, Program, Roots, Testnet, TestnetError};
 
-use super::support::{Net, PATIENCE, TURN, store};
-
-/// Builds `pbft-node` as this test was built, and tells where it is. Cargo gives a test the binaries of its own
-/// package only.
-fn production_node() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().unwrap().parent().unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "pbft-node", "--bin", "pbft-node"]);
-    build.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success());
-    profile.join("pbft-node")
-}
+use super::support::{Net, PATIENCE, TURN, built, store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn production_replicas_serve_crash_recover_and_cannot_be_made_to_lie() {
     let _turn = TURN.lock().await;
     let net = Net::new();
-    let node = production_node();
+    let node = built("pbft-node", "pbft-node");
     // Mutants read this variable; without them nothing of it is there.
     let (binary, variable) = (std::fs::read(&node).unwrap(), b"PBFT_MUTANT");
     assert!(!binary.windows(variable.len()).any(|window| window == variable));

@@ -21,6 +21,21 @@ pub(crate) fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_pbft-testnet").into()
 }
 
+/// Builds another package's binary as this test was built, and tells where it is: beside this package's. Cargo gives a
+/// test the binaries of its own package only.
+pub(crate) fn built(package: &str, binary: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--package", package, "--bin", binary]);
+    build.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().unwrap().success());
+    profile.join(binary)
+}
+
 /// Runs the command to its end.
 pub(crate) fn run<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     Command::new(program()).args(arguments).output().unwrap()
