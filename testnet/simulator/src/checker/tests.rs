@@ -129,6 +129,23 @@ fn clients_are_told_what_is_so() {
     assert_eq!(found(&checker), [Invariant::I5], "before anybody executed it");
 }
 
+/// Beyond f liars can answer for what is yet to be executed; and not for what was.
+#[test]
+fn beyond_f_clients_may_be_told_early_and_not_wrongly() {
+    let [one, other] = [put("one"), put("other")];
+    for told in [&one, &other] {
+        let mut checker = signed(&[&one, &other]);
+        checker.beyond_f = true;
+        checker.acknowledged(CLIENT, told, Sequence(1), b"");
+        assert_eq!(found(&checker), []);
+        execute(&mut checker, 0, &[std::slice::from_ref(&one)]);
+        let wrong = if told == &one { &[][..] } else { &[Invariant::I5] };
+        assert_eq!(found(&checker), wrong);
+        checker.acknowledged(CLIENT, &other, Sequence(1), b"");
+        assert_eq!(found(&checker).len(), wrong.len() + 1, "there is something else already");
+    }
+}
+
 #[test]
 fn reads_show_a_state_that_was() {
     let one = put("one");
