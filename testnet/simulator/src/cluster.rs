@@ -247,13 +247,12 @@ impl Cluster {
             }
             Local::Synced(_) if instance.disk.fails => self.halt_on_disk(at),
             Local::Synced(id) => {
-                if let Some(then) = instance.disk.sync(id) {
-                    self.watch_disk(at);
-                    self.step(at);
-                    self.carry_out(at, then.into());
-                    self.step(at);
-                    self.input(at, Input::Durable(id));
-                }
+                let then = instance.disk.sync(id);
+                self.watch_disk(at);
+                self.step(at);
+                self.carry_out(at, then.into());
+                self.step(at);
+                self.input(at, Input::Durable(id));
             }
             Local::Kept(Chunk { sequence, index, content }) => {
                 instance.disk.archive.keep_chunk(content);

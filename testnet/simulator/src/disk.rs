@@ -49,21 +49,23 @@ impl Disk {
         self.pending.push_back(pending);
     }
 
-    /// Makes everything up to and including one write durable; gives what waited for it.
-    pub(crate) fn sync(&mut self, through: WriteId) -> Option<Vec<Effect>> {
-        while let Some(pending) = self.pending.pop_front() {
+    /// Makes everything up to and including one write durable; gives what waited for it, and for those before it: a
+    /// processor that has too much to do may hear of the later one first.
+    pub(crate) fn sync(&mut self, through: WriteId) -> Vec<Effect> {
+        let is_covered = |it: &Pending| matches!(it, Pending::Persist { id, .. } if *id <= through);
+        let count = self.pending.iter().rposition(is_covered).map_or(0, |last| last + 1);
+        let mut released = Vec::new();
+        for pending in self.pending.drain(..count).collect::<Vec<_>>() {
             match pending {
                 Pending::Note(records) => self.apply(records),
                 Pending::Collect(sequence, keep) => self.collect(sequence, &keep),
-                Pending::Persist { id, records, then } => {
+                Pending::Persist { records, then, .. } => {
                     self.apply(records);
-                    if id == through {
-                        return Some(then);
-                    }
+                    released.extend(then);
                 }
             }
         }
-        None
+        released
     }
 
     /// How many writes are not synced.
@@ -164,5 +166,31 @@ fn takes_back(before: &Record, after: &Record) -> Option<(Invariant, String)> {
             Some((Invariant::C1, format!("wrote stable checkpoint {after} over {before}")))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::RecoveryNonce;
+    use pbft_protocol::{Instant, Timer};
+
+    use super::*;
+
+    /// Nothing that waits is forgotten where the end of a later write is heard of first, and nothing done twice.
+    #[test]
+    fn a_write_covers_those_before_it() {
+        let mut disk = Disk::default();
+        let effect = |second| Effect::SetTimer {
+            timer: Timer::Status,
+            at: Some(Instant::after_start(Duration::from_secs(second))),
+        };
+        for id in 1..=3 {
+            disk.issue(Pending::Note(vec![Record::Recovery(Some(RecoveryNonce([id as u8; 32])))]));
+            disk.issue(Pending::Persist { id: WriteId(id), records: vec![], then: vec![effect(id)] });
+        }
+        assert_eq!(disk.sync(WriteId(2)), [effect(1), effect(2)]);
+        assert_eq!((disk.sync(WriteId(1)), disk.unsynced()), (vec![], 2));
+        assert_eq!(disk.records(), [Record::Recovery(Some(RecoveryNonce([2; 32])))]);
+        assert_eq!(disk.sync(WriteId(3)), [effect(3)]);
     }
 }
