@@ -45,11 +45,6 @@ impl Letter {
         read.clone()
     }
 
-    /// Every statement in what was read.
-    pub(crate) fn heard(&self, read: &Message, configuration: &Configuration) -> &Heard {
-        self.heard.get_or_init(|| Heard::of(read, configuration))
-    }
-
     /// What was sent, for whoever looks at certificates: only if it holds some, and only once.
     pub(crate) fn certificates(&self, read: &Message) -> Option<PeerMessage> {
         let holds_some = matches!(
