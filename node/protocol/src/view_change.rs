@@ -122,3 +122,27 @@ impl Replica {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Message, Parameters, ReplicaId};
+
+    use super::*;
+    use crate::testing::Bench;
+
+    /// D3: nobody hears of it before it is durable.
+    #[test]
+    fn a_view_change_waits_for_its_write() {
+        for stands_still in [true, false] {
+            let mut bench = Bench::new(Parameters::default());
+            bench.disk_stands_still = stands_still;
+            for from in [1, 2] {
+                let asks = bench.bare_view_change(from, 1);
+                bench.message(ReplicaId(from), Message::ViewChange(asks));
+            }
+            assert_eq!(bench.replica.view.pending, Some(View(1)));
+            let asks = |it: &Effect| matches!(it, Effect::Broadcast(PeerMessage::ViewChange(_)));
+            assert_eq!(bench.effects.iter().any(asks), !stands_still);
+        }
+    }
+}

@@ -120,6 +120,48 @@ impl Disk {
         convictions.map(|it| (it.accused, it.kind)).collect()
     }
 
+    /// The rule by which its owner may not send a message yet, since what must be durable before is not on it.
+    pub(crate) fn forbids(&self, owner: ReplicaId, message: &PeerMessage) -> Option<Invariant> {
+        // What is passed on for others is theirs to answer for.
+        let (invariant, is_backed) = match message {
+            PeerMessage::Proposal(header, _) if header.claimed_signer() == owner => {
+                (Invariant::D2, header.peek().is_ok_and(|it| self.reserves(it.view, it.sequence)))
+            }
+            PeerMessage::Prepare(vote, _) => {
+                (Invariant::D2, vote.peek().is_ok_and(|it| self.reserves(it.view, it.sequence)))
+            }
+            PeerMessage::Commit(vote) => (Invariant::D1, vote.peek().is_ok_and(|it| self.backs(&it))),
+            PeerMessage::Checkpoint(vote) => (Invariant::C1, vote.peek().is_ok_and(|it| self.has_state(&it))),
+            PeerMessage::ViewChange(it) => (Invariant::D3, self.holds(&Record::ViewChange(it.clone()))),
+            PeerMessage::NewView(it) => {
+                let entered = it.peek().map(|new_view| Record::View(new_view.view, Some(it.clone())));
+                (Invariant::D3, entered.is_ok_and(|record| self.holds(&record)))
+            }
+            _ => return None,
+        };
+        (!is_backed).then_some(invariant)
+    }
+
+    fn holds(&self, record: &Record) -> bool {
+        self.records.get(&record.key()) == Some(record)
+    }
+
+    /// Whether votes at this place are reserved.
+    fn reserves(&self, view: View, sequence: Sequence) -> bool {
+        let reservation = self.records.get(&Record::Reservation(view, sequence).key());
+        matches!(reservation, Some(Record::Reservation(of, through)) if *of == view && sequence <= *through)
+    }
+
+    /// Whether the snapshot of a CHECKPOINT is on it, or a stable one took its place.
+    fn has_state(&self, vote: &Checkpoint) -> bool {
+        self.holds(&Record::Snapshot(vote.sequence, vote.root)) || self.is_stable(vote.sequence)
+    }
+
+    fn is_stable(&self, sequence: Sequence) -> bool {
+        let stable = |record: &Record| matches!(record, Record::Stable(it) if it.statement.sequence >= sequence);
+        self.records.values().any(stable)
+    }
+
     /// Whether what a COMMIT claims is on it: the certificate and the body; or what took their place, a certificate of a
     /// later view or a stable checkpoint.
     pub(crate) fn backs(&self, vote: &Commit) -> bool {

@@ -147,6 +147,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "a key of small order is an identity"),
     mutant("commit-before-durable", "D1", PERSIST_POINTS, "fault_17_power_goes_at_every_point_of_the_normal_case",
         "COMMIT leaves before its certificate is durable"),
+    mutant("view-change-before-durable", "D3", PROTOCOL, "view_change::tests::a_view_change_waits_for_its_write",
+        "a VIEW-CHANGE leaves before it is durable"),
     mutant("recovered-at-once", "D8", AMNESIA, "forgotten_commits_decide_no_second_batch",
         "a replica that lost its disk votes again at once"),
     mutant("slow-primary-kept", "VC9", PROTOCOL, "vigilance::tests::three_spans_of_long_waits_depose_after_the_grace",
