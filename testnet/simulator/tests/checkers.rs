@@ -125,14 +125,23 @@ fn what_is_not_over_when_the_limits_end_is_noticed() {
     assert_eq!(found(&asks), [""; 0], "who is down asks for nothing");
 }
 
-/// Whoever lost its disk is outside of the core, and rejoins all the same.
+/// Whoever lost its disk is outside of the core, and rejoins all the same; and so does who was given a new one since the
+/// old one was damaged.
 #[test]
-fn a_wiped_replica_is_waited_for() {
-    let mut scenario = doing(Action::Wipe { replica: r(1) });
-    scenario.core.remove(&r(1));
-    let outcome = scenario.play(true);
-    assert_eq!(outcome.violations, []);
-    assert!(outcome.transcript.lines().any(|line| line.contains("r1 may vote from view")));
+fn a_replica_with_a_new_disk_is_waited_for() {
+    let replica = r(1);
+    let mut scenario = doing(Action::Wipe { replica });
+    scenario.core.remove(&replica);
+    for damaged in [false, true] {
+        if damaged {
+            scenario.acts.insert(0, Act { at: Time::ms(5), action: Action::Damage { replica } });
+        }
+        let outcome = scenario.play(true);
+        assert_eq!(outcome.violations, []);
+        assert!(outcome.transcript.lines().any(|line| line.contains("r1 may vote from view")), "{damaged}");
+    }
+    scenario.acts.push(Act { at: Time::ms(20), action: Action::Damage { replica } });
+    assert_eq!(scenario.play(false).violations, [], "nobody waits for who has a damaged one");
 }
 
 /// Two power cuts both come; the power's return starts the one that only lost power, and not the one killed since.
