@@ -41,7 +41,7 @@ pub(super) enum Theme {
     Clients,
 }
 
-pub(super) const THEMES: [Theme; 12] = [
+pub(super) const THEMES: [Theme; 13] = [
     Theme::Standstill,
     Theme::Censor,
     Theme::Inventor,
@@ -62,6 +62,7 @@ impl Theme {
         match self {
             Self::Standstill | Self::Censor | Self::Slow | Self::Idle => &[],
             Self::Inventor | Self::Omission | Self::Liar | Self::Uneven => &[],
+            Self::Conspiracy => &[Kind::Loss, Kind::Reordering, Kind::Clog, Kind::Crash],
             Self::Transfer => &[Kind::Reordering, Kind::Duplication, Kind::Loss],
             Self::Reads => &[Kind::Clog, Kind::Crash],
             Self::Succession => &[Kind::Loss, Kind::Clog, Kind::Replay, Kind::Reordering],
@@ -101,7 +102,11 @@ impl Theme {
     pub(super) fn n(self) -> Option<u16> {
         // Of more, one that lags holds nobody up; and two that lag and one that lies are no quorum. Three open a view
         // without the liar.
-        matches!(self, Self::Standstill | Self::Uneven | Self::Reads | Self::Omission).then_some(4)
+        match self {
+            Self::Standstill | Self::Uneven | Self::Reads | Self::Omission => Some(4),
+            Self::Conspiracy => Some(7),
+            _ => None,
+        }
     }
 
     /// How many keys there must be: each is changed for the first time once.
@@ -144,7 +149,7 @@ impl Theme {
                 tuning.window = tuning.checkpoint_interval * draw.one_of(&[2, 4]);
             }
             Self::Reads => tuning.status_interval = Time::ms(200),
-            Self::Inventor | Self::Liar | Self::Clients => {}
+            Self::Inventor | Self::Liar | Self::Conspiracy | Self::Clients => {}
         }
     }
 
