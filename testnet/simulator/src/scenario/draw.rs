@@ -10,7 +10,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::theme::{THEMES, Theme};
-use super::{Act, Action, Conditions, Scenario, Time, Tuning, usual_clock_bound};
+use super::{
+    Act, Action, Conditions, Scenario, Time, Tuning, usual_batch_bytes, usual_batch_requests,
+    usual_clock_bound, usual_sessions, usual_waiting_requests,
+};
 
 /// What kind of scenarios to draw.
 #[derive(Clone, Copy, Debug, Default)]

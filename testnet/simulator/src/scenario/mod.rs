@@ -102,6 +102,22 @@ fn usual_clock_bound() -> Time {
     Time(Parameters::default().clock_bound)
 }
 
+fn usual_waiting_requests() -> usize {
+    Parameters::default().waiting_requests
+}
+
+fn usual_sessions() -> usize {
+    Parameters::default().sessions
+}
+
+fn usual_batch_requests() -> usize {
+    Parameters::default().batch_requests
+}
+
+fn usual_batch_bytes() -> usize {
+    Parameters::default().batch_bytes
+}
+
 /// How the network is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
