@@ -145,4 +145,33 @@ mod tests {
             assert_eq!(bench.effects.iter().any(asks), !stands_still);
         }
     }
+
+    /// Lets one replica after the other ask for a view; gives after each whether this one asks for it too.
+    fn asked_by(bench: &mut Bench, others: &[u16], view: u64) -> Vec<bool> {
+        let asks = others.iter().map(|from| {
+            let view_change = bench.bare_view_change(*from, view);
+            bench.message(ReplicaId(*from), Message::ViewChange(view_change));
+            bench.replica.view.pending == Some(View(view))
+        });
+        asks.collect()
+    }
+
+    /// VC1: one of f+1 is correct.
+    #[test]
+    fn f_plus_one_replicas_are_joined() {
+        let mut bench = Bench::new(Parameters::default());
+        assert_eq!(asked_by(&mut bench, &[1, 2], 5), [false, true]);
+    }
+
+    /// VC7: a replica that asks with few others waits for more of them, for however long.
+    #[test]
+    fn the_timer_of_a_view_change_starts_with_a_quorum() {
+        let mut bench = Bench::new(Parameters::default());
+        let reason = ViewChangeReason::RequestTimeout;
+        bench.replica.start_view_change(View(5), reason, bench.now, &mut Effects::new());
+        for (from, starts) in [(1, false), (2, true)] {
+            asked_by(&mut bench, &[from], 5);
+            assert_eq!(bench.replica.view.deadline.is_some(), starts, "r{from}");
+        }
+    }
 }
