@@ -158,7 +158,8 @@ impl Disk {
     }
 
     fn is_stable(&self, sequence: Sequence) -> bool {
-        let stable = |record: &Record| matches!(record, Record::Stable(it) if it.statement.sequence >= sequence);
+        let stable =
+            |record: &Record| matches!(record, Record::Stable(it) if it.statement.sequence >= sequence);
         self.records.values().any(stable)
     }
 

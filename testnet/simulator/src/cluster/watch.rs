@@ -237,9 +237,7 @@ mod tests {
 #[cfg(test)]
 mod tests {
     use pbft_crypto::{Digest, Domain, Verified};
-    use pbft_messages::{
-        Checkpoint, Endorsed, Prepare, Sequence, StableCertificate, View, ViewChange,
-    };
+    use pbft_messages::{Checkpoint, Endorsed, Prepare, Sequence, StableCertificate, View, ViewChange};
 
     use super::*;
     use crate::Settings;
@@ -317,8 +315,8 @@ mod tests {
         let scope = configuration.scope();
         let digest = |name| Digest::of(Domain::Batch, name);
         let (view, sequence) = (View(0), Sequence(3));
-        let prepare = Verified::sign(
-            Prepare { view, sequence, digest: digest(b"a") }, ReplicaId(1), &*signer, scope);
+        let prepare =
+            Verified::sign(Prepare { view, sequence, digest: digest(b"a") }, ReplicaId(1), &*signer, scope);
         let prepare = PeerMessage::Prepare(prepare.signed().clone(), *prepare.signed().signature());
         let checkpoint = |root| {
             let vote = Checkpoint { sequence: Sequence(8), root: digest(root) };

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use super::theme::{THEMES, Theme};
 use super::{
     Act, Action, Conditions, Scenario, Time, Tuning, usual_batch_bytes, usual_batch_requests,
-    usual_clock_bound, usual_sessions, usual_waiting_requests,
+    usual_clock_bound, usual_service_latency, usual_sessions, usual_waiting_requests,
 };
 
 /// What kind of scenarios to draw.
@@ -232,6 +232,16 @@ impl<'a> Draw<'a> {
             pipeline: self.one_of(&[1, 2, 4, 8]),
             clock_bound: usual_clock_bound(),
         }
+    }
+
+    /// Mostly as usual; else from a tenth of a millisecond to a fifth of a second, and short times as often as long ones.
+    fn service_latency(&mut self) -> Time {
+        if !self.random.random_bool(0.3) || !self.theme.is_none_or(Theme::has_slow_services) {
+            return usual_service_latency();
+        }
+        let micros = 100.0 * 2000_f64.powf(self.random.random::<f64>());
+        // At most 200 000.
+        Time(std::time::Duration::from_micros(micros as u64))
     }
 
     fn conditions(&mut self) -> Conditions {

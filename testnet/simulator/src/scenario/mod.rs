@@ -102,6 +102,10 @@ fn usual_clock_bound() -> Time {
     Time(Parameters::default().clock_bound)
 }
 
+fn usual_service_latency() -> Time {
+    Time(Settings::SERVICE_LATENCY)
+}
+
 fn usual_waiting_requests() -> usize {
     Parameters::default().waiting_requests
 }

@@ -98,6 +98,11 @@ impl Theme {
         !matches!(self, Self::Idle | Self::Standstill)
     }
 
+    /// Whether the service may be slow: not where times are what the theme is about.
+    pub(super) fn has_slow_services(self) -> bool {
+        matches!(self, Self::Transfer | Self::Succession | Self::Liar | Self::Conspiracy | Self::Clients)
+    }
+
     /// How many replicas there must be, if the theme is about so few.
     pub(super) fn n(self) -> Option<u16> {
         // Of more, one that lags holds nobody up; and two that lag and one that lies are no quorum. Three open a view

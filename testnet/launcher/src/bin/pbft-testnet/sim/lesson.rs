@@ -21,7 +21,9 @@ pub(crate) fn meaning(invariant: Invariant) -> &'static str {
         Invariant::D1 => {
             "durability of votes: a COMMIT leaves only when its certificate and body are on disk"
         }
-        Invariant::D2 => "durability of proposals: they and PREPAREs leave only when they are reserved on disk",
+        Invariant::D2 => {
+            "durability of proposals: they and PREPAREs leave only when they are reserved on disk"
+        }
         Invariant::D3 => "durability of view changes: what asks for a view or opens it leaves only from disk",
         Invariant::C1 => "checkpoints: they are on disk before they are told, and the stable one never falls",
         Invariant::VC8 => "views: they never go down",
