@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use pbft_simulator::parallel::spread;
-use pbft_simulator::scenario::{Action, Outcome, Scenario, Swarm};
+use pbft_simulator::scenario::{Action, Outcome, Scenario, Seen, Swarm};
 use pbft_simulator::{Invariant, Violation};
 
 /// Plays seeds on two threads; gives them with what came of them.
