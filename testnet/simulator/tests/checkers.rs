@@ -125,6 +125,38 @@ fn what_is_not_over_when_the_limits_end_is_noticed() {
     assert_eq!(found(&asks), [""; 0], "who is down asks for nothing");
 }
 
+/// Clients that a replica turns away are served by the others, while those are enough.
+#[test]
+fn clients_that_are_turned_away_are_served_elsewhere() {
+    let mut cluster = Cluster::new(Settings::new(4, 1));
+    cluster.turn_clients_away(r(0));
+    cluster.load(5, 1);
+    assert!(
+        cluster.run_until(SECOND * 5, Cluster::is_answered),
+        "a backup passes on what the primary does not hear"
+    );
+    cluster.turn_clients_away(r(1));
+    cluster.turn_clients_away(r(2));
+    cluster.load(5, 1);
+    cluster.run_for(SECOND * 5);
+    assert_eq!(cluster.unanswered(), 5, "one replica's word is nothing");
+    cluster.heal();
+    assert!(cluster.settle(SECOND * 30));
+    assert_eq!(cluster.violations(), []);
+}
+
+/// A view that is left under load alone is told, and no other one.
+#[test]
+fn a_view_that_is_not_kept_is_noticed() {
+    let mut scenario = doing(Action::Crash { replica: r(0) });
+    scenario.acts.push(Act { at: Time::ms(20), action: Action::Load { client: 0, requests: 1, depth: 1 } });
+    scenario.acts.push(Act { at: Time::ms(3_000), action: Action::Heal });
+    assert_eq!(scenario.play(false).violations, []);
+    scenario.keeps_view = true;
+    let violations = scenario.play(false).violations;
+    assert!(violations[0].text.contains("nothing is wrong but the load"), "{violations:?}");
+}
+
 /// Whoever lost its disk is outside of the core, and rejoins all the same; and so does who was given a new one since the
 /// old one was damaged.
 #[test]

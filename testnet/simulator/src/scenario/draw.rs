@@ -179,7 +179,9 @@ impl<'a> Draw<'a> {
             n: self.n,
             clients,
             keys: theme.and_then(Theme::keys).or(keys),
-            alarm: theme == Some(Theme::Idle) || self.random.random_bool(0.03),
+            // Under load time may stand still for long.
+            alarm: theme == Some(Theme::Idle)
+                || self.random.random_bool(0.03) && theme != Some(Theme::Overload),
             answered_within: theme.and_then(Theme::answered_within),
             views_within: self.views_within,
             steady: theme.filter(|it| it.is_steady()).map(|_| self.random.random_range(0..self.clients)),
@@ -236,6 +238,9 @@ impl<'a> Draw<'a> {
 
     /// Mostly as usual; else from a tenth of a millisecond to a fifth of a second, and short times as often as long ones.
     fn service_latency(&mut self) -> Time {
+        if let Some(latency) = self.theme.and_then(|theme| theme.service_latency(self)) {
+            return latency;
+        }
         if !self.random.random_bool(0.3) || !self.theme.is_none_or(Theme::has_slow_services) {
             return usual_service_latency();
         }

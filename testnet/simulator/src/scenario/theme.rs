@@ -41,7 +41,7 @@ pub(super) enum Theme {
     Clients,
 }
 
-pub(super) const THEMES: [Theme; 13] = [
+pub(super) const THEMES: [Theme; 14] = [
     Theme::Standstill,
     Theme::Censor,
     Theme::Inventor,
@@ -61,7 +61,7 @@ impl Theme {
     pub(super) fn kinds(self) -> &'static [Kind] {
         match self {
             Self::Standstill | Self::Censor | Self::Slow | Self::Idle => &[],
-            Self::Inventor | Self::Omission | Self::Liar | Self::Uneven => &[],
+            Self::Inventor | Self::Omission | Self::Liar | Self::Uneven | Self::Overload => &[],
             Self::Conspiracy => &[Kind::Loss, Kind::Reordering, Kind::Clog, Kind::Crash],
             Self::Transfer => &[Kind::Reordering, Kind::Duplication, Kind::Loss],
             Self::Reads => &[Kind::Clog, Kind::Crash],
@@ -98,6 +98,11 @@ impl Theme {
         !matches!(self, Self::Idle | Self::Standstill)
     }
 
+    /// How long the service takes, if the theme is about that.
+    pub(super) fn service_latency(self, draw: &mut Draw<'_>) -> Option<Time> {
+        (self == Self::Overload).then(|| Time::ms(draw.random.random_range(2..8)))
+    }
+
     /// Whether the service may be slow: not where times are what the theme is about.
     pub(super) fn has_slow_services(self) -> bool {
         matches!(self, Self::Transfer | Self::Succession | Self::Liar | Self::Conspiracy | Self::Clients)
@@ -108,7 +113,7 @@ impl Theme {
         // Of more, one that lags holds nobody up; and two that lag and one that lies are no quorum. Three open a view
         // without the liar.
         match self {
-            Self::Standstill | Self::Uneven | Self::Reads | Self::Omission => Some(4),
+            Self::Standstill | Self::Uneven | Self::Reads | Self::Omission | Self::Overload => Some(4),
             Self::Conspiracy => Some(7),
             _ => None,
         }
@@ -154,6 +159,13 @@ impl Theme {
                 tuning.window = tuning.checkpoint_interval * draw.one_of(&[2, 4]);
             }
             Self::Reads => tuning.status_interval = Time::ms(200),
+            // A window of batches, however small they are, is executed in half a view timeout.
+            Self::Overload => {
+                (tuning.waiting_requests, tuning.batch_requests) = (64, 64);
+                (tuning.checkpoint_interval, tuning.window, tuning.pipeline) = (8, 32, 2);
+                tuning.view_timeout = Time::ms(500);
+                tuning.view_timeout_cap = Time::ms(1000);
+            }
             Self::Inventor | Self::Liar | Self::Conspiracy | Self::Clients => {}
         }
     }
