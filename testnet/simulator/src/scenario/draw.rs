@@ -179,6 +179,7 @@ impl<'a> Draw<'a> {
             n: self.n,
             clients,
             keys: theme.and_then(Theme::keys).or(keys),
+            together: self.one_of(&[1, 5]),
             // Under load time may stand still for long.
             alarm: theme == Some(Theme::Idle)
                 || self.random.random_bool(0.03) && theme != Some(Theme::Overload),

@@ -102,6 +102,10 @@ fn usual_clock_bound() -> Time {
     Time(Parameters::default().clock_bound)
 }
 
+fn one() -> usize {
+    1
+}
+
 fn usual_service_latency() -> Time {
     Time(Settings::SERVICE_LATENCY)
 }
