@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use pbft_messages::{Body, Parameters, PeerMessage, PrePrepare};
+use pbft_messages::{Body, Parameters, PeerMessage, PrePrepare, Sequence};
 
+use crate::log::Slot;
 use crate::replica::Replica;
 use crate::{Effects, Instant, Now, Report};
 
@@ -33,7 +34,7 @@ impl Replica {
         self.is_primary()
             && self.may_vote()
             && self.next_sequence <= self.high()
-            && self.in_flight() < self.parameters().pipeline
+            && self.own_in_flight() < self.parameters().pipeline
     }
 
     /// Whether what waits goes now. A batch costs each replica signatures and a write, whatever its size; so while
@@ -41,7 +42,7 @@ impl Replica {
     fn is_worth_a_batch(&self, now: Now) -> bool {
         let Parameters { batch_requests, batch_bytes, .. } = *self.parameters();
         let waits = self.waiting.unproposed();
-        self.in_flight() == 0
+        self.own_in_flight() == 0
             || waits.requests >= batch_requests
             || waits.bytes >= batch_bytes
             || self.held_until().is_some_and(|end| end <= now.instant)
@@ -55,12 +56,25 @@ impl Replica {
         self.waiting.oldest_unproposed().map(|since| self.patience.end(since, longest))
     }
 
-    /// How many proposals of this primary are not decided. Those that are decided and wait here for state do not count:
-    /// a primary that lags may lead all the same (VC6).
-    fn in_flight(&self) -> u64 {
+    /// How many batches are in flight here: those that are proposed and not decided, and those that are decided and next to
+    /// be executed. So a service that is slower than agreement fills the pipeline as slow agreement does. What is decided
+    /// and waits here for others or for state does not count: a primary that lags may lead all the same (VC6).
+    pub(crate) fn in_flight(&self, is_proposed: impl Fn(Sequence, &Slot) -> bool) -> u64 {
+        let mut next = self.last_executed.next();
         let slots = self.log.above(self.last_executed.max(self.stable_sequence()));
-        let proposed = slots.take_while(|(sequence, _)| *sequence < self.next_sequence);
-        proposed.filter(|(_, slot)| slot.committed.is_none()).count() as u64
+        let counts = slots.filter(|(sequence, slot)| {
+            let decided = slot.committed.is_some();
+            let is_next = decided && *sequence == next;
+            if is_next {
+                next = next.next();
+            }
+            is_next || !decided && is_proposed(*sequence, slot)
+        });
+        counts.count() as u64
+    }
+
+    fn own_in_flight(&self) -> u64 {
+        self.in_flight(|sequence, _| sequence < self.next_sequence)
     }
 
     /// Whether nothing is in flight, the service waits to be told the time, and that time has come: an empty batch tells
@@ -88,7 +102,7 @@ impl Replica {
 mod tests {
     use std::time::Duration;
 
-    use pbft_messages::{Message, PreparedCertificate, ReplicaId, Sequence, View, ViewChange};
+    use pbft_messages::{Message, PreparedCertificate, ReplicaId, View, ViewChange};
 
     use super::*;
     use crate::testing::{Bench, LIAR, ME};

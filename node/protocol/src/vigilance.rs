@@ -30,7 +30,6 @@ use std::time::Duration;
 use pbft_crypto::mutant;
 use pbft_messages::Parameters;
 
-use crate::log::Slot;
 use crate::replica::{Replica, requests_in_log};
 use crate::{Effects, Instant, Now, ViewChangeReason};
 
@@ -231,8 +230,7 @@ impl Replica {
             self.waiting.restart_proposals(&requests_in_log(&self.log, self.last_executed));
         }
         let unproposed = self.waiting.oldest_unproposed().map_or(Duration::ZERO, waited);
-        let undecided = |(_, slot): &(_, &Slot)| slot.accepted.is_some() && slot.committed.is_none();
-        let in_flight = self.log.above(self.last_executed).filter(undecided).count() as u64;
+        let in_flight = self.in_flight(|_, slot| slot.accepted.is_some());
         Some(Round { unproposed, room: in_flight < self.parameters().pipeline, busy: longest >= interval })
     }
 }

@@ -51,6 +51,8 @@ fn what_once_broke_a_guarantee_holds() {
         ("crash-before-the-disk-forgot", include_str!("scenarios/crash-before-the-disk-forgot.toml")),
         // I8: the simulated disk, become faster, dropped what waited for an earlier write.
         ("a-disk-that-becomes-faster", include_str!("scenarios/a-disk-that-becomes-faster.toml")),
+        // N8: where execution was slower than agreement, small batches piled up behind it.
+        ("service-slower-than-agreement", include_str!("scenarios/service-slower-than-agreement.toml")),
     ] {
         let scenario = Scenario::from_toml(text).unwrap();
         assert_eq!(scenario.play(false).violations, [], "{name}");

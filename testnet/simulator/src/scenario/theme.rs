@@ -100,7 +100,7 @@ impl Theme {
 
     /// How long the service takes, if the theme is about that.
     pub(super) fn service_latency(self, draw: &mut Draw<'_>) -> Option<Time> {
-        (self == Self::Overload).then(|| Time::ms(draw.random.random_range(2..8)))
+        (self == Self::Overload).then(|| Time::ms(draw.random.random_range(2..31)))
     }
 
     /// Whether the service may be slow: not where times are what the theme is about.
@@ -213,7 +213,7 @@ impl Theme {
             Self::Reads => {
                 let client = draw.random.random_range(0..draw.clients);
                 for _ in 0..3 {
-                    let (at, interval) = (draw.time(), Time::ms(draw.random.random_range(2..8)));
+                    let (at, interval) = (draw.time(), Time::ms(draw.random.random_range(2..31)));
                     draw.act(at, Action::Read { client, times: 150, interval });
                 }
                 let liar = draw.replica();
