@@ -9,7 +9,7 @@ const AHEAD: usize = 32;
 const EVIDENCE: usize = 7 * 8;
 /// Windows of slots that are kept below h for want of execution, and above it.
 const WINDOWS: u64 = 4 + 2;
-/// Bodies that may be wanted for a slot.
+/// Bodies that may be wanted for a slot; in a view change as many again as each replica's VIEW-CHANGE shows.
 const WANTED: u64 = 3;
 
 /// What exceeds its bound, in words, if anything does.
@@ -24,7 +24,7 @@ pub(crate) fn exceeded(sizes: &Sizes, configuration: &Configuration) -> Option<S
         ("checkpoints", sizes.checkpoints as u64, checkpoints),
         ("VIEW-CHANGEs", sizes.view_changes as u64, n as u64),
         ("messages of views to come", sizes.ahead as u64, (AHEAD * n) as u64),
-        ("bodies wanted", sizes.wanted as u64, WANTED * WINDOWS * window),
+        ("bodies wanted", sizes.wanted as u64, (WANTED * WINDOWS + n as u64) * window),
         ("pieces of evidence", sizes.evidence as u64, (EVIDENCE * n) as u64),
         ("waiting requests", sizes.waiting as u64, parameters.waiting_requests as u64),
     ];
@@ -65,7 +65,7 @@ mod tests {
         assert!(found(Sizes { checkpoints: 5, ..NONE }).is_some());
         assert!(found(Sizes { view_changes: 5, ..NONE }).is_some());
         assert!(found(Sizes { ahead: 129, ..NONE }).is_some());
-        assert!(found(Sizes { wanted: 289, ..NONE }).is_some());
+        assert!(found(Sizes { wanted: 353, ..NONE }).is_some());
         assert!(found(Sizes { evidence: 225, ..NONE }).is_some());
         assert!(found(Sizes { waiting: 16_385, ..NONE }).is_some());
     }
