@@ -51,6 +51,9 @@ fn what_once_broke_a_guarantee_holds() {
         ("crash-before-the-disk-forgot", include_str!("scenarios/crash-before-the-disk-forgot.toml")),
         // I8: the simulated disk, become faster, dropped what waited for an earlier write.
         ("a-disk-that-becomes-faster", include_str!("scenarios/a-disk-that-becomes-faster.toml")),
+        // I8: a starved processor heard of the end of a later write first, and the simulated disk dropped what waited for the
+        // earlier one.
+        ("the-end-of-a-later-write-first", include_str!("scenarios/the-end-of-a-later-write-first.toml")),
         // N8: where execution was slower than agreement, small batches piled up behind it.
         ("service-slower-than-agreement", include_str!("scenarios/service-slower-than-agreement.toml")),
     ] {
