@@ -77,6 +77,8 @@ pub(crate) struct Running {
     pub(crate) asks_since: Option<Duration>,
     /// The roots that were asked for.
     pub(crate) audits: VecDeque<(Sequence, Digest)>,
+    /// Whether it was told to stop: it waits for its writes, and listens to nobody any more.
+    pub(crate) is_stopping: bool,
 }
 
 impl Instance {
@@ -131,13 +133,23 @@ impl Instance {
         let core = Replica::start(Arc::clone(configuration), self.replica, signer, left, now, &mut effects)
             .expect("a disk that was written by a replica is readable");
         self.run += 1;
-        let (timers, audits) = (BTreeMap::new(), VecDeque::new());
-        self.running = Some(Running { core, service, through, timers, asks_since: None, audits });
+        self.running = Some(Running {
+            core,
+            service,
+            through,
+            timers: BTreeMap::new(),
+            asks_since: None,
+            snapshots: VecDeque::new(),
+            snapshots_until: Duration::ZERO,
+            audits: VecDeque::new(),
+            is_stopping: false,
+        });
         self.outgoing(now, effects)
     }
 
     pub(crate) fn handle(&mut self, now: Now, input: Input) -> Effects {
         let Some(running) = &mut self.running else { return Effects::new() };
+        running.is_stopping |= matches!(input, Input::Shutdown);
         let mut effects = Effects::new();
         match &mut self.strategy {
             None => running.core.handle(now, input, &mut effects),

@@ -54,6 +54,8 @@ fn what_once_broke_a_guarantee_holds() {
         // I8: a starved processor heard of the end of a later write first, and the simulated disk dropped what waited for the
         // earlier one.
         ("the-end-of-a-later-write-first", include_str!("scenarios/the-end-of-a-later-write-first.toml")),
+        // I9: the observer counted what a replica heard that waited for its writes to stop.
+        ("heard-while-it-stops", include_str!("scenarios/heard-while-it-stops.toml")),
         // N8: where execution was slower than agreement, small batches piled up behind it.
         ("service-slower-than-agreement", include_str!("scenarios/service-slower-than-agreement.toml")),
     ] {

@@ -16,7 +16,10 @@ impl Cluster {
     /// An instance is about to hear a message that it will believe.
     pub(super) fn watch(&mut self, at: InstanceId, letter: &Letter, message: &Message) {
         let instance = &self.instances[at.0];
-        let Some(running) = instance.running.as_ref().filter(|_| !instance.malicious) else { return };
+        let Some(running) = instance.running.as_ref().filter(|it| !instance.malicious && !it.is_stopping)
+        else {
+            return;
+        };
         let (standing, written) = (running.core.standing(), running.core.sizes().stable);
         let parameters = self.configuration.parameters();
         let heard = letter.heard(message, &self.configuration);
