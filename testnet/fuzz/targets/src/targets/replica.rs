@@ -25,6 +25,7 @@ mod tests {
 
     /// Found by this target: a primary that lies gives this replica one batch and the others another, which they
     /// certify. After a stop in good order it took the certified one for the one that it had accepted, and prepared both.
+    /// Now that the proposal in a certificate convicts whoever made another one, it leaves the liar's view besides.
     #[test]
     fn a_stop_in_good_order_changes_no_prepare() {
         let (view, sequence) = (View(0), Sequence(5));
@@ -38,12 +39,14 @@ mod tests {
         harness.catch_up();
         harness.deliver(ReplicaId(2), PeerMessage::Prepared(certificate, certified));
         harness.catch_up();
+        let convicts = harness.sent.iter().any(|message| matches!(message, PeerMessage::Evidence(_)));
+        assert!(convicts, "two proposals at one place");
         harness.input(Input::Shutdown);
         harness.catch_up();
         // Whatever leaves it now is held against what left it before.
         harness.crash();
         harness.catch_up();
-        let commits = harness.sent.iter().any(|message| matches!(message, PeerMessage::Commit(_)));
-        assert!(commits, "what it committed to it says again");
+        let asks = harness.sent.iter().any(|message| matches!(message, PeerMessage::ViewChange(_)));
+        assert!(asks, "what it asked for it asks for again");
     }
 }
