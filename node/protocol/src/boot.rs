@@ -20,6 +20,7 @@ use crate::reads::Reads;
 use crate::record::CleanShutdown;
 use crate::recovery::Courtesy;
 use crate::replica::{Fixed, Replica, ViewState};
+use crate::silence::Silence;
 use crate::state_transfer::SourcePatience;
 use crate::status::StatusRound;
 use crate::timeouts::Patience;

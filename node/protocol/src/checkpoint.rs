@@ -152,7 +152,10 @@ impl Replica {
     /// snapshot is of what was executed, so nothing that is yet to be executed is forgotten.
     pub(crate) fn collect(&mut self, now: Now, effects: &mut Effects) {
         self.collect_unreachable();
-        let Some((&through, _)) = self.snapshots.range(..=self.stable_sequence()).next_back() else { return };
+        let stable = self.stable_sequence();
+        let held = self.snapshots.range(..=stable).next_back().map(|(sequence, _)| *sequence);
+        let held = if mutant!("log-goes-before-snapshot") { Some(stable) } else { held };
+        let Some(through) = held else { return };
         if through <= self.collected {
             return;
         }
@@ -177,5 +180,26 @@ impl Replica {
         }
         self.log.collect(floor);
         self.wanted.retain(|(_, sequence)| *sequence > floor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Message, Parameters};
+
+    use super::*;
+    use crate::Input;
+    use crate::testing::{Bench, digest};
+
+    /// D5: a certificate alone lets nothing go; the snapshot does.
+    #[test]
+    fn the_log_stays_until_the_snapshot_is_durable() {
+        let mut bench = Bench::new(Parameters::default());
+        let collected = |bench: &Bench| bench.effects.iter().any(|it| matches!(it, Effect::Collect { .. }));
+        let certificate = Proven::new(bench.stable(128), &bench.configuration).expect("it is good");
+        bench.message(ReplicaId(1), Message::Stable(certificate));
+        assert_eq!((bench.replica.stable_sequence(), collected(&bench)), (Sequence(128), false));
+        bench.input(Input::SnapshotTaken { sequence: Sequence(128), root: digest(1) });
+        assert!(collected(&bench));
     }
 }

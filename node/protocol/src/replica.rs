@@ -22,6 +22,7 @@ use crate::log::Log;
 use crate::pace::Pace;
 use crate::reads::Reads;
 use crate::recovery::{Courtesy, Recovery};
+use crate::silence::Silence;
 use crate::state_transfer::{SourcePatience, Transfer};
 use crate::timeouts::{Deadline, Patience};
 use crate::timer::Timers;

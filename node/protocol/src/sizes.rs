@@ -3,6 +3,7 @@
 use pbft_messages::Sequence;
 
 use crate::replica::Replica;
+use crate::state_transfer::Transfer;
 
 /// How much a replica's tables hold. `node/BOUNDS.md` tells the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,18 @@ pub struct Sizes {
     pub evidence: usize,
     /// The requests that wait for execution.
     pub waiting: usize,
+    /// Their operations, in bytes.
+    pub waiting_bytes: usize,
+    /// The sessions of the client that has most.
+    pub sessions: usize,
+    /// The replies of the session that has most.
+    pub replies: usize,
+    /// The unordered reads that wait.
+    pub reads: usize,
+    /// The parts of a state that the source is asked for that is asked for most.
+    pub asked: usize,
+    /// The parts of a state that are on their way to the disk.
+    pub keeping: usize,
 }
 
 impl Replica {
@@ -34,6 +47,8 @@ impl Replica {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         let carried = self.log.len_above(self.log_end());
+        let (sessions, replies) = self.ledger.fullest();
+        let (asked, keeping) = self.transfer.as_ref().map_or((0, 0), Transfer::under_way);
         Sizes {
             slots: self.log.len() - carried,
             carried,
@@ -45,6 +60,12 @@ impl Replica {
             wanted: self.wanted.len(),
             evidence: self.evidence.len(),
             waiting: self.waiting.len(),
+            waiting_bytes: self.waiting.bytes(),
+            sessions,
+            replies,
+            reads: self.reads.len(),
+            asked,
+            keeping,
         }
     }
 }

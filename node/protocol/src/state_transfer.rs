@@ -88,6 +88,16 @@ impl Transfer {
         }
     }
 
+    /// How many parts the source is asked for that is asked for most, and how many are on their way to the disk.
+    pub(crate) fn under_way(&self) -> (usize, usize) {
+        let asked = self.sources.values().map(|source| source.asked.len()).max();
+        let keeping = match &self.stage {
+            Stage::Chunks { keeping, .. } => keeping.len(),
+            _ => 0,
+        };
+        (asked.unwrap_or(0), keeping)
+    }
+
     /// The checkpoint that is fetched.
     fn sequence(&self) -> Sequence {
         self.target.get().statement.sequence

@@ -163,6 +163,7 @@ impl Replica {
         }
         if let Some(certificate) =
             self.stable.as_ref().filter(|it| it.get().statement.sequence > status.stable)
+            && !mutant!("stable-kept-to-oneself")
         {
             effects.send(from, PeerMessage::Stable(certificate.get().clone()));
         }
@@ -192,7 +193,8 @@ impl Replica {
             if progress == SlotProgress::Committed || bytes > BYTES {
                 continue;
             }
-            if let Some((certificate, body)) = slot.decided().filter(|_| asked) {
+            let decided = slot.decided().filter(|_| asked && !mutant!("decided-kept-to-oneself"));
+            if let Some((certificate, body)) = decided {
                 bytes += body.operation_bytes();
                 effects.send(to, PeerMessage::Committed(certificate.get().clone(), body));
             } else if same_view && self.is_reserved(sequence) {
@@ -237,10 +239,11 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::{Message, Parameters, View};
+    use pbft_messages::{Commit, Message, Parameters, Proven, View, VoteSet};
 
     use super::*;
-    use crate::testing::{Bench, ME, status};
+    use crate::testing::{Bench, ME, digest, status};
+    use crate::{Input, Record};
 
     /// VC7: one lost VIEW-CHANGE must not cost the view that it asks for, nor be sent to everybody all the time.
     #[test]
@@ -277,5 +280,48 @@ mod tests {
             let again = bench.sent().into_iter().filter(|it| matches!(it, PeerMessage::NewView(_)));
             assert_eq!(again.count(), given, "{asks:?}");
         }
+    }
+
+    /// C4: of what it asks for a replica is handed all that it lacks.
+    #[test]
+    fn who_lacks_something_is_handed_it() {
+        let parameters = Parameters::default;
+        let plain = Bench::new(parameters());
+        let [decided, agreed] = [1, 2].map(|number| plain.body(number, 10));
+        let prepared = plain.prepared_batch(0, 2, agreed.digest());
+        let commit = Commit { view: View(0), sequence: Sequence(1), digest: decided.digest() };
+        let mut votes = VoteSet::default();
+        for voter in [0, 1, 2] {
+            votes.insert(plain.sign(ReplicaId(voter), commit.clone())).expect("a first vote");
+        }
+        let committed = votes.quorum(plain.configuration.quorum()).expect("enough votes");
+        let records = [
+            Record::Reservation(View(0), Sequence(9)),
+            Record::Prepared(prepared.clone()),
+            Record::Body(Sequence(2), agreed.clone()),
+            Record::Committed(committed.get().clone()),
+            Record::Body(Sequence(1), decided.clone()),
+        ];
+        let mut bench = Bench::starting_with(parameters(), records).expect("they fit together");
+        let handed = |bench: &mut Bench, status: Status| {
+            bench.effects.clear();
+            bench.message(ReplicaId(1), Message::Status(status));
+            bench.sent()
+        };
+        let slots = vec![SlotProgress::Unproposed; 2];
+        let sent = handed(&mut bench, Status { slots, ..status(Some(ME)) });
+        let [first, second, third] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!(*first, PeerMessage::Committed(committed.get().clone(), decided));
+        assert_eq!(*second, PeerMessage::Prepared(prepared, agreed));
+        assert!(matches!(third, PeerMessage::Commit(_)), "{third:?}");
+
+        bench.input(Input::SnapshotTaken { sequence: Sequence(128), root: digest(1) });
+        let sent = handed(&mut bench, status(Some(ReplicaId(0))));
+        assert!(sent.iter().any(|it| matches!(it, PeerMessage::Checkpoint(_))), "{sent:?}");
+        let stable = bench.stable(256);
+        let certificate = Proven::new(stable.clone(), &bench.configuration).expect("it is good");
+        bench.message(ReplicaId(2), Message::Stable(certificate));
+        let sent = handed(&mut bench, status(None));
+        assert!(sent.contains(&PeerMessage::Stable(stable)), "{sent:?}");
     }
 }

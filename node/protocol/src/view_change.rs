@@ -29,6 +29,9 @@ impl Replica {
         let view_change = self.leave_view_for(target, reason, effects);
         let signed = view_change.signed().clone();
         let then = vec![Effect::Broadcast(PeerMessage::ViewChange(signed.clone()))];
+        if mutant!("view-change-before-durable") {
+            effects.broadcast(PeerMessage::ViewChange(signed.clone()));
+        }
         let awaited = Awaited::ViewChange(signed.clone());
         self.persist(vec![Record::ViewChange(signed)], then, [awaited], effects);
         self.on_view_change(view_change, now, effects);
@@ -110,7 +113,8 @@ impl Replica {
     fn try_start_deadline(&mut self, now: Now) {
         let Some(pending) = self.view.pending else { return };
         let asking = self.view.view_changes.values().filter(|held| held.value().view >= pending).count();
-        if self.view.deadline.is_none() && self.configuration.quorum().reached(asking) {
+        let enough = self.configuration.quorum().reached(asking) || mutant!("view-change-timer-starts-alone");
+        if self.view.deadline.is_none() && enough {
             self.view.deadline = Some(now.instant.plus(self.view.timeout));
         }
     }

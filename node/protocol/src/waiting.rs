@@ -143,6 +143,11 @@ impl Waiting {
         self.requests.len()
     }
 
+    /// The bytes of their operations.
+    pub(crate) fn bytes(&self) -> usize {
+        self.all.bytes
+    }
+
     /// Since when the oldest waits.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.submissions.values().next().map(|waiter| waiter.since)

@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use pbft_crypto::{Digest, Signature, Signed, Statement};
 use pbft_messages::{
-    Body, Commit, Configuration, NewView, PeerMessage, PrePrepare, PreparedCertificate, ReplicaId, Sequence,
-    ShownView, StableCertificate, View, ViewChange,
+    Body, Commit, CommittedCertificate, Configuration, NewView, PeerMessage, PrePrepare, PreparedCertificate,
+    ReplicaId, Sequence, ShownView, StableCertificate, View, ViewChange,
 };
+use pbft_protocol::Record;
 
 /// Every certificate that was in use.
 #[derive(Default)]
@@ -27,7 +28,7 @@ pub(crate) struct Certificates {
 type Wrong = String;
 
 impl Certificates {
-    /// Takes in a message that a correct replica has accepted.
+    /// Takes in a message that a correct replica sends, or has accepted.
     pub(crate) fn accepted(&mut self, message: &PeerMessage, keys: &Configuration) -> Result<(), Wrong> {
         match message {
             PeerMessage::Prepared(certificate, body) => {
@@ -39,8 +40,7 @@ impl Certificates {
             }
             PeerMessage::Committed(certificate, body) => {
                 ensure(body.digest() == certificate.statement.digest, "another body")?;
-                check_votes(&certificate.statement, &certificate.signatures, quorum(keys.n()), keys)?;
-                self.committed(&certificate.statement)
+                self.decided(certificate, keys)
             }
             PeerMessage::Stable(certificate) => self.stable(certificate, keys),
             PeerMessage::ViewChange(signed) => self.view_change(signed, keys).map(drop),
@@ -58,6 +58,21 @@ impl Certificates {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes in what a correct replica writes. The VIEW-CHANGE and the NEW-VIEW that it writes are sent as well.
+    pub(crate) fn written(&mut self, record: &Record, keys: &Configuration) -> Result<(), Wrong> {
+        match record {
+            Record::Prepared(certificate) => self.prepared(certificate, keys),
+            Record::Committed(certificate) => self.decided(certificate, keys),
+            Record::Stable(certificate) => self.stable(certificate, keys),
+            _ => Ok(()),
+        }
+    }
+
+    fn decided(&mut self, certificate: &CommittedCertificate, keys: &Configuration) -> Result<(), Wrong> {
+        check_votes(&certificate.statement, &certificate.signatures, quorum(keys.n()), keys)?;
+        self.committed(&certificate.statement)
     }
 
     fn prepared(&mut self, certificate: &PreparedCertificate, keys: &Configuration) -> Result<(), Wrong> {

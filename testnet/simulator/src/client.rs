@@ -8,6 +8,7 @@ use bytes::Bytes;
 use pbft_client::core::{Core, Effect, Settings, Ticket};
 use pbft_crypto::{Signed, Signer, Verified};
 use pbft_messages::{ClientId, Configuration, Sequence, SessionId, Submission};
+use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::workload::{Names, Workload};
@@ -28,8 +29,10 @@ pub(crate) struct Client {
     depth: usize,
     /// How many are in flight.
     in_flight: usize,
-    /// What is not answered yet.
-    pub(crate) waiting: BTreeMap<Ticket, Waiting>,
+    /// The most operations of one submission.
+    together: usize,
+    /// What is not answered yet, by its place in its submission.
+    pub(crate) waiting: BTreeMap<(Ticket, usize), Waiting>,
     /// How many requests are answered.
     pub(crate) answered: usize,
     /// When it is next woken.
@@ -56,6 +59,7 @@ impl Client {
         signer: Arc<dyn Signer>,
         configuration: Arc<Configuration>,
         workload: Workload,
+        together: usize,
     ) -> Self {
         let id = signer.public_key().into();
         let settings = Settings::suited_to(&configuration, index as u64);
@@ -69,6 +73,7 @@ impl Client {
             remaining: 0,
             depth: 1,
             in_flight: 0,
+            together,
             waiting: BTreeMap::new(),
             answered: 0,
             wakes_at: None,
@@ -90,14 +95,16 @@ impl Client {
         self.remaining + self.waiting.len() as u64
     }
 
-    /// The next operation to submit, if there is one.
-    pub(crate) fn next_operation(&mut self, random: &mut ChaCha8Rng) -> Option<Bytes> {
-        if self.remaining == 0 || self.in_flight >= self.depth {
-            return None;
-        }
-        self.remaining -= 1;
-        self.in_flight += 1;
-        Some(self.workload.operation(&mut self.names, random))
+    /// The next operations to submit together, if there are any.
+    pub(crate) fn next_operations(&mut self, random: &mut ChaCha8Rng) -> Option<Vec<Bytes>> {
+        let room = self.depth.saturating_sub(self.in_flight);
+        let most = self.together.min(room).min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
+        // Where there is no choice, nothing is drawn.
+        let count = if most > 1 { random.random_range(1..=most) } else { most };
+        self.remaining -= count as u64;
+        self.in_flight += count;
+        let operations = (0..count).map(|_| self.workload.operation(&mut self.names, random));
+        Some(operations.collect()).filter(|it: &Vec<_>| !it.is_empty())
     }
 
     /// The next unordered read.
@@ -120,8 +127,8 @@ impl Client {
     }
 
     /// What it waited for, now that the answer is there.
-    pub(crate) fn on_answered(&mut self, ticket: Ticket) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&ticket)?;
+    pub(crate) fn on_answered(&mut self, ticket: Ticket, index: usize) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&(ticket, index))?;
         if matches!(waiting, Waiting::Request(..)) {
             self.in_flight -= 1;
             self.answered += 1;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pbft_byzantine::ClientStrategy;
-use pbft_messages::{Chunk, Configuration, ReplicaId};
+use pbft_messages::{Checkpoint, Chunk, Configuration, ReplicaId};
 use pbft_protocol::{Input, Instant, Now, Report, Timer, WriteId};
 use pbft_service::kv::KeyValueStore;
 use rand::SeedableRng as _;
@@ -53,6 +53,7 @@ pub struct Cluster {
     /// See [`Faults::replay`](crate::Faults::replay).
     old_letters: Vec<(InstanceId, Rc<Letter>)>,
     write_latency: Duration,
+    service_latency: Duration,
     instances: Vec<Instance>,
     clients: Vec<Client>,
     /// How many unordered reads were begun, and how many a quorum answered.
@@ -63,6 +64,8 @@ pub struct Cluster {
     answered_within: Option<Duration>,
     /// The longest that an instance may ask for one view, while nothing is lost.
     views_within: Option<Duration>,
+    /// Whether nobody may ask for another view.
+    keeps_view: bool,
     checker: Checker,
     certificates: Certificates,
     witness: Witness,
@@ -72,6 +75,7 @@ pub struct Cluster {
     transcript: Option<Transcript>,
     wire: Option<Box<dyn Wire>>,
     power_cuts: Vec<PowerCut>,
+    power_cuts_come: u64,
 }
 
 enum Event {
@@ -105,6 +109,8 @@ enum Local {
     Timer(Timer, Instant),
     Synced(WriteId),
     Kept(Chunk),
+    Snapshot,
+    Install(Checkpoint),
     Done(Box<Input>),
 }
 
@@ -115,7 +121,13 @@ impl Cluster {
         let keys = settings.keys();
         let configuration = settings.configuration(&keys).expect("whoever makes settings checks them");
         let client = |(index, key): (usize, &Arc<_>)| {
-            Client::new(index, Arc::clone(key), Arc::clone(&configuration), settings.workload)
+            Client::new(
+                index,
+                Arc::clone(key),
+                Arc::clone(&configuration),
+                settings.workload,
+                settings.together,
+            )
         };
         let instance = |replica: ReplicaId| {
             let service = settings.service.unwrap_or(|| Box::new(KeyValueStore::default()));
@@ -129,6 +141,7 @@ impl Cluster {
             network: Network::new(settings.faults.clone()),
             old_letters: Vec::new(),
             write_latency: settings.write_latency,
+            service_latency: settings.service_latency,
             instances: configuration.replicas().chain(settings.twins.iter().copied()).map(instance).collect(),
             clients: keys.clients.iter().enumerate().map(client).collect(),
             reads_begun: 0,
@@ -136,6 +149,7 @@ impl Cluster {
             attackers: Vec::new(),
             answered_within: None,
             views_within: None,
+            keeps_view: false,
             checker: Checker::new(settings.service.is_none()),
             certificates: Certificates::default(),
             witness: Witness::default(),
@@ -144,6 +158,7 @@ impl Cluster {
             transcript: settings.trace.then(Transcript::default),
             wire: None,
             power_cuts: Vec::new(),
+            power_cuts_come: 0,
             configuration,
             keys,
         };
@@ -205,8 +220,8 @@ impl Cluster {
         match event {
             Event::Arrival { to, letter } => {
                 if let Some(message) = letter.open(&self.configuration) {
-                    self.watch(to, &letter, &message);
-                    self.input(to, Input::Message { from: letter.from, message });
+                    self.watch(to, &letter, message);
+                    self.input(to, Input::Message { from: letter.from, message: message.clone() });
                 }
             }
             Event::Request { to, question } => {
@@ -245,7 +260,11 @@ impl Cluster {
                     self.input(at, Input::Timer(timer));
                 }
             }
-            Local::Synced(_) if instance.disk.fails => self.halt_on_disk(at),
+            Local::Synced(_) | Local::Kept(_) | Local::Snapshot | Local::Install(_)
+                if instance.disk.fails =>
+            {
+                self.halt_on_disk(at);
+            }
             Local::Synced(id) => {
                 let then = instance.disk.sync(id);
                 self.watch_disk(at);
@@ -259,6 +278,8 @@ impl Cluster {
                 self.step(at);
                 self.input(at, Input::ChunkKept { sequence, index });
             }
+            Local::Snapshot => self.on_snapshot(at),
+            Local::Install(state) => self.on_install(at, state),
             Local::Done(input) => self.input(at, *input),
         }
     }

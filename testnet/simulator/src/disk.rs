@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use pbft_messages::{Body, Commit, EvidenceKind, ReplicaId, Sequence};
+use pbft_messages::{Body, Checkpoint, Commit, EvidenceKind, PeerMessage, ReplicaId, Sequence, View};
 use pbft_protocol::{Effect, Record, WriteId};
 
 use crate::Invariant;
@@ -143,13 +143,13 @@ impl Disk {
     }
 
     fn holds(&self, record: &Record) -> bool {
-        self.records.get(&record.key()) == Some(record)
+        self.records.get(&record.key()).is_some_and(|it| **it == *record)
     }
 
     /// Whether votes at this place are reserved.
     fn reserves(&self, view: View, sequence: Sequence) -> bool {
         let reservation = self.records.get(&Record::Reservation(view, sequence).key());
-        matches!(reservation, Some(Record::Reservation(of, through)) if *of == view && sequence <= *through)
+        matches!(reservation.map(|it| &**it), Some(Record::Reservation(of, through)) if *of == view && sequence <= *through)
     }
 
     /// Whether the snapshot of a CHECKPOINT is on it, or a stable one took its place.
@@ -158,14 +158,13 @@ impl Disk {
     }
 
     fn is_stable(&self, sequence: Sequence) -> bool {
-        let stable =
-            |record: &Record| matches!(record, Record::Stable(it) if it.statement.sequence >= sequence);
+        let stable = |record: &Rc<Record>| matches!(&**record, Record::Stable(it) if it.statement.sequence >= sequence);
         self.records.values().any(stable)
     }
 
     /// Whether what a COMMIT claims is on it: the certificate and the body; or what took their place, a certificate of a
     /// later view or a stable checkpoint.
-    pub(crate) fn backs(&self, vote: &Commit) -> bool {
+    fn backs(&self, vote: &Commit) -> bool {
         let Commit { view, sequence, digest } = vote;
         let [low, high] = [sequence.0 - 1, sequence.0].map(|it| Record::key_above(Record::LOG, Sequence(it)));
         let here = || self.records.range(low.clone()..high.clone()).map(|(_, record)| &**record);
@@ -179,10 +178,7 @@ impl Disk {
         });
         let is_held = *digest == Body::null_digest() || bodies.any(|body| body == *digest);
         certificates.any(|it| it.view > *view || (it.view, it.digest) == (*view, *digest) && is_held)
-            || self
-                .records
-                .values()
-                .any(|record| matches!(&**record, Record::Stable(it) if it.statement.sequence >= *sequence))
+            || self.is_stable(*sequence)
     }
 
     fn collect(&mut self, through: Sequence, keep: &BTreeSet<Sequence>) {

@@ -86,6 +86,9 @@ pub(crate) fn claims(message: &PeerMessage) -> Option<Said> {
         PeerMessage::Proposal(header, _) => claimed(EvidenceKind::PrePrepare, header),
         PeerMessage::Prepare(vote, _) => claimed(EvidenceKind::Prepare, vote),
         PeerMessage::Commit(vote) => claimed(EvidenceKind::Commit, vote),
+        PeerMessage::Checkpoint(vote) => claimed(EvidenceKind::Checkpoint, vote),
+        PeerMessage::ViewChange(it) => claimed(EvidenceKind::ViewChange, it),
+        PeerMessage::NewView(it) => claimed(EvidenceKind::NewView, it),
         _ => None,
     }
 }

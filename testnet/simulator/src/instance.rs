@@ -75,6 +75,10 @@ pub(crate) struct Running {
     pub(crate) timers: BTreeMap<Timer, Instant>,
     /// Since when it asks for the view that it asks for.
     pub(crate) asks_since: Option<Duration>,
+    /// The snapshots in the making, oldest first: gone with the run.
+    pub(crate) snapshots: VecDeque<(Sequence, State)>,
+    /// When the last of them is on the disk: none is before an earlier one.
+    pub(crate) snapshots_until: Duration,
     /// The roots that were asked for.
     pub(crate) audits: VecDeque<(Sequence, Digest)>,
     /// Whether it was told to stop: it waits for its writes, and listens to nobody any more.

@@ -31,7 +31,7 @@ impl Letter {
 
     /// What a replica reads, as the real node's workers would: `None` if they would refuse all of it, as may happen to a
     /// malicious replica's message.
-    pub(crate) fn open(&self, configuration: &Configuration) -> Option<Message> {
+    pub(crate) fn open(&self, configuration: &Configuration) -> Option<&Message> {
         let read = self.read.get_or_init(|| {
             // No link carries a frame above the limit.
             if self.frame.len() > configuration.parameters().frame_bytes {
@@ -42,7 +42,12 @@ impl Letter {
             let refused = || Some(Message::RefusedProposal(header?.verify(configuration).ok()?));
             message.verify(configuration).ok().or_else(refused)
         });
-        read.clone()
+        read.as_ref()
+    }
+
+    /// Every statement in what was read.
+    pub(crate) fn heard(&self, read: &Message, configuration: &Configuration) -> &Heard {
+        self.heard.get_or_init(|| Heard::of(read, configuration))
     }
 
     /// What was sent, for whoever looks at certificates: only if it holds some, and only once.

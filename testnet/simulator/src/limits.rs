@@ -11,6 +11,12 @@ const EVIDENCE: usize = 7 * 8;
 const WINDOWS: u64 = 4 + 2;
 /// Bodies that may be wanted for a slot; in a view change as many again as each replica's VIEW-CHANGE shows.
 const WANTED: u64 = 3;
+/// Unordered reads that wait.
+const READS: u64 = 1024;
+/// Parts of a state that one source is asked for at a time.
+const ASKED: u64 = 8;
+/// Chunks of a state on their way to the disk.
+const KEEPING: u64 = 32;
 
 /// What exceeds its bound, in words, if anything does.
 pub(crate) fn exceeded(sizes: &Sizes, configuration: &Configuration) -> Option<String> {
@@ -26,7 +32,14 @@ pub(crate) fn exceeded(sizes: &Sizes, configuration: &Configuration) -> Option<S
         ("messages of views to come", sizes.ahead as u64, (AHEAD * n) as u64),
         ("bodies wanted", sizes.wanted as u64, (WANTED * WINDOWS + n as u64) * window),
         ("pieces of evidence", sizes.evidence as u64, (EVIDENCE * n) as u64),
-        ("waiting requests", sizes.waiting as u64, parameters.waiting_requests as u64),
+        // A primary has room for what all backups may pass on.
+        ("waiting requests", sizes.waiting as u64, (n * parameters.waiting_requests) as u64),
+        ("bytes of waiting requests", sizes.waiting_bytes as u64, (n * parameters.waiting_bytes) as u64),
+        ("sessions of a client", sizes.sessions as u64, parameters.sessions as u64),
+        ("replies of a session", sizes.replies as u64, parameters.session_window),
+        ("waiting reads", sizes.reads as u64, READS),
+        ("parts asked of a source", sizes.asked as u64, ASKED),
+        ("chunks on their way to the disk", sizes.keeping as u64, KEEPING),
     ];
     let (what, amount, bound) = amounts.into_iter().find(|(_, amount, bound)| amount > bound)?;
     Some(format!("{amount} {what}, more than {bound}"))
@@ -50,6 +63,12 @@ mod tests {
         wanted: 0,
         evidence: 0,
         waiting: 0,
+        waiting_bytes: 0,
+        sessions: 0,
+        replies: 0,
+        reads: 0,
+        asked: 0,
+        keeping: 0,
     };
 
     #[test]
@@ -67,6 +86,13 @@ mod tests {
         assert!(found(Sizes { ahead: 129, ..NONE }).is_some());
         assert!(found(Sizes { wanted: 353, ..NONE }).is_some());
         assert!(found(Sizes { evidence: 225, ..NONE }).is_some());
-        assert!(found(Sizes { waiting: 16_385, ..NONE }).is_some());
+        assert_eq!(found(Sizes { waiting: 4 * 16_384, waiting_bytes: 4 * (64 << 20), ..NONE }), None);
+        assert!(found(Sizes { waiting: 4 * 16_384 + 1, ..NONE }).is_some());
+        assert!(found(Sizes { waiting_bytes: 4 * (64 << 20) + 1, ..NONE }).is_some());
+        assert!(found(Sizes { sessions: 257, ..NONE }).is_some());
+        assert!(found(Sizes { replies: 65, ..NONE }).is_some());
+        assert!(found(Sizes { reads: 1025, ..NONE }).is_some());
+        assert!(found(Sizes { asked: 9, ..NONE }).is_some());
+        assert!(found(Sizes { keeping: 33, ..NONE }).is_some());
     }
 }

@@ -53,18 +53,30 @@ const TAIL: u32 = 100;
 pub(crate) struct Network {
     pub(crate) faults: Faults,
     cut: BTreeSet<(InstanceId, InstanceId)>,
+    /// Who has no link to a client.
+    apart: BTreeSet<InstanceId>,
     /// Until when a link holds back what is sent over it.
     clogged: BTreeMap<(InstanceId, InstanceId), Duration>,
 }
 
 impl Network {
     pub(crate) fn new(faults: Faults) -> Self {
-        Self { faults, cut: BTreeSet::new(), clogged: BTreeMap::new() }
+        Self { faults, cut: BTreeSet::new(), apart: BTreeSet::new(), clogged: BTreeMap::new() }
     }
 
     /// Cuts the link from one replica to another, in this direction.
     pub(crate) fn cut(&mut self, from: InstanceId, to: InstanceId) {
         self.cut.insert((from, to));
+    }
+
+    /// Takes an instance's links to clients away.
+    pub(crate) fn turn_clients_away(&mut self, instance: InstanceId) {
+        self.apart.insert(instance);
+    }
+
+    /// Whether clients reach an instance, and it them.
+    pub(crate) fn serves_clients(&self, instance: InstanceId) -> bool {
+        !self.apart.contains(&instance)
     }
 
     /// Clogs the link from one replica to another, in this direction, until some time.
@@ -80,6 +92,7 @@ impl Network {
     /// Mends every link. What a clogged one holds comes when it was to come.
     pub(crate) fn heal(&mut self) {
         self.cut.clear();
+        self.apart.clear();
         self.clogged.clear();
     }
 

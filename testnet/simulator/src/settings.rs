@@ -19,6 +19,8 @@ pub struct Settings {
     pub clients: u16,
     /// What they ask for.
     pub workload: Workload,
+    /// The most operations that they submit together.
+    pub together: usize,
     /// What everything random is drawn from.
     pub seed: u64,
     /// The protocol's parameters.
@@ -27,6 +29,8 @@ pub struct Settings {
     pub faults: Faults,
     /// How long a durable write takes.
     pub write_latency: Duration,
+    /// How long an execution, a snapshot or an installation takes.
+    pub service_latency: Duration,
     /// Makes the service that is replicated: `None` for the key-value store, whose results are checked.
     pub service: Option<fn() -> Box<dyn Service>>,
     /// What everybody signs with.
@@ -42,6 +46,9 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How long the service takes, unless something is wrong with it.
+    pub const SERVICE_LATENCY: Duration = Duration::from_micros(100);
+
     /// A cluster of `n` with one client, K = 8, L = 16, and a network without faults.
     #[must_use]
     pub fn new(n: u16, seed: u64) -> Self {
@@ -56,10 +63,12 @@ impl Settings {
             n,
             clients: 1,
             workload: Workload::Puts,
+            together: 1,
             seed,
             parameters,
             faults: Faults::none(),
             write_latency: Duration::from_millis(1),
+            service_latency: Self::SERVICE_LATENCY,
             service: None,
             signatures: Signatures::default(),
             twins: Vec::new(),

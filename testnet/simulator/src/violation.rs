@@ -33,7 +33,12 @@ pub enum Invariant {
     N6,
     /// A COMMIT leaves when its certificate and body are durable, and not before.
     D1,
-    /// A lower stable checkpoint never takes the place of a higher one on disk.
+    /// A PRE-PREPARE or PREPARE leaves when a reservation of its view that covers it is durable, and not before.
+    D2,
+    /// A VIEW-CHANGE and a NEW-VIEW leave when their exact bytes are durable, and not before.
+    D3,
+    /// A CHECKPOINT leaves when its snapshot is durable; and a lower stable checkpoint never takes the place of a higher
+    /// one on disk.
     C1,
     /// Views never go down.
     VC8,

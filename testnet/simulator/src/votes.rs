@@ -7,13 +7,16 @@ use pbft_messages::{Commit, Message, ReplicaId, Sequence, View};
 
 use crate::InstanceId;
 
-/// The voters that each instance knows of.
+/// A run of an instance: what an earlier one had heard is forgotten.
+type Run = (InstanceId, u64);
+
+/// The voters that each run knows of.
 #[derive(Default)]
-pub(crate) struct Votes(HashMap<(InstanceId, Sequence, View, Digest), BTreeSet<ReplicaId>>);
+pub(crate) struct Votes(HashMap<(Run, Sequence, View, Digest), BTreeSet<ReplicaId>>);
 
 impl Votes {
     /// An instance receives a message that it believes.
-    pub(crate) fn hears(&mut self, at: InstanceId, message: &Message) {
+    pub(crate) fn hears(&mut self, at: Run, message: &Message) {
         match message {
             Message::Commit(vote) => self.count(at, vote.value(), [vote.signer()]),
             Message::Committed(certificate, _) => {
@@ -25,13 +28,17 @@ impl Votes {
         }
     }
 
-    /// How many replicas have committed a batch as far as an instance knows, itself counted.
-    pub(crate) fn committed(&self, at: InstanceId, me: ReplicaId, vote: &Commit) -> usize {
-        let others = self.0.get(&(at, vote.sequence, vote.view, vote.digest));
-        1 + others.map_or(0, |others| others.iter().filter(|voter| **voter != me).count())
+    /// An instance sends a COMMIT: it has voted itself.
+    pub(crate) fn says(&mut self, at: Run, me: ReplicaId, vote: &Commit) {
+        self.count(at, vote, [me]);
     }
 
-    fn count(&mut self, at: InstanceId, vote: &Commit, voters: impl IntoIterator<Item = ReplicaId>) {
+    /// How many replicas have committed a batch as far as a run knows.
+    pub(crate) fn committed(&self, at: Run, vote: &Commit) -> usize {
+        self.0.get(&(at, vote.sequence, vote.view, vote.digest)).map_or(0, BTreeSet::len)
+    }
+
+    fn count(&mut self, at: Run, vote: &Commit, voters: impl IntoIterator<Item = ReplicaId>) {
         self.0.entry((at, vote.sequence, vote.view, vote.digest)).or_default().extend(voters);
     }
 }
@@ -46,11 +53,14 @@ mod tests {
     fn each_voter_counts_once_and_for_what_it_voted_for() {
         let digest = |name: &[u8]| Digest::of(Domain::Batch, name);
         let vote = |name| Commit { view: View(1), sequence: Sequence(2), digest: digest(name) };
-        let [me, other] = [0, 1].map(InstanceId);
+        let [me, later, other] = [(0, 1), (0, 2), (1, 1)].map(|(at, run)| (InstanceId(at), run));
         let mut votes = Votes::default();
-        votes.count(me, &vote(b"a"), [0, 1, 1, 2].map(ReplicaId));
+        votes.count(me, &vote(b"a"), [1, 1, 2].map(ReplicaId));
         votes.count(me, &vote(b"b"), [ReplicaId(3)]);
-        let committed = |at, name| votes.committed(at, ReplicaId(0), &vote(name));
-        assert_eq!([committed(me, b"a"), committed(me, b"b"), committed(other, b"a")], [3, 2, 1]);
+        let count = |votes: &Votes, at, name| votes.committed(at, &vote(name));
+        assert_eq!(count(&votes, me, b"a"), 2, "it has not voted itself");
+        votes.says(me, ReplicaId(0), &vote(b"a"));
+        assert_eq!([me, later, other].map(|at| count(&votes, at, b"a")), [3, 0, 0]);
+        assert_eq!(count(&votes, me, b"b"), 1);
     }
 }

@@ -40,18 +40,6 @@ pub(crate) struct Witness {
     false_accusations: usize,
 }
 
-/// What one run of an instance has heard, as far as it can still be compared with anything.
-#[derive(Default)]
-struct Ear {
-    /// The stable checkpoint and the last execution: votes at or below are not compared any more, those for checkpoints
-    /// at or below the first.
-    through: (Sequence, Sequence),
-    /// The first statement at each place.
-    heard: BTreeMap<Place, bytes::Bytes>,
-    /// The COMMIT of the highest view of each replica at each sequence.
-    commits: BTreeMap<(ReplicaId, Sequence), Commit>,
-}
-
 /// How many contradictions could be noticed, and how many were.
 ///
 /// A contradiction is two different signed statements of one replica at one place: a kind, view and sequence. It has
@@ -213,11 +201,12 @@ impl Witness {
 
     /// A correct replica sends a message; tells whether it contradicts what it sent before.
     pub(crate) fn says(&mut self, replica: ReplicaId, message: &PeerMessage) -> Result<(), String> {
+        // What is passed on for others is theirs to answer for.
         let own = claims(message).filter(|(place, _)| place.0 == replica);
         let Some((place, payload)) = own else { return Ok(()) };
         let (_, kind, view, sequence) = place;
         let first = self.said.entry(place).or_insert_with(|| payload.clone());
-        if first == payload {
+        if *first == payload {
             return Ok(());
         }
         Err(format!("contradicts itself ({kind:?}) at {sequence} in view {view}"))
@@ -269,26 +258,6 @@ impl Witness {
             .filter(|(place, payload)| first.entry(*place).or_insert(*payload) != payload)
             .map(|it| it.0)
             .collect()
-    }
-}
-
-impl Ear {
-    /// Forgets what no statement will be compared with again, see [`notices`]: neither of the two falls in a run.
-    fn forget_through(&mut self, stable: Sequence, executed: Sequence) {
-        if (stable, executed) == self.through {
-            return;
-        }
-        self.heard.retain(|(_, kind, _, sequence), _| match kind {
-            EvidenceKind::PrePrepare | EvidenceKind::Prepare | EvidenceKind::Commit => {
-                *sequence > stable.max(executed).0
-            }
-            EvidenceKind::Checkpoint => *sequence > stable.0,
-            _ => true,
-        });
-        if stable > self.through.0 {
-            self.commits.retain(|(_, sequence), _| *sequence > stable);
-        }
-        self.through = (stable, executed);
     }
 }
 
@@ -441,28 +410,6 @@ mod tests {
         assert_eq!(named(Standing { view: View(1), ..standing.clone() }), [(R1, EvidenceKind::Omission)]);
         assert_eq!(named(Standing { stable: Sequence(3), ..standing.clone() }), [], "it has left the log");
         assert_eq!(named(Standing { view: View(2), ..standing }), [], "the view has begun");
-    }
-
-    /// Two COMMITs at the place above all that is executed and stable, which were lower when the first was heard.
-    #[test]
-    fn what_can_still_be_compared_is_not_forgotten() {
-        let cluster = Cluster::new(Settings::new(4, 1));
-        let identity = cluster.identity(ReplicaId(1));
-        let at_start = cluster.standing(ReplicaId(0)).unwrap();
-        let mut witness = Witness::default();
-        let mut hears = |through, digest: &[u8]| {
-            let standing = Standing { stable: through, last_executed: through, ..at_start.clone() };
-            let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, digest);
-            let commit = Commit { view: View(0), sequence: Sequence(5), digest };
-            let scope = identity.configuration.scope();
-            let commit = Message::Commit(Verified::sign(commit, identity.replica, &*identity.signer, scope));
-            witness.hears(InstanceId(0), 1, &standing, Sequence(0), &Parameters::default(), &commit);
-            let ear = &witness.ears[&(InstanceId(0), 1)];
-            (witness.reached.len(), ear.heard.len(), ear.commits.len())
-        };
-        assert_eq!(hears(Sequence(0), b"a"), (0, 1, 1));
-        assert_eq!(hears(Sequence(4), b"b"), (1, 1, 1));
-        assert_eq!(hears(Sequence(5), b"c"), (1, 0, 0));
     }
 
     /// A VIEW-CHANGE is compared while it is the last one of its sender and the view that it asks for has not begun.

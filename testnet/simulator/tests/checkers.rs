@@ -66,6 +66,7 @@ fn doing(action: Action) -> Scenario {
     scenario.twins.clear();
     (scenario.alarm, scenario.steady, scenario.answered_within, scenario.views_within) =
         (false, None, None, None);
+    (scenario.keeps_view, scenario.service_latency) = (false, Time(Settings::SERVICE_LATENCY));
     scenario.core = (0..scenario.n).map(ReplicaId).collect();
     scenario
 }

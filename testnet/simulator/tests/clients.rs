@@ -1,9 +1,11 @@
 //! What clients see (I4, I5, N5), honest ones beside malicious ones.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use pbft_byzantine::client_strategy;
-use pbft_messages::{Outcome, ReplicaId, ReplicaMessage};
+use pbft_messages::{Outcome, PeerMessage, ReplicaId, ReplicaMessage};
 use pbft_service::kv::{Answer, Reply};
 use pbft_simulator::{Cluster, Fate, Faults, InstanceId, Invariant, Settings, Wire, Workload};
 
@@ -100,4 +102,22 @@ fn wrong_results_are_found() {
         assert_eq!(cluster.violations().len(), 15);
         assert!(cluster.violations().iter().all(|it| it.invariant == Invariant::I4));
     }
+}
+
+/// N1: what is submitted together is executed and answered one by one, each as itself (I4, I5).
+#[test]
+fn what_is_submitted_together_is_answered_one_by_one() {
+    let mut cluster = Cluster::new(Settings { together: 5, ..Settings::new(4, 1) });
+    let seen: Rc<Cell<usize>> = Rc::default();
+    let most = Rc::clone(&seen);
+    cluster.set_filter(move |_, _, message| {
+        if let PeerMessage::Proposal(_, body) = message {
+            let longest = body.submissions().iter().map(|it| it.submission().requests().len()).max();
+            most.set(most.get().max(longest.unwrap_or(0)));
+        }
+        true
+    });
+    cluster.load(60, 8);
+    assert!(cluster.settle(SECOND * 30));
+    assert_eq!((cluster.violations(), cluster.answered(), seen.get()), (&[][..], 60, 5));
 }

@@ -40,8 +40,9 @@ fn mutations_break_nothing_and_come_to_everything() {
             tally += played.tally;
         }
     }
-    let byzzfuzz::Tally { runs, parted, mutated, moved, transferred, accused } = tally;
+    let byzzfuzz::Tally { runs, parted, drawn, struck, mutated, moved, transferred, accused } = tally;
     assert_eq!(runs, 51);
+    assert!(struck * 2 > drawn && struck < drawn, "{tally:?}");
     assert!(parted > 500 && mutated > 100 && moved > 5 && transferred > 2 && accused > 0, "{tally:?}");
 }
 

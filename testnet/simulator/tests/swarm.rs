@@ -32,9 +32,19 @@ fn what_is_drawn_breaks_nothing() {
     let sum = |of: fn(&Outcome) -> u64| played.iter().map(|(_, _, outcome)| of(outcome)).sum::<u64>();
     assert!(sum(|outcome| outcome.answered as u64) > 20 * 200);
     assert!(sum(|outcome| outcome.view_changes) > 200);
+    let mut seen = Seen::default();
+    played.iter().for_each(|(_, _, outcome)| seen += outcome.seen);
+    let Seen { moved, carried, transferred, recovered, shed, power_cuts } = seen;
+    assert!(moved > 80 && carried > 10 && transferred > 10 && recovered > 2, "{seen:?}");
+    assert!(shed > 0 && power_cuts > 5, "{seen:?}");
     let faults: std::collections::BTreeSet<_> =
         played.iter().flat_map(|(_, scenario, _)| scenario.faults().into_keys()).collect();
     assert!(faults.len() > 20, "{faults:?}");
+    // Two liars of seven replicas are within f.
+    let liars = |scenario: &Scenario| {
+        scenario.acts.iter().filter(|act| matches!(act.action, Action::Corrupt { .. })).count()
+    };
+    assert!(played.iter().filter(|(_, scenario, _)| liars(scenario) == 2).count() >= 5);
 }
 
 /// What the swarm once found within f, as small as the shrinker could make it: each broke a guarantee.

@@ -30,6 +30,10 @@ pub struct Tally {
     pub runs: u64,
     /// How many messages a partition lost.
     pub parted: u64,
+    /// How many lies were drawn, and how many of them struck: one whose round never comes does not.
+    pub drawn: u64,
+    /// See `drawn`.
+    pub struck: u64,
     /// How many messages were mutated, each receiver's copy counted.
     pub mutated: u64,
     /// In how many runs a correct replica entered a later view.
@@ -44,6 +48,8 @@ impl AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.runs += other.runs;
         self.parted += other.parted;
+        self.drawn += other.drawn;
+        self.struck += other.struck;
         self.mutated += other.mutated;
         self.moved += other.moved;
         self.transferred += other.transferred;
@@ -77,7 +83,8 @@ pub fn play(size: Size, seed: u64, trace: bool) -> Played {
         .unwrap_or_else(|text| Some(cluster.violation(Invariant::Panic, text)));
     let violations = cluster.violations().iter().cloned().chain(failed).collect();
     let transcript = if trace { format!("{plan}{}", cluster.transcript()) } else { String::new() };
-    Played { violations, tally: tally(&cluster, *done.borrow()), transcript }
+    let tally = Tally { drawn: plan.lies.len() as u64, ..tally(&cluster, *done.borrow()) };
+    Played { violations, tally, transcript }
 }
 
 /// Plays it until the faults are over, and then until all that waits is executed; tells if it never is (I8), or a liar
@@ -104,8 +111,8 @@ pub fn find_violation(n: u16, budget: usize) -> Option<usize> {
 
 fn tally(cluster: &Cluster, done: Done) -> Tally {
     let correct: BTreeSet<_> = cluster.correct().map(InstanceId::from).collect();
-    let Done { parted, mutated, .. } = done;
-    let mut tally = Tally { runs: 1, parted, mutated, ..Tally::default() };
+    let Done { parted, mutated, struck, .. } = done;
+    let mut tally = Tally { runs: 1, parted, mutated, struck, ..Tally::default() };
     for (_, _, report) in cluster.reports().iter().filter(|(_, at, _)| correct.contains(at)) {
         match report {
             Report::ViewEntered { .. } => tally.moved = 1,

@@ -29,6 +29,8 @@ pub(super) struct Done {
     pub(super) parted: u64,
     /// How many messages were mutated, each receiver's copy counted.
     pub(super) mutated: u64,
+    /// How many process faults have struck.
+    pub(super) struck: u64,
 }
 
 /// The wire of one run.
@@ -115,7 +117,9 @@ impl Fuzzer {
         // One fault a round: whoever is first takes it. What no receiver hears takes none.
         let is_taken = |it: &Strike| it.round.is_none() && opens(&it.lie) && hears(&it.lie);
         let taken = own.find(|it| it.round == Some(round) || is_taken(it))?;
-        taken.round = Some(round);
+        if taken.round.replace(round).is_none() {
+            self.done.borrow_mut().struck += 1;
+        }
         hears(&taken.lie).then_some(taken)
     }
 }

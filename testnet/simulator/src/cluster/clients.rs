@@ -96,7 +96,7 @@ impl Cluster {
         let operation = self.clients[client].next_read(&mut self.random);
         self.with_client(client, |client, now, effects| {
             if let Ok(ticket) = client.core.read(now, operation.clone(), effects) {
-                client.waiting.insert(ticket, Waiting::Read { operation, known });
+                client.waiting.insert((ticket, 0), Waiting::Read { operation, known });
             }
         });
         self.read(client, more, interval);
@@ -134,9 +134,12 @@ impl Cluster {
         loop {
             self.carry_out_for(index, std::mem::take(&mut effects));
             let client = &mut self.clients[index];
-            let Some(operation) = client.next_operation(&mut self.random) else { break };
-            match client.core.submit(self.now, vec![operation.clone()], &mut effects) {
-                Ok(ticket) => drop(client.waiting.insert(ticket, Waiting::Request(operation, self.now))),
+            let Some(operations) = client.next_operations(&mut self.random) else { break };
+            match client.core.submit(self.now, operations.clone(), &mut effects) {
+                Ok(ticket) => {
+                    let waiting = operations.into_iter().map(|it| Waiting::Request(it, self.now));
+                    client.waiting.extend((0..).map(|index| (ticket, index)).zip(waiting));
+                }
                 // It was told so, which is a violation.
                 Err(_) => client.end(),
             }
@@ -158,12 +161,12 @@ impl Cluster {
                     self.checker.violated(Invariant::I5, format!("client {id} was refused: {refusal}"));
                 }
                 Effect::FellBack { ticket, .. } => {
-                    if let Some(Waiting::Read { operation, .. }) = client.waiting.remove(&ticket) {
-                        client.waiting.insert(ticket, Waiting::OrderedRead(operation));
+                    if let Some(Waiting::Read { operation, .. }) = client.waiting.remove(&(ticket, 0)) {
+                        client.waiting.insert((ticket, 0), Waiting::OrderedRead(operation));
                     }
                 }
-                Effect::Answered { ticket, answer, .. } => {
-                    if let Some(waiting) = client.on_answered(ticket) {
+                Effect::Answered { ticket, index, answer, .. } => {
+                    if let Some(waiting) = client.on_answered(ticket, index) {
                         self.on_answered(id, waiting, answer);
                     }
                 }
@@ -205,7 +208,8 @@ impl Cluster {
             }
         }
         for to in to {
-            for to in self.instances_of(*to) {
+            let reached = self.instances_of(*to).filter(|to| self.network.serves_clients(*to));
+            for to in reached.collect::<Vec<_>>() {
                 for delay in self.network.arrivals(&mut self.random).into_iter().flatten() {
                     self.plan(delay, Event::Request { to, question: Rc::clone(question) });
                 }

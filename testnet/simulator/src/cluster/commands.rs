@@ -117,6 +117,11 @@ impl Cluster {
         self.network.cut(from.into(), to.into());
     }
 
+    /// Lets an instance have no link to a client any more; until every link is mended.
+    pub fn turn_clients_away(&mut self, instance: impl Into<InstanceId>) {
+        self.network.turn_clients_away(instance.into());
+    }
+
     /// Mends every link.
     pub fn heal(&mut self) {
         self.network.heal();
@@ -152,6 +157,11 @@ impl Cluster {
     /// Changes how long a durable write takes, at every instance.
     pub fn set_write_latency(&mut self, latency: Duration) {
         self.write_latency = latency;
+    }
+
+    /// Changes how long an execution, a snapshot or an installation takes, at every instance.
+    pub fn set_service_latency(&mut self, latency: Duration) {
+        self.service_latency = latency;
     }
 
     /// Changes the network's faults.

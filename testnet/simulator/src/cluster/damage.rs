@@ -26,7 +26,7 @@ impl Cluster {
         self.instances[at.0].disk.is_damaged = true;
     }
 
-    /// Lets an instance's next sync fail: it halts, and nothing that waited for the write is done.
+    /// Lets an instance's next sync fail, of a write, a chunk or a snapshot: it halts, and nothing that waited is done.
     pub fn fail_sync(&mut self, instance: impl Into<InstanceId>) {
         self.instances[instance.into().0].disk.fails = true;
     }

@@ -1,7 +1,5 @@
 //! Carries out what the replicas' cores want done.
 
-use std::time::Duration;
-
 use pbft_messages::{Checkpoint, Commit, ReplicaMessage};
 use pbft_protocol::{Effect, Effects, Input, Instant, Report, Timer};
 
@@ -9,9 +7,6 @@ use super::{Cluster, Local, power};
 use crate::InstanceId;
 use crate::disk::Pending;
 use crate::violation::Invariant;
-
-/// How long an execution, a snapshot or an installation takes.
-const SERVICE_LATENCY: Duration = Duration::from_micros(100);
 
 impl Cluster {
     pub(super) fn carry_out(&mut self, replica: InstanceId, effects: Effects) {
@@ -36,13 +31,17 @@ impl Cluster {
                 self.send(me, &everybody, &message);
             }
             Effect::Persist { id, records, then } => {
+                self.watch_records(me, &records);
                 let disk = &mut self.instances[me.0].disk;
                 disk.issue(Pending::Persist { id, records, then });
                 disk.busy_until = disk.busy_until.max(self.now + self.write_latency);
                 let delay = disk.busy_until - self.now;
                 self.plan_local(me, delay, Local::Synced(id));
             }
-            Effect::Note(records) => self.instances[me.0].disk.issue(Pending::Note(records)),
+            Effect::Note(records) => {
+                self.watch_records(me, &records);
+                self.instances[me.0].disk.issue(Pending::Note(records));
+            }
             Effect::Collect { through, keep } => {
                 self.instances[me.0].disk.issue(Pending::Collect(through, keep));
             }
@@ -54,15 +53,16 @@ impl Cluster {
                         self.checker.executes(me, running.through, &execution);
                     }
                     let done = running.execute(&execution);
-                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                    self.plan_local(me, self.service_latency, Local::Done(Box::new(done)));
                 }
             }
             Effect::Snapshot { sequence, ledger } => {
-                let instance = &mut self.instances[me.0];
-                if let Some(running) = &mut instance.running {
-                    let root = instance.disk.archive.keep(sequence, running.state(ledger));
-                    let done = Input::SnapshotTaken { sequence, root };
-                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                if let Some(running) = &mut self.instances[me.0].running {
+                    let state = running.state(ledger);
+                    running.snapshots.push_back((sequence, state));
+                    running.snapshots_until = running.snapshots_until.max(self.now + self.service_latency);
+                    let delay = running.snapshots_until - self.now;
+                    self.plan_local(me, delay, Local::Snapshot);
                 }
             }
             Effect::Audit { sequence, ledger, .. } => {
@@ -78,18 +78,12 @@ impl Cluster {
             Effect::Gather { sequence, leaves } => {
                 let missing = self.instances[me.0].disk.archive.gather(sequence, leaves);
                 let done = Input::Gathering { sequence, missing };
-                self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
+                self.plan_local(me, self.service_latency, Local::Done(Box::new(done)));
             }
             Effect::KeepChunk(chunk) => self.plan_local(me, self.write_latency, Local::Kept(chunk)),
             Effect::Install(certificate) => {
-                let Checkpoint { sequence, root } = certificate.get().statement;
-                let instance = &mut self.instances[me.0];
-                if let Some(running) = &mut instance.running {
-                    instance.disk.archive.finish();
-                    let chunks = instance.disk.archive.load(sequence, root).expect("all of it was fetched");
-                    let done = running.install(sequence, chunks);
-                    self.plan_local(me, SERVICE_LATENCY, Local::Done(Box::new(done)));
-                }
+                let state = certificate.get().statement.clone();
+                self.plan_local(me, self.service_latency, Local::Install(state));
             }
             Effect::Query(query) => {
                 let (now, instance) = (self.clocks(me), &mut self.instances[me.0]);
@@ -123,6 +117,27 @@ impl Cluster {
         }
     }
 
+    /// The oldest snapshot in the making is on the disk.
+    pub(super) fn on_snapshot(&mut self, me: InstanceId) {
+        let instance = &mut self.instances[me.0];
+        let oldest = instance.running.as_mut().and_then(|running| running.snapshots.pop_front());
+        let Some((sequence, state)) = oldest else { return };
+        let root = instance.disk.archive.keep(sequence, state);
+        self.step(me);
+        self.input(me, Input::SnapshotTaken { sequence, root });
+    }
+
+    /// A fetched state is a snapshot on the disk, and the service restores from it.
+    pub(super) fn on_install(&mut self, me: InstanceId, Checkpoint { sequence, root }: Checkpoint) {
+        let instance = &mut self.instances[me.0];
+        let Some(running) = &mut instance.running else { return };
+        instance.disk.archive.finish();
+        let chunks = instance.disk.archive.load(sequence, root).expect("all of it was fetched");
+        let done = running.install(sequence, chunks);
+        self.step(me);
+        self.input(me, done);
+    }
+
     fn set_timer(&mut self, me: InstanceId, timer: Timer, at: Option<Instant>) {
         let now = self.clocks(me).instant;
         let pace = self.instances[me.0].pace;
@@ -147,9 +162,9 @@ impl Cluster {
                 Report::Executed { sequence, digest, .. } => self.checker.batch(me, *sequence, *digest),
                 Report::ViewEntered { view, .. } => {
                     self.checker.entered(*view);
-                    self.asks(me, false);
+                    self.asks(me, None);
                 }
-                Report::ViewChange { .. } => self.asks(me, true),
+                Report::ViewChange { reason, .. } => self.asks(me, Some(*reason)),
                 Report::Checkpoint { sequence, root } => self.checker.root(me, *sequence, *root),
                 Report::Evidence(it) => {
                     self.witness.convicts(me, it);
@@ -166,5 +181,56 @@ impl Cluster {
             transcript.report(self.now, me, &report);
         }
         self.reports.push((self.now, me, report));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pbft_messages::{Part, PartId, PeerMessage, Sequence};
+
+    use super::*;
+    use crate::{Cluster, Settings};
+
+    const MS: Duration = Duration::from_millis(1);
+    const R1: InstanceId = InstanceId(1);
+
+    /// A cluster in which r1 is making its first snapshot.
+    fn making() -> Cluster {
+        let mut settings = Settings { service_latency: MS * 50, ..Settings::new(4, 1) };
+        (settings.parameters.checkpoint_interval, settings.parameters.window) = (1, 2);
+        let mut cluster = Cluster::new(settings);
+        cluster.load(1, 1);
+        let is_making = |cluster: &Cluster| {
+            cluster.instances[1].running.as_ref().is_some_and(|running| !running.snapshots.is_empty())
+        };
+        assert!(cluster.run_until(MS * 500, is_making));
+        cluster
+    }
+
+    fn holds_one(cluster: &Cluster) -> bool {
+        let id = PartId { sequence: Sequence(1), part: Part::Leaves(0) };
+        !matches!(cluster.instances[1].disk.archive.answer(id), PeerMessage::NoSnapshot(_))
+    }
+
+    #[test]
+    fn a_snapshot_is_there_when_it_is_said_to_be() {
+        let mut cluster = making();
+        cluster.run_for(MS * 40);
+        assert!(!holds_one(&cluster));
+        cluster.run_for(MS * 20);
+        assert!(holds_one(&cluster));
+
+        let mut killed = making();
+        killed.crash(R1);
+        killed.start(R1);
+        killed.run_for(MS * 20);
+        assert!(!holds_one(&killed), "it was in memory");
+
+        let mut failing = making();
+        failing.fail_sync(R1);
+        failing.run_for(MS * 60);
+        assert!(!holds_one(&failing) && failing.standing(R1).is_none(), "it halts");
     }
 }

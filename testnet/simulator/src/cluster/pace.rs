@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pbft_messages::ClientId;
+use pbft_protocol::ViewChangeReason;
 
 use super::Cluster;
 use crate::InstanceId;
@@ -14,6 +15,11 @@ impl Cluster {
     pub fn expect_within(&mut self, answers: Option<Duration>, views: Option<Duration>) {
         self.check_what_pends();
         (self.answered_within, self.views_within) = (answers, views);
+    }
+
+    /// Watches from now on that nobody asks for another view; or does so no more.
+    pub fn expect_one_view(&mut self, keeps_view: bool) {
+        self.keeps_view = keeps_view;
     }
 
     fn check_what_pends(&mut self) {
@@ -30,8 +36,12 @@ impl Cluster {
     }
 
     /// A correct instance asks for another view than before, or for none any more.
-    pub(super) fn asks(&mut self, at: InstanceId, asks: bool) {
-        let since = asks.then_some(self.now);
+    pub(super) fn asks(&mut self, at: InstanceId, why: Option<ViewChangeReason>) {
+        if let Some(why) = why.filter(|_| self.keeps_view) {
+            let text = format!("{at} asks for another view ({why:?}), and nothing is wrong but the load");
+            self.checker.violated(Invariant::I8, text);
+        }
+        let since = why.map(|_| self.now);
         let running = self.instances[at.0].running.as_mut();
         let before = running.and_then(|running| std::mem::replace(&mut running.asks_since, since));
         if let Some(before) = before {

@@ -52,6 +52,12 @@ impl Cluster {
         self.power_cuts.is_empty()
     }
 
+    /// How many power cuts have come.
+    #[must_use]
+    pub fn power_cuts_come(&self) -> u64 {
+        self.power_cuts_come
+    }
+
     /// Gives up the power cuts that have not come.
     pub fn cancel_power_cuts(&mut self) {
         self.power_cuts.clear();
@@ -74,6 +80,7 @@ impl Cluster {
         let due = |cut: &mut PowerCut| cut.at == replica && cut.step == taken;
         let cuts: Vec<_> = self.power_cuts.extract_if(.., due).collect();
         for PowerCut { victims, survive, .. } in cuts {
+            self.power_cuts_come += 1;
             for victim in victims {
                 let instance = &mut self.instances[victim.0];
                 if instance.running.is_some() {

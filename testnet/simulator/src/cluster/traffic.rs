@@ -29,9 +29,9 @@ impl Cluster {
         if let Some(transcript) = &mut self.transcript {
             transcript.message(self.now, from, to, message);
         }
-        self.watch_sent(from, message);
         let me = self.instances[from.0].replica;
         let letter = Rc::new(Letter::new(me, message));
+        self.watch_sent(from, message, &letter);
         for to in to.iter().filter(|to| **to != me) {
             for to in self.instances_of(*to) {
                 self.send_to(from, to, message, &letter);
@@ -83,6 +83,9 @@ impl Cluster {
         (client, session): (ClientId, SessionId),
         message: &ReplicaMessage,
     ) {
+        if !self.network.serves_clients(from) {
+            return;
+        }
         let honest =
             self.clients.iter().position(|it| (it.id, SESSION, it.is_opened) == (client, session, true));
         let to = honest.map_or(Receiver::Attackers, Receiver::Client);

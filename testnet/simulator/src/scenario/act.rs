@@ -90,6 +90,12 @@ pub enum Action {
         /// For how long.
         duration: Time,
     },
+    /// A replica has no descriptor left for a client (60): it keeps its links to the others, and none to a client, until
+    /// every link works again.
+    TurnAway {
+        /// Which.
+        replica: ReplicaId,
+    },
     /// Every link works again.
     Heal,
     /// The network changes (1, 2, 3).
@@ -192,6 +198,7 @@ impl Action {
             Self::Network(_) => "network",
             Self::Cut { .. } => "cut",
             Self::Clog { .. } => "clog",
+            Self::TurnAway { .. } => "turn-away",
             Self::SlowDisk { .. } => "slow-disk",
             Self::Tear { .. } => "tear",
             Self::FailSync { .. } => "fail-sync",
@@ -231,6 +238,7 @@ impl Action {
             | Self::RollBack { replica }
             | Self::Starve { replica, .. }
             | Self::Drift { replica, .. }
+            | Self::TurnAway { replica }
             | Self::Corrupt { replica, .. }
             | Self::Behave { replica } => vec![*replica],
             Self::PowerCut { replica, victims, .. } => victims.iter().chain([replica]).copied().collect(),

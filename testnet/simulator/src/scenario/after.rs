@@ -10,7 +10,7 @@ use pbft_messages::{Quorum, ReplicaId};
 use super::Scenario;
 use super::play::Player;
 use crate::alarm::PERIOD;
-use crate::{Cluster, Faults, Invariant, Violation, WallClock};
+use crate::{Cluster, Faults, Invariant, Settings, Violation, WallClock};
 
 /// How many requests every client issues once the faults have ended, so that there is something to execute.
 const LAST_REQUESTS: u64 = 2;
@@ -118,6 +118,7 @@ impl Player<'_> {
         self.cluster.end_attacks();
         self.cluster.set_faults(Faults::none());
         self.cluster.set_write_latency(Duration::from_millis(1));
+        self.cluster.set_service_latency(Settings::SERVICE_LATENCY);
         for replica in (0..self.scenario.n).map(ReplicaId) {
             self.cluster.set_wall_clock(replica, WallClock::default());
             self.cluster.set_drift(replica, 0);

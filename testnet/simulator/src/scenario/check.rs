@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pbft_byzantine::{ClientIdentity, Identity, client_strategy, strategy};
-use pbft_messages::{Quorum, ReplicaId};
+use pbft_messages::{Quorum, ReplicaId, Submission};
 
 use super::{Action, Conditions, Scenario, Time};
 
@@ -40,6 +40,9 @@ impl Scenario {
         })?;
         ensure(self.steady.is_none_or(|client| client < clients), || {
             format!("steady: clients are numbered from 0 to {}", clients - 1)
+        })?;
+        ensure((1..=Submission::MAXIMUM_REQUESTS).contains(&self.together), || {
+            format!("together = {}: from 1 to {}", self.together, Submission::MAXIMUM_REQUESTS)
         })?;
         ensure(self.keys != Some(0), || "keys = 0: one at least, or leave it away".into())?;
         let stranger = self.twins.iter().chain(&self.core).find(|it| it.0 >= n);

@@ -36,6 +36,7 @@ pub(super) enum Kind {
     Partition,
     Cut,
     Clog,
+    TurnAway,
     Crash,
     CrashAll,
     PowerCut,
@@ -54,7 +55,7 @@ pub(super) enum Kind {
     MaliciousClients,
 }
 
-const KINDS: [Kind; 25] = [
+const KINDS: [Kind; 26] = [
     Kind::Loss,
     Kind::Duplication,
     Kind::Reordering,
@@ -64,6 +65,7 @@ const KINDS: [Kind; 25] = [
     Kind::Partition,
     Kind::Cut,
     Kind::Clog,
+    Kind::TurnAway,
     Kind::Crash,
     Kind::CrashAll,
     Kind::PowerCut,
@@ -89,7 +91,7 @@ const THEMED: f64 = 0.5;
 const TWO_HABITS: f64 = 0.3;
 
 /// What several liars do together: each signs what the others need to carry two batches at one place.
-const CONSPIRACIES: [&str; 3] = ["equivocate", "equivocate:to=1", "equivocate:differ=order"];
+pub(super) const CONSPIRACIES: [&str; 3] = ["equivocate", "equivocate:to=1", "equivocate:differ=order"];
 
 impl Scenario {
     /// The scenario of a seed: always the same.
@@ -105,6 +107,8 @@ pub(super) struct Draw<'a> {
     pub(super) n: u16,
     /// How many clients behave.
     pub(super) clients: u16,
+    /// How many do not.
+    attackers: u16,
     theme: Option<Theme>,
     /// Whether the timeouts of a standstill must not grow.
     pub(super) capped: bool,
@@ -136,6 +140,7 @@ impl<'a> Draw<'a> {
             random,
             n,
             clients,
+            attackers: 0,
             theme,
             capped: false,
             left_out: None,
@@ -157,12 +162,13 @@ impl<'a> Draw<'a> {
             None => self.conditions(),
         };
         let write_latency = Time(std::time::Duration::from_micros(self.random.random_range(50..3000)));
+        let service_latency = self.service_latency();
         if self.theme.is_none_or(Theme::is_loaded) {
             self.load();
         }
-        let (mut clients, theme) = (self.clients, self.theme);
+        let theme = self.theme;
         if self.is_on(Kind::MaliciousClients) || theme == Some(Theme::Clients) {
-            clients += self.attack(clients);
+            self.attack();
         }
         let faulty = match theme {
             Some(theme) => theme.stage(&mut self),
@@ -173,6 +179,7 @@ impl<'a> Draw<'a> {
         let core = self.core(&faulty);
         let keys = self.random.random_bool(0.5).then(|| self.random.random_range(1..6));
         self.acts.sort_by_key(|act| act.at);
+        let clients = self.clients + self.attackers;
         Scenario {
             // TOML's numbers end at 2^63.
             seed: self.random.random::<u64>() >> 1,
@@ -185,12 +192,14 @@ impl<'a> Draw<'a> {
                 || self.random.random_bool(0.03) && theme != Some(Theme::Overload),
             answered_within: theme.and_then(Theme::answered_within),
             views_within: self.views_within,
+            keeps_view: theme == Some(Theme::Overload),
             steady: theme.filter(|it| it.is_steady()).map(|_| self.random.random_range(0..self.clients)),
             beyond_f: self.swarm.beyond_f,
             real_signatures: self.swarm.real_signatures,
             core,
             twins: self.twins,
             write_latency,
+            service_latency,
             parameters,
             network,
             acts: self.acts,
@@ -234,6 +243,10 @@ impl<'a> Draw<'a> {
             status_interval: Time::ms(self.one_of(&[50, 100])),
             pipeline: self.one_of(&[1, 2, 4, 8]),
             clock_bound: usual_clock_bound(),
+            waiting_requests: self.one_of(&[64, usual_waiting_requests()]),
+            sessions: self.one_of(&[1, 2, 4, usual_sessions()]),
+            batch_requests: self.one_of(&[64, usual_batch_requests()]),
+            batch_bytes: self.one_of(&[8 << 10, usual_batch_bytes()]),
         }
     }
 
@@ -290,14 +303,20 @@ impl<'a> Draw<'a> {
         }
     }
 
-    /// Clients from `first` on attack; gives how many.
-    fn attack(&mut self, first: u16) -> u16 {
+    fn attack(&mut self) {
         let count = self.random.random_range(1..=3);
         let strategy = self.one_of(CLIENT_STRATEGIES);
-        let strategy = self.one_of(strategy.samples).text.to_owned();
+        let strategy = self.one_of(strategy.samples).text;
+        self.attack_with(strategy, count);
+    }
+
+    /// So many clients more attack.
+    pub(super) fn attack_with(&mut self, strategy: &str, count: u16) {
+        let first = self.clients + self.attackers;
+        self.attackers += count;
         let at = self.time();
-        self.act(at, Action::Attack { clients: (first..first + count).collect(), strategy });
-        count
+        let (clients, strategy) = ((first..first + count).collect(), strategy.to_owned());
+        self.act(at, Action::Attack { clients, strategy });
     }
 
     /// Makes up to f replicas faulty, or f+1 malicious; gives whom.
@@ -360,7 +379,7 @@ impl<'a> Draw<'a> {
     }
 
     /// Brings a replica's view about: each primary before it crashes, and leaves its view when it starts again (D2).
-    fn unseat_those_before(&mut self, replica: ReplicaId) {
+    pub(super) fn unseat_those_before(&mut self, replica: ReplicaId) {
         let mut at = self.time();
         for primary in (0..replica.0).map(ReplicaId) {
             self.act(at, Action::Crash { replica: primary });
@@ -452,6 +471,7 @@ impl<'a> Draw<'a> {
     /// What happens to the network, the disks' speed, the processors and the clocks.
     fn disturbances(&mut self) {
         self.bad_links();
+        self.apart_from_clients();
         // Twins that see the same are of little use.
         if self.is_on(Kind::Partition) || !self.twins.is_empty() {
             for _ in 0..self.random.random_range(1..4) {
@@ -514,6 +534,18 @@ impl<'a> Draw<'a> {
                 let (from, to, at) = (self.replica(), self.replica(), self.time());
                 let duration = Time::ms(self.random.random_range(20..1500));
                 self.act(at, Action::Clog { from, to, duration });
+            }
+        }
+    }
+
+    /// Replicas that clients do not reach.
+    fn apart_from_clients(&mut self) {
+        if self.is_on(Kind::TurnAway) {
+            for _ in 0..self.random.random_range(1..3) {
+                let (replica, at) = (self.replica(), self.time());
+                self.act(at, Action::TurnAway { replica });
+                let end = self.later(at, 1000);
+                self.act(end, Action::Heal);
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::{Faults, Settings, Signatures, Workload};
 pub use act::{Act, Action};
 pub use check::InvalidScenario;
 pub use draw::Swarm;
-pub use play::Outcome;
+pub use play::{Outcome, Seen};
 pub use time::{NoTime, Time};
 
 /// A whole run.
@@ -39,6 +39,9 @@ pub struct Scenario {
     /// How many keys the clients write, read, compare and remove; where nothing is said each puts keys of its own.
     #[serde(default)]
     pub keys: Option<u16>,
+    /// The most operations that a client submits together, as far as it has so many under way.
+    #[serde(default = "one")]
+    pub together: usize,
     /// Whether the service is no store but one that wants to be told the time every 300 ms (N6): time must not stand
     /// still though nobody asks for anything.
     #[serde(default)]
@@ -60,6 +63,10 @@ pub struct Scenario {
     /// scenarios in which nothing is lost (VC7).
     #[serde(default)]
     pub views_within: Option<Time>,
+    /// Whether nothing but the load may be too much until the faults end: then no correct replica asks for another view
+    /// (N8).
+    #[serde(default)]
+    pub keeps_view: bool,
     /// Who is connected and runs once the faults have ended (I8); the others are dead then, but for faulty ones.
     pub core: BTreeSet<ReplicaId>,
     /// Replicas that run as two instances with one key, each with a disk of its own. They count in f. In a partition the
@@ -68,6 +75,9 @@ pub struct Scenario {
     pub twins: BTreeSet<ReplicaId>,
     /// How long a durable write takes at first.
     pub write_latency: Time,
+    /// How long an execution, a snapshot or an installation takes until the faults end.
+    #[serde(default = "usual_service_latency")]
+    pub service_latency: Time,
     /// The protocol's parameters.
     pub parameters: Tuning,
     /// The network at first.
@@ -96,6 +106,18 @@ pub struct Tuning {
     /// How far a proposed time may be from a backup's clock (N6).
     #[serde(default = "usual_clock_bound")]
     pub clock_bound: Time,
+    /// How many requests may wait at a replica.
+    #[serde(default = "usual_waiting_requests")]
+    pub waiting_requests: usize,
+    /// How many sessions of one client are kept.
+    #[serde(default = "usual_sessions")]
+    pub sessions: usize,
+    /// The most requests of a batch.
+    #[serde(default = "usual_batch_requests")]
+    pub batch_requests: usize,
+    /// The most bytes of a batch: half of it is the most for one operation, and four times as much may wait.
+    #[serde(default = "usual_batch_bytes")]
+    pub batch_bytes: usize,
 }
 
 fn usual_clock_bound() -> Time {
@@ -202,14 +224,19 @@ impl Scenario {
             .collect()
     }
 
-    /// Those that lose their disk and nothing worse happens to: they are to rejoin (D8).
+    /// Those that lose their disk, or whose rotten one is replaced, and nothing worse happens to: they are to rejoin
+    /// (D8).
     pub(crate) fn rejoining(&self) -> BTreeSet<ReplicaId> {
-        let is_wipe = |act: &&Act| matches!(act.action, Action::Wipe { .. });
-        let named = |acts: Vec<&Act>| -> BTreeSet<_> {
-            acts.iter().filter_map(|act| act.action.makes_faulty()).collect()
-        };
-        let (wiped, others): (Vec<_>, _) = self.acts.iter().partition(is_wipe);
-        &(&named(wiped) - &named(others)) - &self.twins
+        let mut rejoining = BTreeSet::new();
+        let mut lost = self.twins.clone();
+        for act in &self.acts {
+            match act.action {
+                Action::Wipe { replica } => drop(rejoining.insert(replica)),
+                Action::Damage { replica } => drop(rejoining.remove(&replica)),
+                _ => lost.extend(act.action.makes_faulty()),
+            }
+        }
+        &rejoining - &lost
     }
 
     /// The clients that never attack.
@@ -245,6 +272,8 @@ impl Scenario {
     /// How the cluster is set up.
     pub(crate) fn settings(&self, trace: bool) -> Settings {
         let tuning = &self.parameters;
+        let usual = Parameters::default();
+        let is_usual = tuning.batch_bytes == usual.batch_bytes;
         let parameters = Parameters {
             checkpoint_interval: tuning.checkpoint_interval,
             window: tuning.window,
@@ -253,13 +282,21 @@ impl Scenario {
             status_interval: tuning.status_interval.0,
             pipeline: tuning.pipeline,
             clock_bound: tuning.clock_bound.0,
-            ..Parameters::default()
+            waiting_requests: tuning.waiting_requests,
+            sessions: tuning.sessions,
+            batch_requests: tuning.batch_requests,
+            batch_bytes: tuning.batch_bytes,
+            operation_bytes: if is_usual { usual.operation_bytes } else { tuning.batch_bytes / 2 },
+            waiting_bytes: if is_usual { usual.waiting_bytes } else { tuning.batch_bytes.saturating_mul(4) },
+            ..usual
         };
         Settings {
             clients: self.clients,
+            together: self.together,
             parameters,
             faults: (&self.network).into(),
             write_latency: self.write_latency.0,
+            service_latency: self.service_latency.0,
             signatures: if self.real_signatures { Signatures::Real } else { Signatures::Simulated },
             workload: self.keys.map_or(Workload::Puts, |keys| Workload::Mixed { keys }),
             service: if self.alarm { Some(|| Box::new(Alarm::default())) } else { None },

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::ops::AddAssign;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use pbft_byzantine::{client_strategy, strategy};
 use pbft_messages::{ReplicaId, codec};
@@ -14,6 +17,34 @@ use crate::{Cluster, Contradictions, InstanceId, Invariant, PowerCut, Violation,
 
 /// How long a run goes on after a guarantee broke: what breaks a moment later may say more.
 const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// What happened in some runs to correct replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Seen {
+    /// In how many one entered a later view.
+    pub moved: u64,
+    /// In how many a view carried a batch over.
+    pub carried: u64,
+    /// In how many a state was transferred.
+    pub transferred: u64,
+    /// In how many one that had lost its disk recovered.
+    pub recovered: u64,
+    /// In how many a client was turned away since too much was waiting.
+    pub shed: u64,
+    /// How many power cuts came, of those that were drawn.
+    pub power_cuts: u64,
+}
+
+impl AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.moved += other.moved;
+        self.carried += other.carried;
+        self.transferred += other.transferred;
+        self.recovered += other.recovered;
+        self.shed += other.shed;
+        self.power_cuts += other.power_cuts;
+    }
+}
 
 /// What came of a scenario.
 #[derive(Clone, Debug)]
@@ -30,8 +61,10 @@ pub struct Outcome {
     pub patience: Duration,
     /// How many requests were answered.
     pub answered: usize,
-    /// How many views were entered, by the highest.
+    /// How many views correct replicas entered after the first, by the highest.
     pub view_changes: u64,
+    /// What else happened to correct replicas: that it was worth playing.
+    pub seen: Seen,
     /// The contradictions that reached correct replicas, and what became of them.
     pub contradictions: Contradictions,
     /// A hash of all that happened: of two runs of a scenario it is the same.
@@ -54,10 +87,7 @@ impl Scenario {
         let failed = caught(|| player.play());
         let Player { cluster, ended, recovered, patience, .. } = player;
         let failed = failed.unwrap_or_else(|text| Some(cluster.violation(Invariant::Panic, text)));
-        let views = cluster.reports().iter().filter_map(|(_, _, report)| match report {
-            Report::ViewEntered { view, .. } => Some(view.0),
-            _ => None,
-        });
+        let (view_changes, seen) = seen(&cluster);
         Outcome {
             violations: cluster.violations().iter().cloned().chain(failed).collect(),
             steps: cluster.step_count(),
@@ -65,12 +95,33 @@ impl Scenario {
             recovery_time: recovered.saturating_sub(ended),
             patience,
             answered: cluster.answered(),
-            view_changes: views.max().unwrap_or_default(),
+            view_changes,
+            seen,
             contradictions: cluster.contradictions(),
             history: history(&cluster),
             transcript: cluster.transcript(),
         }
     }
+}
+
+/// The highest view that a correct replica entered, and what else happened to them.
+fn seen(cluster: &Cluster) -> (u64, Seen) {
+    let correct: BTreeSet<_> = cluster.correct().map(InstanceId::from).collect();
+    let mut highest = 0;
+    let mut seen = Seen { power_cuts: cluster.power_cuts_come(), ..Seen::default() };
+    for (_, _, report) in cluster.reports().iter().filter(|(_, at, _)| correct.contains(at)) {
+        match report {
+            Report::ViewEntered { view, carried_over, .. } => {
+                highest = highest.max(view.0);
+                (seen.moved, seen.carried) = (1, seen.carried.max(u64::from(*carried_over > 0)));
+            }
+            Report::Transferred { .. } => seen.transferred = 1,
+            Report::Recovered { .. } => seen.recovered = 1,
+            Report::Shed => seen.shed = 1,
+            _ => {}
+        }
+    }
+    (highest, seen)
 }
 
 /// A hash of what the replicas reported and when.
@@ -107,7 +158,9 @@ impl Player<'_> {
         let [answers, views] = [self.scenario.answered_within, self.scenario.views_within]
             .map(|limit| limit.map(|limit| limit.0));
         self.cluster.expect_within(answers, views);
+        self.cluster.expect_one_view(self.scenario.keeps_view);
         self.acts();
+        self.cluster.expect_one_view(false);
         self.cluster.expect_within(None, None);
         self.ended = self.cluster.elapsed();
         let failed = if self.is_over() { None } else { self.rest() };
@@ -160,6 +213,7 @@ impl Player<'_> {
             Action::Partition { groups } => self.partition(groups),
             Action::Cut { links } => links.iter().for_each(|(from, to)| cluster.cut(*from, *to)),
             Action::Clog { from, to, duration } => cluster.clog(*from, *to, duration.0),
+            Action::TurnAway { replica } => cluster.turn_clients_away(*replica),
             Action::Heal => cluster.heal(),
             Action::Network(conditions) => cluster.set_faults(conditions.into()),
             Action::SlowDisk { latency } => cluster.set_write_latency(latency.0),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use pbft_messages::{Quorum, ReplicaId};
 
-use super::{Action, Conditions, Scenario, Time};
+use super::{Action, Conditions, Scenario, Time, usual_service_latency};
 use crate::{Invariant, Violation};
 
 impl Scenario {
@@ -82,7 +82,7 @@ impl<F: FnMut(u64, &Scenario) -> ControlFlow<()>> Shrinker<F> {
 }
 
 /// What is tried on the whole. Each makes it smaller, or does nothing.
-const CHANGES: [fn(&mut Scenario); 18] = [
+const CHANGES: [fn(&mut Scenario); 21] = [
     fewer_replicas,
     |scenario| {
         scenario.clients = 1;
@@ -102,6 +102,9 @@ const CHANGES: [fn(&mut Scenario); 18] = [
     |scenario| scenario.steady = None,
     |scenario| scenario.answered_within = None,
     |scenario| scenario.views_within = None,
+    |scenario| scenario.keeps_view = false,
+    |scenario| scenario.service_latency = usual_service_latency(),
+    |scenario| scenario.together = 1,
     |scenario| scenario.network.loss = 0.0,
     |scenario| scenario.network.duplication = 0.0,
     |scenario| scenario.network.tail = 0.0,

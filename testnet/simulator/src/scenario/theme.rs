@@ -8,7 +8,7 @@ use pbft_byzantine::{Description, STRATEGIES, Stage};
 use pbft_messages::ReplicaId;
 use rand::RngExt as _;
 
-use super::draw::{Draw, Kind};
+use super::draw::{CONSPIRACIES, Draw, Kind};
 use super::{Action, Conditions, Time, Tuning};
 
 /// What a scenario is about.
@@ -34,11 +34,15 @@ pub(super) enum Theme {
     Omission,
     /// A liar with two habits, or one, and nothing else goes wrong.
     Liar,
+    /// Two liars of seven replicas, who lie together (row 42, N3, VC2, C1).
+    Conspiracy,
     /// Links that are only uneven, and one backup that is down: the others go on without waiting for each other (C4,
     /// fault 18).
     Uneven,
     /// Malicious clients, and replicas that crash (N1).
     Clients,
+    /// Clients that ask for more than a slow service can do, and nothing else goes wrong (N8, row 58).
+    Overload,
 }
 
 pub(super) const THEMES: [Theme; 14] = [
@@ -52,8 +56,10 @@ pub(super) const THEMES: [Theme; 14] = [
     Theme::Succession,
     Theme::Omission,
     Theme::Liar,
+    Theme::Conspiracy,
     Theme::Uneven,
     Theme::Clients,
+    Theme::Overload,
 ];
 
 impl Theme {
@@ -83,6 +89,7 @@ impl Theme {
     /// The network, if the theme depends on it.
     pub(super) fn network(self, draw: &mut Draw<'_>) -> Option<Conditions> {
         match self {
+            Self::Overload => Some(Conditions::calm()),
             Self::Uneven => Some(Conditions { jitter: Time::ms(6), ..Conditions::calm() }),
             Self::Reads => {
                 let loss = f64::from(draw.random.random_range(15..35)) / 100.0;
@@ -261,17 +268,64 @@ impl Theme {
                 draw.corrupt(liar);
                 BTreeSet::from([liar])
             }
+            Self::Conspiracy => draw.conspirators(),
             Self::Uneven => {
                 let replica = ReplicaId(draw.random.random_range(1..draw.n));
                 draw.act(Time::default(), Action::Crash { replica });
                 BTreeSet::new()
             }
             Self::Clients => BTreeSet::new(),
+            Self::Overload => {
+                let clients = draw.one_of(&[2, 3]);
+                draw.attack_with("flood-requests:rate=3000", clients);
+                BTreeSet::new()
+            }
         }
     }
 }
 
 impl Draw<'_> {
+    /// Makes two replicas lie together: the first primary and one that signs for it, two primaries one after the other,
+    /// two that vouch for the same state, or two that meddle with the view changes that a crash brings about.
+    fn conspirators(&mut self) -> BTreeSet<ReplicaId> {
+        let mut first = ReplicaId(0);
+        let distance = self.random.random_range(1..self.n);
+        let neighbour = |it: ReplicaId, n| ReplicaId((it.0 + distance) % n);
+        let mut second = neighbour(first, self.n);
+        match self.random.random_range(0..4) {
+            0 => {
+                let strategy = self.one_of(&CONSPIRACIES);
+                for it in [first, second] {
+                    self.liar(it, &[strategy]);
+                }
+            }
+            1 => {
+                first = ReplicaId(self.random.random_range(0..3));
+                second = ReplicaId(first.0 + 1);
+                self.unseat_those_before(first);
+                for it in [first, second] {
+                    self.liar(it, &["bad-leader", "bad-leader:as=idle"]);
+                }
+            }
+            2 => {
+                first = self.replica();
+                second = neighbour(first, self.n);
+                for it in [first, second] {
+                    self.liar(it, &["wrong-root:roots=one"]);
+                }
+            }
+            _ => {
+                first = ReplicaId(self.random.random_range(1..self.n));
+                second = neighbour(first, self.n);
+                self.unseat_those_before(first);
+                for it in [first, second] {
+                    self.liar_at(it, Stage::ViewChange);
+                }
+            }
+        }
+        BTreeSet::from([first, second])
+    }
+
     /// Makes a replica follow one of these strategies, mostly from the start.
     fn liar(&mut self, replica: ReplicaId, strategies: &[&str]) -> BTreeSet<ReplicaId> {
         let strategy = self.one_of(strategies).to_owned();

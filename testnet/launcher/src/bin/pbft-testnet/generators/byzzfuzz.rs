@@ -137,6 +137,8 @@ impl Outcome {
             "d",
             "runs",
             "messages lost",
+            "lies drawn",
+            "struck",
             "mutated",
             "runs with view changes",
             "transfers",
@@ -144,12 +146,14 @@ impl Outcome {
             "broken",
         ]);
         for Configuration { c, d, broken, tally } in &self.configurations {
-            let Tally { runs, parted, mutated, moved, transferred, accused } = tally;
+            let Tally { runs, parted, drawn, struck, mutated, moved, transferred, accused } = tally;
             let row = [
                 *c as u64,
                 *d as u64,
                 *runs,
                 *parted,
+                *drawn,
+                *struck,
                 *mutated,
                 *moved,
                 *transferred,

@@ -66,6 +66,8 @@ pub(super) fn reason(scenario: &Scenario, invariant: Invariant) -> Option<String
         | Invariant::I8
         | Invariant::I9
         | Invariant::D1
+        | Invariant::D2
+        | Invariant::D3
         | Invariant::C1
         | Invariant::VC8
         | Invariant::Panic => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use pbft_simulator::scenario::{Outcome, Scenario};
+use pbft_simulator::scenario::{Outcome, Scenario, Seen};
 use pbft_simulator::{Contradictions, Invariant, Violation};
 
 use super::lesson;
@@ -27,6 +27,8 @@ pub(super) struct Tally {
     steps: u64,
     requests: usize,
     view_changes: u64,
+    /// In how many seeds what happened to correct replicas.
+    seen: Seen,
     contradictions: Contradictions,
     /// The longest time from the end of the faults until all was executed, as a share of what is allowed.
     longest_recovery: f64,
@@ -96,6 +98,7 @@ impl Tally {
         self.steps += outcome.steps;
         self.requests += outcome.answered;
         self.view_changes += outcome.view_changes;
+        self.seen += outcome.seen;
         self.contradictions += outcome.contradictions;
         let share = outcome.recovery_time.as_secs_f64() / outcome.patience.as_secs_f64();
         self.longest_recovery = self.longest_recovery.max(share);
@@ -123,9 +126,9 @@ impl Tally {
 
     /// How it is going, in a line.
     pub(super) fn line(&self) -> String {
-        let exercised: u64 = self.faults.values().sum();
+        let drawn: u64 = self.faults.values().sum();
         format!(
-            "{} seeds, {:.0} a second, {:.0} × real time, {exercised} faults of {} kinds, {} broke a guarantee",
+            "{} seeds, {:.0} a second, {:.0} × real time, {drawn} faults of {} kinds drawn, {} broke a guarantee",
             self.seeds,
             self.seeds_a_second,
             self.ratio,
@@ -139,6 +142,7 @@ impl Tally {
         let broken: Vec<_> = self.broken.iter().map(|(it, count)| format!("{it}: {count}")).collect();
         let broken = if broken.is_empty() { "none".to_owned() } else { broken.join(", ") };
         let faults: Vec<_> = self.faults.iter().map(|(fault, count)| format!("{fault} {count}")).collect();
+        let Seen { moved, carried, transferred, recovered, shed, power_cuts } = self.seen;
         let last = self.first_seed.wrapping_add(self.seeds.saturating_sub(1));
         let rows = [
             ("seeds", format!("{} ({} to {last})", self.seeds, self.first_seed)),
@@ -147,9 +151,17 @@ impl Tally {
             ("events", self.steps.to_string()),
             ("requests answered", self.requests.to_string()),
             ("view changes", self.view_changes.to_string()),
+            (
+                "seeds with",
+                format!(
+                    "{moved} view changes, {carried} batches carried over, {transferred} transfers, {recovered} recoveries, \
+                     {shed} clients shed"
+                ),
+            ),
+            ("power cuts that came", power_cuts.to_string()),
             ("contradictions", contradictions(&self.contradictions)),
             ("longest recovery", format!("{:.0}% of what is allowed", self.longest_recovery * 100.0)),
-            ("faults", faults.join(", ")),
+            ("faults drawn", faults.join(", ")),
             ("guarantees broken", broken),
         ];
         rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
