@@ -320,9 +320,7 @@ impl Replica {
             let sequence = header.value().sequence;
             if sequence > self.stable_sequence() {
                 // Not the certificate's, which may be another where the primary lied: this is what it prepared.
-                let slot = self.log.slot(sequence);
-                slot.accepted =
-                    slot.accepted.take().filter(|_| mutant!("certified-for-accepted")).or(Some(header));
+                self.log.slot(sequence).accepted = Some(header);
                 self.next_sequence = self.next_sequence.max(sequence.next());
             }
         }

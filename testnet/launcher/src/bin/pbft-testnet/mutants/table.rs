@@ -42,7 +42,6 @@ const REGRESSIONS: Binary = Binary { package: "pbft-simulator", target: "regress
 const READS: Binary = Binary { package: "pbft-simulator", target: "reads" };
 const AMNESIA: Binary = Binary { package: "pbft-simulator", target: "amnesia" };
 const STATE_TRANSFER: Binary = Binary { package: "pbft-simulator", target: "state_transfer" };
-const FUZZ_TARGETS: Binary = Binary { package: "pbft-fuzz-targets", target: "pbft_fuzz_targets" };
 const PERSIST_POINTS: Binary = Binary { package: "pbft-simulator", target: "persist_points" };
 
 const fn mutant(
@@ -175,8 +174,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "the proposal beside a PREPARE is not looked at"),
     mutant("evidence-kept-to-oneself", "E", PROTOCOL, "bounds::evidence_is_handed_over_in_turn_and_one_piece_a_round",
         "evidence is not handed to who lacks it"),
-    mutant("certified-for-accepted", "13", FUZZ_TARGETS, "targets::replica::tests::a_stop_in_good_order_changes_no_prepare",
-        "after a stop in good order a certificate's proposal passes for the one that was prepared"),
 ];
 
 #[cfg(test)]
