@@ -93,6 +93,7 @@ impl Replica {
         self.tick_transfer(effects);
         self.watch_primary(stalled, now, effects);
         self.listen(stalled, now, effects);
+        self.forward_held(now, effects);
         if number.is_multiple_of(RESEND_EVERY) {
             match (&self.view.own_view_change, self.view.pending) {
                 // The same bytes, until the view moves (VC7, fault 21).

@@ -21,8 +21,10 @@ impl Replica {
         let parameters = self.parameters();
         let limit = Load { requests: self.pace.limit(parameters), bytes: parameters.waiting_bytes };
         match self.waiting.insert(&submission, limit, self.patience.at(now.instant)) {
+            // The primary has it by now, as a rule, and a round tells.
+            Admission::New => {}
             // The client asks again: perhaps the primary has not heard of it.
-            Admission::New | Admission::Known => self.forward(&submission, effects),
+            Admission::Known => self.forward(&submission, effects),
             Admission::Full => {
                 let (client, value) = (submission.signer(), submission.value());
                 let first = value.requests().next().map(|request| request.number).unwrap_or_default();
@@ -61,6 +63,16 @@ impl Replica {
         }
     }
 
+    /// Passes to the primary what waits for half a round and more and was not passed on yet. A client that sends to all
+    /// replicas at once costs no more messages than that, if the primary does its work.
+    pub(crate) fn forward_held(&mut self, now: Now, effects: &mut Effects) {
+        let hold = self.parameters().status_interval / 2;
+        let due = |since| self.patience.waited(since, now.instant) >= hold;
+        for submission in self.waiting.pass_on(due) {
+            self.forward(&submission, effects);
+        }
+    }
+
     /// Passes the oldest waiting submissions to the primary, which may not have them: it is new, or they were lost.
     pub(crate) fn forward_waiting(&self, limit: usize, effects: &mut Effects) {
         for submission in self.waiting.submissions().take(limit) {
@@ -87,5 +99,82 @@ impl Replica {
             }
             None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::{Bench, LIAR};
+    use crate::{Input, Timer};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A backup, and the submissions that it has passed on since last asked. Its rounds end each 100 ms.
+    struct Backup(Bench);
+
+    impl Backup {
+        fn new() -> Self {
+            let mut bench = Bench::new(Parameters { status_interval: MS * 100, ..Parameters::default() });
+            bench.next_round();
+            Self(bench)
+        }
+
+        fn asked(&mut self, number: u64, bytes: usize) {
+            let submission = self.0.submission(number, bytes);
+            self.0.input(Input::Submission(submission));
+        }
+
+        /// Lets time pass; which requests were passed on.
+        fn after(&mut self, wait: Duration) -> Vec<u64> {
+            self.0.now.instant = self.0.now.instant.plus(wait);
+            self.0.input(Input::Timer(Timer::Status));
+            let effects = self.0.effects.drain(..);
+            let numbers = effects.filter_map(|effect| match effect {
+                Effect::Send { to: LIAR, message: PeerMessage::Forward(it) } => match it.peek() {
+                    Ok(Submission::Requests { first, .. }) => Some(first.0),
+                    _ => None,
+                },
+                _ => None,
+            });
+            numbers.collect()
+        }
+    }
+
+    /// N8: whoever sends to all replicas at once costs the primary no frames, if it does its work.
+    #[test]
+    fn a_request_is_passed_on_once_and_only_if_it_still_waits_after_a_while() {
+        let mut backup = Backup::new();
+        assert_eq!(backup.after(MS * 60), []);
+        backup.asked(1, 10);
+        assert_eq!(backup.after(MS * 40), [], "the primary may have it, and needs a while");
+        assert_eq!(backup.after(MS * 20), []);
+        backup.asked(2, 10);
+        assert_eq!(backup.after(MS * 60), []);
+        backup.asked(3, 10);
+        assert_eq!(backup.after(MS * 20), [1, 2]);
+        assert_eq!(backup.after(MS * 100), [3]);
+        assert_eq!(backup.after(MS * 100), []);
+    }
+
+    #[test]
+    fn a_request_that_its_client_repeats_is_passed_on_at_once() {
+        let mut backup = Backup::new();
+        backup.asked(1, 10);
+        assert_eq!(backup.after(MS), []);
+        backup.asked(1, 10);
+        assert_eq!(backup.after(MS), [1]);
+    }
+
+    #[test]
+    fn so_many_bytes_are_passed_on_in_a_round() {
+        let mut backup = Backup::new();
+        for number in 1..=3 {
+            backup.asked(number, 1 << 20);
+        }
+        assert_eq!(backup.after(MS * 100), [1, 2]);
+        assert_eq!(backup.after(MS * 100), [3]);
     }
 }

@@ -19,7 +19,12 @@ pub(crate) struct Waiting {
     all: Load,
     by_client: BTreeMap<ClientId, Load>,
     next: Arrival,
+    /// The first that was not passed on to a primary.
+    held: Arrival,
 }
+
+/// About how many bytes of operations are passed on at a time.
+const PASSED_ON: usize = 2 << 20;
 
 /// How much waits, or may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,7 +140,7 @@ impl Waiting {
     /// Forgets everything: after a state transfer nobody here knows what was executed. Clients ask again.
     pub(crate) fn clear(&mut self) {
         let next = self.next;
-        *self = Self { next, ..Self::default() };
+        *self = Self { next, held: next, ..Self::default() };
     }
 
     /// The number of waiting requests.
@@ -162,6 +167,21 @@ impl Waiting {
     /// The waiting submissions, oldest first.
     pub(crate) fn submissions(&self) -> impl Iterator<Item = &Verified<Submission>> {
         self.submissions.values().map(|waiter| &waiter.submission)
+    }
+
+    /// The oldest submissions that were never passed on, as many as may be at a time, up to the first that is not `due`
+    /// by the time since which it waits. They count as passed on.
+    pub(crate) fn pass_on(&mut self, due: impl Fn(Instant) -> bool) -> Vec<Verified<Submission>> {
+        let (mut passed, mut bytes) = (Vec::new(), 0);
+        for (arrival, waiter) in self.submissions.range(self.held..) {
+            if bytes >= PASSED_ON || !due(waiter.since) {
+                break;
+            }
+            bytes += Load::of(waiter.submission.value()).bytes;
+            passed.push(waiter.submission.clone());
+            self.held = arrival + 1;
+        }
+        passed
     }
 
     /// Forgets which submissions were proposed, but for those whose requests all stand in `proposed`.
