@@ -74,7 +74,7 @@ impl Replica {
         heard.find_map(|heard| Conflict::between(heard, commit)).or_else(decided)
     }
 
-    /// Compares what a VIEW-CHANGE shows. That may be a whole window, so it is done once, when the VIEW-CHANGE is new.
+    /// Compares what a VIEW-CHANGE shows, which may be a whole window.
     pub(crate) fn compare_shown(&mut self, view_change: &ViewChange, now: Now, effects: &mut Effects) {
         if let Some(certificate) = &view_change.stable {
             self.compare_stable(certificate, now, effects);

@@ -110,8 +110,7 @@ impl Replica {
         let opened_by = self.view_changes_in(new_view.value());
         for view_change in opened_by.values() {
             self.compare_view_changes(view_change, now, effects);
-            self.compare_with_commits(view_change, now, effects);
-            self.compare_shown(view_change.value(), now, effects);
+            self.compare_new_view_change(view_change, now, effects);
         }
         if is_past(self.highest_view()) {
             return self.reject(from, Rejection::OldView, effects);

@@ -33,9 +33,9 @@ impl Replica {
         }
     }
 
-    /// Compares a VIEW-CHANGE with what its signer is known to have committed to. That goes through the whole log, so
-    /// it is done once, when the VIEW-CHANGE is new.
-    pub(crate) fn compare_with_commits(
+    /// Compares a VIEW-CHANGE with what its signer is known to have committed to, and what it shows with what is known
+    /// of others. That goes through the whole log, so it is done once, when the VIEW-CHANGE is new.
+    pub(crate) fn compare_new_view_change(
         &mut self,
         view_change: &Verified<ViewChange>,
         now: Now,
@@ -49,6 +49,7 @@ impl Replica {
         if let Some(omission) = commit.and_then(|commit| Omission::between(&commit, view_change)) {
             self.accuse(omission, now, effects);
         }
+        self.compare_shown(view_change.value(), now, effects);
     }
 
     /// Compares a COMMIT with the VIEW-CHANGEs of its signer, and with its other COMMITs at that place.
@@ -150,6 +151,28 @@ mod tests {
             }
             bench.message(ReplicaId(2), Message::ViewChange(other_view_change(&bench, 2, 1)));
             assert_eq!(bench.accused(), [(2, EvidenceKind::ViewChange, 1, 0)]);
+        }
+    }
+
+    /// The COMMIT is known, and the view begins without the VIEW-CHANGE that hides it; or they come the other way round.
+    #[test]
+    fn a_late_view_change_to_the_active_view_is_compared_with_commits() {
+        for reversed in [false, true] {
+            let mut bench = bench();
+            let commit = Message::Commit(bench.commit(2, 0, 1, 1));
+            let hides = Message::ViewChange(bench.bare_view_change(2, 1));
+            let last = if reversed {
+                bench.enter(1, [0, 1, 3]);
+                bench.message(ReplicaId(2), hides);
+                commit
+            } else {
+                bench.message(ReplicaId(2), commit);
+                bench.enter(1, [0, 1, 3]);
+                hides
+            };
+            assert_eq!(bench.accused(), []);
+            bench.message(ReplicaId(2), last);
+            assert_eq!(bench.accused(), [(2, EvidenceKind::Omission, 0, 1)], "reversed: {reversed}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! VIEW-CHANGE (OSDI'99 §4.4; VC1 to VC3, VC7): leaving a view, and joining others that leave.
 
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use pbft_crypto::{Verified, mutant};
@@ -81,14 +82,16 @@ impl Replica {
         // Kept is the one of the highest view of each sender, never the latest to arrive (fault 2).
         let held = self.view.view_changes.get(&sender).map(|held| held.value().view);
         if view == self.view.active {
-            self.view.to_active.entry(sender).or_insert(view_change);
+            if let Entry::Vacant(place) = self.view.to_active.entry(sender) {
+                place.insert(view_change.clone());
+                self.compare_new_view_change(&view_change, now, effects);
+            }
             return;
         }
         if view <= held.unwrap_or(self.view.active) {
             return;
         }
-        self.compare_with_commits(&view_change, now, effects);
-        self.compare_shown(view_change.value(), now, effects);
+        self.compare_new_view_change(&view_change, now, effects);
         self.view.view_changes.insert(sender, view_change);
         if sender == self.primary() && self.view.pending.is_none() {
             self.start_view_change(self.view.active.next(), ViewChangeReason::PrimaryLeft, now, effects);
