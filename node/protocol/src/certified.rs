@@ -94,6 +94,7 @@ mod tests {
 
     use super::*;
     use crate::testing::{Bench, digest};
+    use crate::{Input, WriteId};
 
     /// What the liar says, handed over in both orders: a vote of its own, and a certificate that its other vote is part
     /// of.
@@ -173,6 +174,35 @@ mod tests {
             Message::Checkpoint(bench.sign(ReplicaId(1), vote))
         };
         compares(|it| [(1, other(it)), (2, handed(it))], (1, EvidenceKind::Checkpoint, 0, 4));
+    }
+
+    /// Formed here or handed over: the disk takes its time, and the liar says the other thing meanwhile.
+    #[test]
+    fn votes_that_come_while_a_stable_certificate_is_written_are_compared() {
+        for handed_over in [false, true] {
+            let mut bench =
+                Bench::new(Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() });
+            bench.disk_stands_still = true;
+            let certificate = bench.stable(4);
+            if handed_over {
+                let certificate = Proven::new(certificate, &bench.configuration).unwrap();
+                bench.message(ReplicaId(1), Message::Stable(certificate));
+            } else {
+                for from in [0, 1, 2].map(ReplicaId) {
+                    let vote = bench.sign(from, certificate.statement.clone());
+                    bench.message(from, Message::Checkpoint(vote));
+                }
+            }
+            let vote = Checkpoint { sequence: Sequence(4), root: digest(2) };
+            bench.message(ReplicaId(1), Message::Checkpoint(bench.sign(ReplicaId(1), vote)));
+            // The next one goes to the disk before the first is there.
+            let next = Proven::new(bench.stable(8), &bench.configuration).unwrap();
+            bench.message(ReplicaId(2), Message::Stable(next));
+            assert_eq!(bench.replica.stable_sequence(), Sequence(0));
+            bench.input(Input::Durable(WriteId(u64::MAX)));
+            assert_eq!(bench.replica.stable_sequence(), Sequence(8));
+            assert_eq!(bench.accused(), [(1, EvidenceKind::Checkpoint, 0, 4)], "handed over: {handed_over}");
+        }
     }
 
     #[test]

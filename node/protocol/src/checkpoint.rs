@@ -88,8 +88,7 @@ impl Replica {
         if !self.agrees_with(sequence, root, effects) || !self.stable_to_write(sequence) {
             return;
         }
-        // Votes for what a certificate covers are needed no more; so it is written once.
-        self.checkpoints = self.checkpoints.split_off(&sequence.next());
+        // Votes for what it covers stay until h moves, to compare others with them (section E).
         let record = Record::Stable(certificate.get().clone());
         self.persist(vec![record], vec![], [Awaited::Stable(certificate)], effects);
     }
@@ -121,6 +120,8 @@ impl Replica {
         if sequence <= self.stable_sequence() {
             return;
         }
+        // Votes that have come since it was handed over.
+        self.compare_stable(certificate.get(), now, effects);
         self.stable = Some(certificate);
         self.watch_window(now);
         self.checkpoints = self.checkpoints.split_off(&sequence.next());
