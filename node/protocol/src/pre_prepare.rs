@@ -144,8 +144,8 @@ impl Replica {
         }
     }
 
-    /// Notes the proposal that came beside a PREPARE. It is verified only when it differs from what is held, which
-    /// shows a primary that lies to both halves (N3).
+    /// Notes the proposal that came beside a PREPARE. It is verified only when it says something else than what is held,
+    /// which shows a primary that lies to both halves (N3).
     pub(crate) fn sight_proposal(
         &mut self,
         sequence: Sequence,
@@ -158,14 +158,17 @@ impl Replica {
         }
         let slot = self.log.slot(sequence);
         let held = slot.accepted.as_ref().map(Verified::signed).or(slot.sighted.as_ref());
-        if held.is_some_and(|held| held.payload() == header.payload()) {
+        if held.is_some_and(|held| held.payload() != header.payload()) {
+            if let Ok(header) = header.verify(&self.configuration) {
+                self.compare_proposals(&header, now, effects);
+                self.remember(&header);
+            }
             return;
         }
-        if held.is_none() {
-            slot.sighted = Some(header);
-        } else if let Ok(header) = header.verify(&self.configuration) {
-            self.compare_proposals(&header, now, effects);
-            self.remember(&header);
+        // The same may be held under a signature that a liar made up, which must not keep the primary's own away.
+        let news = slot.accepted.is_none() && slot.sighted.as_ref() != Some(&header);
+        if news && self.sighted(sequence).is_none() {
+            self.log.slot(sequence).sighted = Some(header);
         }
     }
 }
@@ -174,7 +177,8 @@ impl Replica {
 mod tests {
     use std::time::Duration;
 
-    use pbft_messages::{EvidenceKind, Parameters, PeerMessage, View};
+    use pbft_crypto::Digest;
+    use pbft_messages::{EvidenceKind, Parameters, PeerMessage, Prepare, View};
 
     use super::*;
     use crate::Effect;
@@ -255,6 +259,33 @@ mod tests {
         bench.message(LIAR, Message::RefusedProposal(header));
         bench.propose(LIAR, 0, 1, 10);
         assert_eq!((bench.accused(), prepares(&bench)), (vec![], 1));
+    }
+
+    /// A vote for a batch at sequence 1, beside the primary's signature or one that is made up.
+    fn vote(bench: &Bench, from: u16, digest: Digest, is_good: bool) -> Message {
+        let (view, sequence) = (View(0), Sequence(1));
+        let vote = bench.sign(ReplicaId(from), Prepare { view, sequence, digest });
+        let header = bench.sign(LIAR, PrePrepare { view, sequence, digest });
+        let made_up = *vote.signed().signature();
+        Message::Prepare(vote, if is_good { *header.signed().signature() } else { made_up })
+    }
+
+    /// Section E, N3: of two liars the backup is quick to put garbage where the primary's signature belongs.
+    #[test]
+    fn a_made_up_signature_keeps_the_primarys_own_away_from_nobody() {
+        let mut bench = Bench::new(Parameters::default());
+        let batch = bench.body(1, 10).digest();
+        for (from, is_good) in [(2, false), (1, true)] {
+            let vote = vote(&bench, from, batch, is_good);
+            bench.message(ReplicaId(from), vote);
+        }
+        // Enough have prepared, so the body is all that is lacking.
+        assert_eq!(bench.replica.wanted, [(batch, Sequence(1))].into());
+        // A signature that is made up takes the place of no good one.
+        let again = vote(&bench, 2, batch, false);
+        bench.message(ReplicaId(2), again);
+        bench.propose(LIAR, 0, 1, 20);
+        assert_eq!(bench.accused(), [(0, EvidenceKind::PrePrepare, 0, 1)]);
     }
 
     /// What is refused far and wide is remembered within the log only.
