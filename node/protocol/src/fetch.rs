@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pbft_crypto::Digest;
 use pbft_messages::{Body, PeerMessage, ReplicaId};
 
+use crate::log::Slot;
 use crate::replica::Replica;
 use crate::{Effects, Now, Rejection};
 
@@ -26,13 +27,14 @@ impl Replica {
 
     /// A stalled replica wants the bodies of proposals that it knows of only by others' PREPAREs.
     pub(crate) fn want_sighted_bodies(&mut self) {
-        let lacking = |slot: &crate::log::Slot| slot.accepted.is_none() && slot.sighted.is_some();
+        let lacking = |slot: &Slot| slot.accepted.is_none() && slot.sighted.is_some();
         let slots = self.log.above(self.last_executed.max(self.stable_sequence())).take(SIGHTED);
         let sequences: Vec<_> =
             slots.filter(|(_, slot)| lacking(slot)).map(|(sequence, _)| sequence).collect();
+        let lacks = |slot: &Slot, digest| slot.body(&digest).is_none() && slot.refused != Some(digest);
         for sequence in sequences {
             match self.sighted(sequence).map(|header| header.value().digest) {
-                Some(digest) if self.log.get(sequence).is_some_and(|slot| slot.body(&digest).is_none()) => {
+                Some(digest) if self.log.get(sequence).is_some_and(|slot| lacks(slot, digest)) => {
                     self.wanted.insert((digest, sequence));
                 }
                 Some(_) => {}

@@ -21,6 +21,9 @@ pub(crate) struct Slot {
     /// A proposal that cannot be accepted yet, or that is known by a PREPARE only. It is one of the active view at this
     /// place; its signature is not verified: whoever needs it does.
     pub(crate) sighted: Option<Signed<PrePrepare>>,
+    /// The digest of a sighted proposal whose body was refused: it is not asked for, nor judged again, until the proposal
+    /// comes with a good one, or a certificate wants it.
+    pub(crate) refused: Option<Digest>,
     /// The active view's first votes.
     pub(crate) prepares: VoteSet<Prepare>,
     /// The active view's second votes.
@@ -126,7 +129,7 @@ impl Slot {
         self.bodies.retain(|digest, _| {
             Some(*digest) == prepared || Some(*digest) == committed || carried.contains(digest)
         });
-        (self.accepted, self.sighted, self.due_since) = (None, None, None);
+        (self.accepted, self.sighted, self.refused, self.due_since) = (None, None, None, None);
         self.prepares = VoteSet::default();
         let left = std::mem::take(&mut self.commits);
         if !mutant!("former-commits-dropped") {

@@ -43,6 +43,8 @@ impl Replica {
         let may_accept = self.may_vote() && sequence <= self.high();
         let since = self.patience.at(now.instant);
         let slot = self.log.slot(sequence);
+        // Whatever body came under its header before, this one is good.
+        slot.refused = None;
         if slot.accepted.is_some() {
             // The body of a proposal accepted by its header alone, as those of O are.
             self.wanted.remove(&(header.value().digest, sequence));
@@ -63,17 +65,22 @@ impl Replica {
     }
 
     /// The header of a proposal whose body is refused by whoever verifies it. It is remembered, so that another one at its
-    /// place is proof.
+    /// place is proof; its body is not asked for, which would cost more to judge here.
     pub(crate) fn on_refused_proposal(
         &mut self,
         header: &Verified<PrePrepare>,
         now: Now,
         effects: &mut Effects,
     ) {
-        let PrePrepare { view, sequence, .. } = *header.value();
+        let PrePrepare { view, sequence, digest } = *header.value();
         if view == self.view.active && self.out_of_log(sequence).is_none() {
             self.compare_proposals(header, now, effects);
             self.remember(header);
+            // Anybody may put another body under the header of a good proposal.
+            let slot = self.log.slot(sequence);
+            if slot.body(&digest).is_none() {
+                slot.refused = Some(digest);
+            }
         }
     }
 
@@ -101,14 +108,20 @@ impl Replica {
         }
         let Some(slot) = self.log.get(sequence).filter(|slot| slot.accepted.is_none()) else { return };
         let Some(header) = self.sighted(sequence) else { return };
-        let Some(body) = slot.body(&header.value().digest) else { return };
-        // The body may have been fetched by its digest alone, so its submissions are checked here.
-        let good = self.proposal_rejection(&header, &body, now).is_none()
-            && body.check_fresh(&self.configuration).is_ok();
+        let digest = header.value().digest;
+        let Some(body) = slot.body(&digest).filter(|_| slot.refused != Some(digest)) else { return };
+        if self.proposal_rejection(&header, &body, now).is_some() {
+            return;
+        }
+        // The body may have been fetched by its digest alone, so its submissions are checked here: once, if they are bad.
+        let good = body.check_fresh(&self.configuration).is_ok();
+        let since = self.patience.at(now.instant);
+        let slot = self.log.slot(sequence);
         if good {
-            let since = self.patience.at(now.instant);
-            self.log.slot(sequence).accept(header, &body, since);
+            slot.accept(header, &body, since);
             self.try_prepare(sequence, effects);
+        } else {
+            slot.refused = Some(digest);
         }
     }
 
@@ -178,7 +191,7 @@ mod tests {
     use std::time::Duration;
 
     use pbft_crypto::Digest;
-    use pbft_messages::{EvidenceKind, Parameters, PeerMessage, Prepare, View};
+    use pbft_messages::{EvidenceKind, Parameters, PeerMessage, Prepare, Proven, View};
 
     use super::*;
     use crate::Effect;
@@ -286,6 +299,63 @@ mod tests {
         bench.message(ReplicaId(2), again);
         bench.propose(LIAR, 0, 1, 20);
         assert_eq!(bench.accused(), [(0, EvidenceKind::PrePrepare, 0, 1)]);
+    }
+
+    /// Whoever verifies proposals has judged the body: to fetch it, and judge it here, would take this replica's own
+    /// time. But a certificate shows that others found it good.
+    #[test]
+    fn a_refused_body_is_not_asked_for_unless_enough_have_prepared_it() {
+        let mut bench = Bench::new(Parameters::default());
+        let batch = bench.body(1, 10).digest();
+        let header = PrePrepare { view: View(0), sequence: Sequence(1), digest: batch };
+        let header = bench.sign(LIAR, header);
+        bench.message(LIAR, Message::RefusedProposal(header));
+        let votes = [1, 2].map(|from| (ReplicaId(from), vote(&bench, from, batch, true)));
+        for (from, vote) in votes {
+            bench.next_round();
+            assert_eq!(bench.replica.wanted, [].into());
+            bench.message(from, vote);
+        }
+        assert_eq!(bench.replica.wanted, [(batch, Sequence(1))].into());
+    }
+
+    /// It came by its digest, for others' PREPAREs told of it.
+    #[test]
+    fn a_bad_body_that_was_fetched_is_judged_once() {
+        let mut bench = Bench::new(Parameters::default());
+        let twice = [bench.submission(1, 10), bench.submission(1, 10)];
+        let body = Arc::new(Body::new(bench.now.wall, &twice));
+        let told = vote(&bench, 2, body.digest(), true);
+        bench.message(ReplicaId(2), told);
+        bench.next_round();
+        bench.message(LIAR, Message::Body(Arc::clone(&body)));
+        let slot = bench.replica.log.get(Sequence(1)).expect("it was sighted there");
+        assert_eq!((slot.refused, slot.accepted.as_ref()), (Some(body.digest()), None));
+    }
+
+    /// Another body under the header of a proposal, from anybody, does nothing to the one that is held or comes.
+    #[test]
+    fn a_good_body_is_accepted_whatever_else_came_under_its_header() {
+        let parameters = Parameters { checkpoint_interval: 4, window: 8, ..Parameters::default() };
+        for held in [false, true] {
+            let mut bench = Bench::new(parameters.clone());
+            let body = bench.body(1, 10);
+            // Above H.
+            let header = PrePrepare { view: View(0), sequence: Sequence(9), digest: body.digest() };
+            let header = bench.sign(LIAR, header);
+            let mut messages =
+                [Message::RefusedProposal(header.clone()), Message::Proposal(header, Arc::clone(&body))];
+            if held {
+                messages.reverse();
+            }
+            for message in messages {
+                bench.message(LIAR, message);
+            }
+            assert_eq!(prepares(&bench), 0);
+            let certificate = Proven::new(bench.stable(4), &bench.configuration).expect("it is good");
+            bench.message(ReplicaId(1), Message::Stable(certificate));
+            assert_eq!(prepares(&bench), 1, "held: {held}");
+        }
     }
 
     /// What is refused far and wide is remembered within the log only.
