@@ -97,7 +97,7 @@ impl Checker {
     /// Checks a replica's frame, which is costly: for any thread.
     pub(super) fn check_peer(&self, job: PeerJob) -> Checked {
         let PeerJob { from, class, frame, room } = job;
-        Checked::Peer { from, class, result: contained(|| self.verify_peer(frame)), room }
+        Checked::Peer { from, class, result: contained(|| verify_peer(frame, &self.configuration)), room }
     }
 
     /// Checks frames of clients, together.
@@ -151,22 +151,22 @@ impl Checker {
         // What does not decode is judged by the check, like everything else.
         PeerMessage::decode(frame).map_or_else(|_| Frame::Bytes(frame.clone()), Frame::Message)
     }
+}
 
-    fn verify_peer(&self, frame: Frame) -> Result<Message, Bad> {
-        let message = match frame {
-            Frame::Bytes(bytes) => PeerMessage::decode(&bytes)?,
-            Frame::Message(message) => message,
-        };
-        // Which clients are admitted may change, at one replica before another, so an unknown one is no offence of
-        // the replica that passes its submission on.
-        let passes_on = matches!(message, PeerMessage::Forward(_) | PeerMessage::Proposal(..));
-        let header = message.header();
-        message.verify(&self.configuration).map_err(|error| {
-            let offence = !(passes_on && matches!(error, Rejected::UnknownSigner(_)));
-            let header = header.and_then(|header| header.verify(&self.configuration).ok());
-            Bad { offence, remains: header.map(|it| Box::new(Message::RefusedProposal(it))), ..error.into() }
-        })
-    }
+fn verify_peer(frame: Frame, configuration: &Configuration) -> Result<Message, Bad> {
+    let message = match frame {
+        Frame::Bytes(bytes) => PeerMessage::decode(&bytes)?,
+        Frame::Message(message) => message,
+    };
+    // Which clients are admitted may change, at one replica before another, so an unknown one is no offence of
+    // the replica that passes its submission on.
+    let passes_on = matches!(message, PeerMessage::Forward(_) | PeerMessage::Proposal(..));
+    // Once it was found good, that is remembered; a bad one is not looked at twice.
+    let header = message.header().map(|header| header.verify(configuration)).transpose()?;
+    message.verify(configuration).map_err(|error| {
+        let offence = !(passes_on && matches!(error, Rejected::UnknownSigner(_)));
+        Bad { offence, remains: header.map(|it| Box::new(Message::RefusedProposal(it))), ..error.into() }
+    })
 }
 
 impl From<Malformed> for Bad {
@@ -215,7 +215,11 @@ pub(super) mod tests {
     use rand::RngExt as _;
     use rand::rngs::StdRng;
 
+    use pbft_crypto::{SecretKey, Signature, Signed, Signer as _, Verified};
+    use pbft_messages::{Body, PrePrepare, Sequence, SessionId, Submission, Timestamp, View};
+
     use super::*;
+    use crate::testing::{client_key, configuration, replica_key};
 
     /// R4: a thread that checks gives each frame its verdict, in order, however many of the checks panic.
     pub(crate) fn panicking_checks(random: &mut StdRng) {
@@ -244,6 +248,35 @@ pub(super) mod tests {
             lives && told == checks.iter().map(right).collect::<Vec<_>>(),
             "a check takes its thread along"
         );
+    }
+
+    /// Who sends a proposal is trusted with its header, and not with the clients in its body, whom another replica may
+    /// admit already. Of a bad header nothing remains.
+    #[test]
+    fn a_proposal_is_judged_by_its_header_first() {
+        let configuration = configuration(4);
+        let (admitted, stranger) = (client_key(), SecretKey::from_seed(&[99; 32]));
+        let bad_signature = Signature::from_bytes(&[7; 64]);
+        for (primary, client, is_signed, offence, remains) in [
+            (0, &stranger, true, false, true),
+            (0, &admitted, false, true, false),
+            (9, &admitted, true, true, false),
+        ] {
+            let submission = Submission::Open { session: SessionId(1) };
+            let submission =
+                Verified::sign(submission, client.public_key().into(), client, configuration.scope());
+            let body = Arc::new(Body::new(Timestamp(1), &[submission]));
+            let header = PrePrepare { view: View(0), sequence: Sequence(1), digest: body.digest() };
+            let (key, primary) = (replica_key(primary), ReplicaId(primary));
+            let header = Verified::sign(header, primary, &key, configuration.scope());
+            let mut header = header.signed().clone();
+            if !is_signed {
+                header = Signed::from_parts(primary, header.payload().clone(), bad_signature);
+            }
+            let frame = Frame::Message(PeerMessage::Proposal(header, body));
+            let bad = verify_peer(frame, &configuration).expect_err("something is bad in each");
+            assert_eq!((bad.offence, bad.remains.is_some()), (offence, remains), "{}", bad.why);
+        }
     }
 
     /// Fault 34: the task that checks goes on, whatever it was fed.
