@@ -111,6 +111,7 @@ impl Replica {
                 pending: None,
                 max_s: Sequence(0),
                 new_view: None,
+                missed: None,
                 to_active: BTreeMap::new(),
                 abstains_through: Sequence(0),
                 own_view_change: None,

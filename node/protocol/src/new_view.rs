@@ -92,19 +92,13 @@ impl Replica {
         effects: &mut Effects,
     ) {
         let view = new_view.value().view;
-        if view == self.view.active {
-            let conflict = self.view.new_view.as_ref().and_then(|held| Conflict::between(held, &new_view));
-            // The first one convicts; only what is new in it is looked at further.
-            if conflict.is_some_and(|conflict| self.accuse(conflict, now, effects)) {
-                for view_change in self.view_changes_in(new_view.value()).values() {
-                    self.compare_view_changes(view_change, now, effects);
-                }
-            }
-            return;
+        let missed = self.view.missed.as_ref().map(|it| it.value().view);
+        if view == self.view.active || Some(view) == missed {
+            return self.compare_new_views(&new_view, now, effects);
         }
         // A replayed quorum never moves the view back (fault 6).
         let is_past = |highest: View| view < highest && !mutant!("view-moves-back");
-        if is_past(self.view.active) {
+        if is_past(missed.unwrap_or(self.view.active)) {
             return self.reject(from, Rejection::OldView, effects);
         }
         let opened_by = self.view_changes_in(new_view.value());
@@ -113,11 +107,24 @@ impl Replica {
             self.compare_new_view_change(view_change, now, effects);
         }
         if is_past(self.highest_view()) {
+            self.view.missed = Some(new_view);
             return self.reject(from, Rejection::OldView, effects);
         }
         // What has been verified can be read.
         if let Ok(carried) = new_view.value().carried_over() {
             self.enter_view(new_view, opened_by, carried, now, effects);
+        }
+    }
+
+    /// Compares a NEW-VIEW with the one that is held of its view.
+    fn compare_new_views(&mut self, new_view: &Verified<NewView>, now: Now, effects: &mut Effects) {
+        let held = [&self.view.new_view, &self.view.missed];
+        let conflict = held.into_iter().flatten().find_map(|held| Conflict::between(held, new_view));
+        // The first one convicts; only what is new in it is looked at further.
+        if conflict.is_some_and(|conflict| self.accuse(conflict, now, effects)) {
+            for view_change in self.view_changes_in(new_view.value()).values() {
+                self.compare_view_changes(view_change, now, effects);
+            }
         }
     }
 
@@ -160,6 +167,7 @@ impl Replica {
         it.pending = None;
         it.max_s = max_s;
         it.new_view = Some(new_view.clone());
+        it.missed = None;
         let mut asked = std::mem::take(&mut it.view_changes);
         it.view_changes = asked.extract_if(.., |_, held| held.value().view > view).collect();
         asked.retain(|_, held| held.value().view == view);

@@ -191,6 +191,26 @@ mod tests {
         assert_eq!(bench.accused(), [(2, EvidenceKind::ViewChange, 1, 0)]);
     }
 
+    /// What is in it is a whole log to compare, and anybody may send copies of it.
+    #[test]
+    fn a_new_view_that_comes_too_late_is_compared_once() {
+        let mut bench = bench();
+        for sender in [0, 1] {
+            bench.message(ReplicaId(sender), Message::ViewChange(bench.bare_view_change(sender, 2)));
+        }
+        let first = bench.new_view(1, [0, 1, 2].map(|it| bench.bare_view_change(it, 1)));
+        let shown =
+            [bench.bare_view_change(0, 1), bench.bare_view_change(2, 1), bench.bare_view_change(3, 1)];
+        let second = bench.new_view(1, shown);
+        bench.message(ReplicaId(1), Message::NewView(first.clone()));
+        bench.message(ReplicaId(2), Message::Commit(bench.commit(2, 0, 1, 1)));
+        bench.message(ReplicaId(0), Message::NewView(first));
+        assert_eq!(bench.accused(), [], "it would be seen now, were the copy looked into");
+        bench.message(ReplicaId(0), Message::NewView(second));
+        assert_eq!(bench.accused(), [(1, EvidenceKind::NewView, 1, 0)]);
+        assert_eq!((bench.replica.view.active, bench.replica.view.pending), (View(0), Some(View(2))));
+    }
+
     #[test]
     fn a_second_new_view_accuses_whoever_gave_another_view_change_for_it() {
         let mut bench = bench();

@@ -102,6 +102,9 @@ pub(crate) struct ViewState {
     pub(crate) max_s: Sequence,
     /// The NEW-VIEW that opened the active view; view 0 needs none.
     pub(crate) new_view: Option<Verified<NewView>>,
+    /// The NEW-VIEW of the highest view above the active one that began when this replica had asked for a higher one. What
+    /// is in it was compared: its copies, which anybody may send, are not looked at again.
+    pub(crate) missed: Option<Verified<NewView>>,
     /// The VIEW-CHANGEs to the active view: those in it, and of each other replica the first one heard.
     pub(crate) to_active: BTreeMap<ReplicaId, Verified<ViewChange>>,
     /// After a restart: no PREPARE in the active view in (max-s, this] (D2).
