@@ -8,6 +8,7 @@ use pbft_crypto::{Digest, mutant};
 use pbft_messages::{ClientId, Outcome, Reply, RequestId, Sequence, SessionId, Timestamp};
 
 use crate::ledger::Judgement;
+use crate::log::Slot;
 use crate::replica::Replica;
 use crate::{Effect, Effects, Execution, Now, Operation, Report};
 
@@ -42,7 +43,13 @@ impl Replica {
             effects.push(Effect::Audit { id, sequence: self.last_executed, ledger });
         }
         let sequence = self.last_executed.next();
-        let Some(body) = self.log.get(sequence).and_then(|slot| slot.executable()) else { return };
+        let slot = self.log.get(sequence);
+        let decided = slot.and_then(Slot::decided).map(|(_, body)| body);
+        let undecided = || {
+            let slot = slot.filter(|_| mutant!("prepared-executed"))?;
+            slot.body(&slot.prepared.as_ref()?.get().proposal().digest)
+        };
+        let Some(body) = decided.or_else(undecided) else { return };
         let mut operations = Vec::with_capacity(body.requests());
         let requests = Vec::with_capacity(body.requests());
         let mut in_execution =

@@ -114,13 +114,6 @@ impl Slot {
         self.former_commits.get(&replica)
     }
 
-    /// The batch to execute, if it is decided and its body held.
-    pub(crate) fn executable(&self) -> Option<Arc<Body>> {
-        let undecided = self.prepared.as_ref().filter(|_| mutant!("prepared-executed"));
-        let undecided = undecided.and_then(|certificate| self.body(&certificate.get().proposal().digest));
-        self.decided().map(|(_, body)| body).or(undecided)
-    }
-
     /// Forgets what belonged to the view that is left, but for the COMMITs. Bodies stay that a certificate or the new
     /// view needs.
     fn leave_view(&mut self, carried: &BTreeSet<Digest>) {
