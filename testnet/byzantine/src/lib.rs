@@ -26,6 +26,8 @@ mod invent;
 mod kinds;
 mod lie;
 mod misdate;
+#[cfg(test)]
+mod miser;
 mod misplace;
 mod nearest;
 mod omit_proofs;

@@ -80,6 +80,7 @@ mod tests {
     use pbft_messages::ReplicaId;
 
     use super::*;
+    use crate::parameters::Kind;
     use crate::testing::identity;
 
     fn error(text: &str) -> String {
@@ -97,6 +98,17 @@ mod tests {
             assert!(!it.samples.is_empty() && it.summary().ends_with('.'), "{}", it.name);
         }
         assert!(STRATEGIES.is_sorted_by_key(|it| it.row));
+    }
+
+    /// The example in the README is a file of this crate, so that it compiles.
+    #[test]
+    fn a_strategy_of_ones_own_is_as_the_readme_tells_it() {
+        const OWN: &[Description] = &[crate::miser::DESCRIPTION];
+        let told = include_str!("../README.md").split_once("// src/miser.rs\n").unwrap().1;
+        assert_eq!(told.split_once("```").unwrap().0, include_str!("miser.rs"));
+        let part = parse("miser:spare=3", &Kind { strategies: OWN, whose: "" }).unwrap();
+        let made = crate::miser::make(&part.values, &identity(4, ReplicaId(0))).unwrap();
+        assert_eq!((made.name(), OWN[0].harm()), ("miser", crate::Harm::Standstill));
     }
 
     #[test]
