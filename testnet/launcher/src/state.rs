@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -55,12 +56,23 @@ impl State {
             return Err(damaged(format!("its format is {}, and this program writes {FORMAT}", state.format)));
         }
         let is_home = state.home.is_empty() || state.home == home(folder)?;
-        let runs = |index| state.living(ReplicaId(index as u16)).is_some();
-        if !is_home && (0..state.replicas.len()).any(runs) {
+        if !is_home && state.are_claimed_at_home() {
             let (folder, original) = (folder.path().to_owned(), state.home.into());
             return Err(TestnetError::Copied { folder, original });
         }
         Ok(Some(state))
+    }
+
+    /// Whether a process that this file names lives, and the file that it was copied from names it as well. A folder that
+    /// was moved has left no such file behind.
+    fn are_claimed_at_home(&self) -> bool {
+        let original = Folder::at(Path::new(&self.home)).and_then(|it| fs::read(it.state_file()));
+        let original = original.ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        let claims = |original: &Self, index: usize| {
+            self.living(ReplicaId(index as u16)).is_some()
+                && original.replicas.get(index) == self.replicas.get(index)
+        };
+        original.is_some_and(|original| (0..self.replicas.len()).any(|index| claims(&original, index)))
     }
 
     /// Writes the file, whole or not at all.
@@ -166,5 +178,23 @@ mod tests {
         state.write(&original).unwrap();
         fs::copy(original.state_file(), copy.state_file()).unwrap();
         assert!(State::read(&copy).unwrap().is_some(), "nothing runs");
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_goes_on_commanding() {
+        let parent = tempfile::tempdir().unwrap();
+        let [before, after] = ["before", "after"].map(|name| parent.path().join(name));
+        fs::create_dir(&before).unwrap();
+        let folder = Folder::at(&before).unwrap();
+        let mut state = State::new(4, Durability::Sync);
+        state.replicas[1] = ProcessId::of(std::process::id());
+        state.write(&folder).unwrap();
+        fs::rename(&before, &after).unwrap();
+        let moved = Folder::at(&after).unwrap();
+        assert!(State::read(&moved).unwrap().is_some());
+        // Another testnet may have taken the place since.
+        fs::create_dir(&before).unwrap();
+        State::new(4, Durability::Sync).write(&folder).unwrap();
+        assert!(State::read(&moved).unwrap().is_some());
     }
 }
