@@ -231,6 +231,11 @@ impl TestnetError {
         Some(Self::ExceedsTolerance { used, who: status.faulty(), tolerated, breaks })
     }
 
+    /// Whether a replica did not start because somebody else has one of its ports.
+    pub(crate) fn is_port_in_use(&self) -> bool {
+        matches!(self, Self::DidNotStart { why, .. } if why.contains("port is in use"))
+    }
+
     /// The exit code of a command that ends with this error: 2 for what cannot be reached, 3 for bad input, 5 for an
     /// unhealthy cluster, a replica's own where it did not start, 1 for the rest.
     #[must_use]

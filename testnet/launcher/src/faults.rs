@@ -1,14 +1,20 @@
 //! What can happen to a replica's process and disk, done to a running testnet.
 
 use std::fs;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use pbft_messages::ReplicaId;
 use pbft_node::{Identity, StoreError};
 
 use crate::process::{Condition, ProcessId, Signal};
-use crate::state::Lock;
+use crate::state::{Lock, State};
 use crate::testnet::KILL_PATIENCE;
 use crate::{Durability, Folder, Testnet, TestnetError};
+
+/// How long a port of a replica that comes back may be somebody else's.
+const PORT_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Testnet {
     /// Ends a replica's process with SIGKILL; returns when it has ended.
@@ -76,8 +82,7 @@ impl Testnet {
                 recovered => recovered?,
             }
         }
-        let started = self.start(replica, &mut state)?;
-        self.serves(&started).await
+        self.start_and_serve(replica, &mut state).await
     }
 
     /// Starts a replica that does not run from its disk, as [`Testnet::restart`] does.
@@ -106,8 +111,22 @@ impl Testnet {
         }
         wipe(self.folder(), replica)?;
         recover(self.folder(), replica)?;
-        let started = self.start(replica, &mut state)?;
-        self.serves(&started).await
+        self.start_and_serve(replica, &mut state).await
+    }
+
+    /// Starts a replica; returns when it listens. While it was gone, any socket may have been given one of its ports, a
+    /// client's for a moment, say: so it is tried for some time.
+    async fn start_and_serve(&mut self, replica: ReplicaId, state: &mut State) -> Result<(), TestnetError> {
+        let deadline = Instant::now() + PORT_PATIENCE;
+        loop {
+            let started = self.start(replica, state)?;
+            match self.serves(&started).await {
+                Err(error) if error.is_port_in_use() && Instant::now() < deadline => {
+                    tokio::time::sleep(PORT_PATIENCE / 20).await;
+                }
+                served => return served,
+            }
+        }
     }
 
     /// The process of a replica that has not ended.

@@ -284,9 +284,7 @@ impl Testnet {
             match self.try_start_all(late).await {
                 Ok(()) => break,
                 // The replica names the port; which one it is does not matter here, as all are chosen anew.
-                Err(TestnetError::DidNotStart { why, .. })
-                    if choice < PORT_CHOICES && why.contains("port is in use") =>
-                {
+                Err(error) if choice < PORT_CHOICES && error.is_port_in_use() => {
                     self.kill_all().await?;
                     let (mut file, _) = read_cluster_file(&self.folder)?;
                     choose_ports(&mut file, &self.folder)?;
