@@ -54,7 +54,7 @@ impl Failover {
         let mut kills = Vec::with_capacity(times);
         for number in 1..=times {
             let killed = kill(lab, &mut bed, number, load, view_timeout).await?;
-            bed.testnet_mut().restart(killed.replica).await?;
+            bed.testnet_mut().restart(killed.replica, false).await?;
             kills.push(killed);
             bed.whole().await?;
         }

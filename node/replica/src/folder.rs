@@ -59,7 +59,8 @@ impl DataFolder {
     }
 
     /// The mark of a replica that has voted without storing its votes (D8).
-    pub(crate) fn memory_mark(&self) -> PathBuf {
+    #[must_use]
+    pub fn memory_mark(&self) -> PathBuf {
         self.0.join("ran-in-memory-mode")
     }
 

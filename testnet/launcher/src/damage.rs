@@ -148,7 +148,7 @@ async fn attempt(
 ) -> Result<(bool, Outcome), TestnetError> {
     let log = trial.testnet.folder().log(VICTIM);
     let before = fs::metadata(&log).map_or(0, |metadata| metadata.len());
-    let (ran, dead, equal) = match trial.testnet.restart(VICTIM).await {
+    let (ran, dead, equal) = match trial.testnet.restart(VICTIM, false).await {
         Err(TestnetError::DidNotStart { .. }) => (false, true, false),
         Err(error) => return Err(error),
         Ok(()) => {

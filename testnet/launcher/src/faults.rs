@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use pbft_messages::ReplicaId;
-use pbft_node::{Identity, StoreError};
+use pbft_node::Identity;
 
 use crate::process::{Condition, ProcessId, Signal};
 use crate::state::{Lock, State};
 use crate::testnet::KILL_PATIENCE;
-use crate::{Durability, Folder, Testnet, TestnetError};
+use crate::{Folder, Testnet, TestnetError};
 
 /// How long a port of a replica that comes back may be somebody else's.
 const PORT_PATIENCE: Duration = Duration::from_secs(3);
@@ -64,23 +64,24 @@ impl Testnet {
 
     /// Starts a replica from its disk, after killing it if it runs; returns when it listens, without waiting for a
     /// quorum. It starts honest: a strategy lives in the process that was told it. One that kept its votes in memory
-    /// has lost them, and rejoins by recovery (D8).
+    /// loses them, and rejoins by recovery (D8); until it has recovered it is one of the f.
     ///
     /// # Errors
-    /// [`TestnetError`]
-    pub async fn restart(&mut self, replica: ReplicaId) -> Result<(), TestnetError> {
+    /// [`TestnetError`]: among others if that exceeds the faults that the cluster tolerates, unless `allow_exceed_f`.
+    pub async fn restart(&mut self, replica: ReplicaId, allow_exceed_f: bool) -> Result<(), TestnetError> {
         let _lock = Lock::take(self.folder()).await?;
         self.known(replica)?;
+        // One that never ran has nothing that it could forget.
+        let forgets = self.folder().data(replica).memory_mark().exists();
+        if forgets {
+            self.tolerates(allow_exceed_f, |all| all[replica.index()].recovering = true).await?;
+        }
         let mut state = self.state()?;
         if let Some((process, _)) = state.living(replica) {
             self.end(replica, process).await?;
         }
-        if state.durability == Durability::Memory {
-            match recover(self.folder(), replica) {
-                // It never ran: there is nothing that it could have forgotten.
-                Err(TestnetError::Store(StoreError::Readable { .. })) => {}
-                recovered => recovered?,
-            }
+        if forgets {
+            recover(self.folder(), replica)?;
         }
         self.start_and_serve(replica, &mut state).await
     }
@@ -93,7 +94,8 @@ impl Testnet {
         if self.running(replica).is_ok() {
             return Err(TestnetError::Running { replica });
         }
-        self.restart(replica).await
+        // What is dead does not become worse by that.
+        self.restart(replica, false).await
     }
 
     /// Loses a replica's disk: kills it if it runs, removes everything that it stored but its key, and lets it

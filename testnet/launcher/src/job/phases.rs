@@ -121,7 +121,7 @@ impl Scene<'_> {
         let replica = *replica;
         self.progress.step(&format!("starting {replica} again from its disk"));
         let started = Instant::now();
-        self.testnet.restart(replica).await?;
+        self.testnet.restart(replica, false).await?;
         let listens_seconds = started.elapsed().as_secs_f64();
         let CatchUp { behind_until, took } =
             catches_up(self.testnet, replica, started, self.job.patience).await?;

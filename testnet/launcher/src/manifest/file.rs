@@ -192,7 +192,7 @@ impl File {
                 }
                 (None, false) => return Err(at(format!("{action} needs a target"))),
             };
-            if target == Target::All && action.makes_faulty() && !self.allow_exceed_f {
+            if target == Target::All && action.makes_faulty(self.durability) && !self.allow_exceed_f {
                 let why = format!(
                     "{action} of all: at most f = {f} of {nodes} replicas may be faulty at once, unless allow_exceed_f = true"
                 );
@@ -433,6 +433,15 @@ growth = { warm_up = "5s", memory_percent = 20.0, disk_percent = 20.0 }
         assert_eq!(manifest.steps[6].target, Target::Cluster);
         assert_eq!(manifest.expect.executed_past[&ReplicaId(1)], 100);
         assert_eq!(manifest.load, Plan { sessions: 3, ..Plan::default() });
+    }
+
+    #[test]
+    fn all_may_be_restarted_if_their_votes_are_on_disk() {
+        let all = GOOD.replacen("\"r1\"\nevery", "\"all\"\nevery", 1);
+        assert!(parse(&all).is_ok());
+        let forgetful = all.replacen("nodes = 4", "nodes = 4\ndurability = \"memory\"", 1);
+        let complaint = parse(&forgetful).unwrap_err();
+        assert!(complaint.contains("line 18: restart of all: at most f = 1 of 4"), "{complaint}");
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl Player<'_> {
                 Action::Kill => self.testnet.kill(replica).await?,
                 Action::Pause => self.testnet.pause(replica).await?,
                 Action::Resume => self.testnet.resume(replica).await?,
-                Action::Restart => self.testnet.restart(replica).await?,
+                Action::Restart => self.testnet.restart(replica, allow).await?,
                 Action::WipeDisk => self.testnet.wipe_disk(replica, allow).await?,
                 Action::Start => self.testnet.start_one(replica).await?,
                 Action::Fault(malice) => self.testnet.set_fault(replica, malice, allow).await?,

@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer};
 
 use pbft_messages::ReplicaId;
 
-use crate::Malice;
 use crate::attack::Attack;
 use crate::network::{Partition, Shape};
 use crate::units::Time;
+use crate::{Durability, Malice};
 
 /// One thing that is done once.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,10 +91,11 @@ impl Action {
 
 impl Action {
     /// Whether it takes one of the f faults for good, or until the replica has recovered (D8): what has only crashed
-    /// comes back with its votes.
+    /// comes back with its votes, if those were on disk.
     #[must_use]
-    pub fn makes_faulty(&self) -> bool {
-        matches!(self, Self::WipeDisk | Self::Fault(_))
+    pub fn makes_faulty(&self, durability: Durability) -> bool {
+        let forgets = durability == Durability::Memory && matches!(self, Self::Kill | Self::Restart);
+        forgets || matches!(self, Self::WipeDisk | Self::Fault(_))
     }
 
     /// Whether it is done to the cluster as a whole, and not to a replica.

@@ -143,8 +143,9 @@ mod tests {
         assert_eq!(all.len(), STRATEGIES.len() + CLIENT_STRATEGIES.len());
         for StrategyTrial { description, manifest } in all {
             let Manifest { nodes, steps, expect, .. } = &manifest;
-            let faulty =
-                steps.iter().filter(|step| step.action.makes_faulty() || step.action == Action::Kill);
+            let faulty = steps
+                .iter()
+                .filter(|it| it.action.makes_faulty(Durability::Sync) || it.action == Action::Kill);
             assert!(faulty.count() <= (nodes - 1) / 3, "{}", description.name);
             assert_eq!(
                 expect.accused.is_empty(),

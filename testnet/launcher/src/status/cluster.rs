@@ -64,17 +64,24 @@ impl ClusterStatus {
     #[must_use]
     pub fn breaks(&self) -> Option<String> {
         let Self { faults_tolerated: tolerated, faults_in_use: used, quorum, .. } = *self;
-        let able = |harm| self.replicas.iter().filter(|it| it.harm() == Some(harm)).count();
-        let (liars, storytellers) = (able(Harm::Disagreement), able(Harm::FalseAnswers));
+        let count = |which: fn(&ReplicaStatus) -> bool| self.replicas.iter().filter(|it| which(it)).count();
+        let liars = count(|it| it.harm() == Some(Harm::Disagreement));
+        let forgetful = count(ReplicaStatus::lost_votes);
+        // Apart from what they signed: one may do both.
+        let storytellers = count(ReplicaStatus::may_mislead_clients);
         let taking_part = self.taking_part();
         (used > tolerated).then(|| {
-            if liars > tolerated {
+            if liars > tolerated && liars == forgetful {
+                format!(
+                    "{forgetful} have forgotten their votes, and more than f = {tolerated} such lose the cluster: they cannot rejoin where too few are left that remember, and acknowledged writes may be lost"
+                )
+            } else if liars > tolerated {
                 format!(
                     "with {liars} that may contradict what they signed, for they lie, may have lied or have forgotten it, correct replicas may execute different things and lose acknowledged writes"
                 )
             } else if storytellers > tolerated {
                 format!(
-                    "with {storytellers} that tell clients what is not so, clients may believe it; they cannot make correct replicas disagree"
+                    "with {storytellers} that may tell clients what is not so, clients may believe it; they cannot make correct replicas disagree"
                 )
             } else if taking_part < quorum {
                 format!(
@@ -113,12 +120,21 @@ impl ClusterStatus {
             Ordering::Greater => ", more than f",
         };
         let reserve = Reserve::new(working, Quorum::of(self.replicas.len()));
-        let service = if reserve.failures().is_none() && self.serves() {
-            format!("service hangs on those that misbehave: {working} of {quorum} replicas work")
-        } else {
-            reserve.to_string()
+        let service = match reserve.failures() {
+            None if self.serves() => {
+                format!("service hangs on those that misbehave: {working} of {quorum} replicas work")
+            }
+            // Who is in touch with a quorum now may be cut off by the death of one that both ends rely on.
+            Some(1..) if self.is_divided() => format!("{reserve} at most, while links are severed"),
+            _ => reserve.to_string(),
         };
         format!("faults: {used} of f = {f} used{named}{next}; {service}")
+    }
+
+    /// Whether a link between two replicas carries nothing.
+    fn is_divided(&self) -> bool {
+        let all = &self.replicas;
+        all.iter().enumerate().any(|(place, one)| all[..place].iter().any(|other| is_severed(one, other)))
     }
 
     /// The primary, as most replicas that answer see it; `None` while they disagree about the view.
@@ -162,13 +178,14 @@ impl ClusterStatus {
 /// Whether a replica has severed links, and too few others left for a quorum: those that are not faulty themselves, and
 /// whose link to it carries something.
 fn is_cut_off(one: &ReplicaStatus, all: &[ReplicaStatus], quorum: Quorum) -> bool {
-    let severed = |other: &&ReplicaStatus| {
-        Trouble::severs(one.troubles_with(other.replica).chain(other.troubles_with(one.replica)))
-    };
     let others = || all.iter().filter(|other| other.replica != one.replica);
-    others().any(|other| severed(&other))
-        && others().filter(|other| other.present_fault().is_none() && !severed(other)).count() + 1
-            < quorum.get()
+    let in_touch = |other: &&ReplicaStatus| other.present_fault().is_none() && !is_severed(one, other);
+    others().any(|other| is_severed(one, other)) && others().filter(in_touch).count() + 1 < quorum.get()
+}
+
+/// Whether the link between two replicas carries nothing.
+fn is_severed(one: &ReplicaStatus, other: &ReplicaStatus) -> bool {
+    Trouble::severs(one.troubles_with(other.replica).chain(other.troubles_with(one.replica)))
 }
 
 #[cfg(test)]
@@ -297,8 +314,49 @@ mod tests {
         assert!(breaks(["silent", "silent"]).contains("service stands still until"));
         assert!(breaks(["silent", "lie"]).ends_with("service may stand still"));
         assert!(breaks(["slow", "starve"]).ends_with("service may stand still"));
-        assert!(breaks(["lie", "stale-reads"]).starts_with("with 2 that tell clients what is not so"));
+        assert!(breaks(["lie", "stale-reads"]).starts_with("with 2 that may tell clients what is not so"));
+        assert!(breaks(["lie", "equivocate"]).starts_with("with 2 that may tell clients what is not so"));
         assert!(breaks(["equivocate", "lie+equivocate"]).starts_with("with 2 that may contradict"));
+    }
+
+    #[test]
+    fn who_has_lied_before_may_tell_stories_now() {
+        let mut all = following(["lie", "lie"]).replicas;
+        all[1].has_lied = true;
+        let told = ClusterStatus::new(all.clone(), &configuration()).breaks().unwrap();
+        assert!(told.starts_with("with 2 that may tell clients what is not so"), "{told}");
+        all[1].strategy = None;
+        let told = ClusterStatus::new(all, &configuration()).breaks().unwrap();
+        assert!(told.ends_with("service may stand still"), "one alone is not believed: {told}");
+    }
+
+    #[test]
+    fn more_than_f_that_have_forgotten_lose_the_cluster() {
+        let mut all = status(&[Some(1); 4]).replicas;
+        (all[2].alive, all[2].has_forgotten) = (false, true);
+        let one = ClusterStatus::new(all.clone(), &configuration());
+        assert_eq!(one.breaks(), None);
+        all[3].recovering = true;
+        let two = ClusterStatus::new(all.clone(), &configuration());
+        assert!(two.is_worse_than(&one));
+        assert!(two.breaks().unwrap().starts_with("2 have forgotten their votes, and more than f = 1"));
+        (all[3].recovering, all[3].strategy) = (false, Some("equivocate".into()));
+        let mixed = ClusterStatus::new(all, &configuration()).breaks().unwrap();
+        assert!(mixed.starts_with("with 2 that may contradict"), "{mixed}");
+    }
+
+    #[test]
+    fn a_severed_link_may_cut_off_more_than_who_crashes_next() {
+        let mut all = status(&[Some(1); 4]).replicas;
+        let trouble = Trouble::Cut(Direction::To);
+        all[2].network.push(LinkFault { peer: ReplicaId(3), trouble, left: None });
+        let divided = ClusterStatus::new(all.clone(), &configuration());
+        assert_eq!((divided.faults_in_use, divided.working), (0, 4));
+        let told = divided.budget();
+        assert!(told.ends_with("survives 1 more crash at most, while links are severed"), "{told}");
+        all[0].alive = false;
+        let after = ClusterStatus::new(all, &configuration());
+        assert!(!after.serves(), "{}", after.budget());
     }
 
     #[test]
@@ -322,7 +380,7 @@ mod tests {
             told.ends_with("more than f; service hangs on those that misbehave: 2 of 3 replicas work"),
             "{told}"
         );
-        let stopped = following(["silent", "silent"]);
+        let stopped = following(["silent", "slow+silent:kinds=all"]);
         assert!(!stopped.serves() && stopped.budget().contains("service is stopped"));
     }
 

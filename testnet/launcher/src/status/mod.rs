@@ -74,7 +74,9 @@ impl Testnet {
         for (replica, answer) in asked {
             // The task does not panic, and is not aborted before the runtime ends.
             let status = answer.await.unwrap_or_else(|_| ReplicaStatus::silent(replica, true));
-            replicas.push(ReplicaStatus { has_lied: state.lied.contains(&replica), ..status });
+            let has_lied = state.lied.contains(&replica);
+            let has_forgotten = !status.alive && self.folder().data(replica).memory_mark().exists();
+            replicas.push(ReplicaStatus { has_lied, has_forgotten, ..status });
         }
         Ok(ClusterStatus::new(replicas, self.configuration()))
     }

@@ -50,6 +50,9 @@ pub struct ReplicaStatus {
     /// it signed, if it came to that, cannot be unsaid.
     #[serde(default)]
     pub has_lied: bool,
+    /// Whether it has ended, and kept its votes in memory only: it can come back by recovery alone (D8).
+    #[serde(default)]
+    pub has_forgotten: bool,
     /// Whether links that carry nothing keep it from those that it would need for a quorum.
     pub cut_off: bool,
 }
@@ -73,6 +76,7 @@ impl ReplicaStatus {
             network: Vec::new(),
             lends_key: false,
             has_lied: false,
+            has_forgotten: false,
             cut_off: false,
         }
     }
@@ -110,10 +114,20 @@ impl ReplicaStatus {
     #[must_use]
     pub fn harm(&self) -> Option<Harm> {
         match &self.strategy {
-            _ if self.has_lied || self.lends_key || self.recovering => Some(Harm::Disagreement),
+            _ if self.has_lied || self.lends_key || self.lost_votes() => Some(Harm::Disagreement),
             Some(strategy) => Some(harm_of(strategy)),
             None => self.is_faulty().then_some(Harm::Standstill),
         }
+    }
+
+    /// Whether it does not know what it has signed (D8).
+    pub(super) fn lost_votes(&self) -> bool {
+        self.recovering || self.has_forgotten
+    }
+
+    /// Whether it may tell clients what is not so, as it stands now.
+    pub(super) fn may_mislead_clients(&self) -> bool {
+        self.lends_key || self.strategy.as_deref().is_some_and(|text| harm_of(text) >= Harm::FalseAnswers)
     }
 
     /// What is wrong with its end of the link to another replica.
@@ -159,7 +173,8 @@ impl ReplicaStatus {
     /// Whether the replica does its part now, though it may be a liar's.
     pub(super) fn takes_part(&self) -> bool {
         let answers = self.alive && self.view.is_some() && !self.recovering && !self.cut_off;
-        let is_silent = |text: &String| text.split('+').any(|part| part.trim() == "silent");
+        let is_silent =
+            |text: &String| text.split('+').any(|it| matches!(it.trim(), "silent" | "silent:kinds=all"));
         answers && self.lag.is_none() && !self.strategy.as_ref().is_some_and(is_silent)
     }
 }
@@ -214,6 +229,8 @@ mod tests {
         assert_eq!(following("lie+equivocate"), Some(Harm::Disagreement));
         assert_eq!(ReplicaStatus::silent(ReplicaId(0), false).harm(), Some(Harm::Standstill));
         assert_eq!(ReplicaStatus { recovering: true, ..one.clone() }.harm(), Some(Harm::Disagreement));
+        let gone = ReplicaStatus { has_forgotten: true, ..ReplicaStatus::silent(ReplicaId(0), false) };
+        assert_eq!((gone.fault(), gone.harm()), (Some("dead"), Some(Harm::Disagreement)));
         assert_eq!(ReplicaStatus { has_lied: true, ..one.clone() }.harm(), Some(Harm::Disagreement));
     }
 
@@ -224,7 +241,7 @@ mod tests {
             text,
             "{\"replica\":\"r2\",\"alive\":false,\"view\":null,\"is_primary\":null,\"last_executed\":null,\
              \"stable\":null,\"recovering\":false,\"lag\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null,\"strategy_left\":null,\
-             \"accomplices\":[],\"network\":[],\"lends_key\":false,\"has_lied\":false,\"cut_off\":false}"
+             \"accomplices\":[],\"network\":[],\"lends_key\":false,\"has_lied\":false,\"has_forgotten\":false,\"cut_off\":false}"
         );
     }
 }

@@ -22,7 +22,7 @@ async fn with_two_of_four_dead_outcomes_are_unknown_and_one_back_is_enough() {
     let error = client.put("between", "2").await.unwrap_err();
     assert!(matches!(error, KvError::Client(ClientError::OutcomeUnknown { .. })), "{error}");
 
-    testnet.restart(ReplicaId(2)).await.unwrap();
+    testnet.restart(ReplicaId(2), false).await.unwrap();
     let client = store(&testnet, PATIENCE).await;
     client.put("after", "3").await.unwrap();
     assert_eq!(client.get("before").await.unwrap().answer.unwrap().value, "1");
@@ -45,7 +45,7 @@ async fn all_killed_under_load_nothing_acknowledged_is_lost() {
 
     testnet.kill_everything().await.unwrap();
     for replica in testnet.configuration().replicas() {
-        testnet.restart(replica).await.unwrap();
+        testnet.restart(replica, false).await.unwrap();
     }
     assert!(meter.reached(meter.answered() + 300, PATIENCE).await, "{:?}", meter.failures());
 

@@ -25,7 +25,7 @@ async fn production_replicas_serve_crash_recover_and_cannot_be_made_to_lie() {
 
     testnet.kill(ReplicaId(0)).await.unwrap();
     client.put("b", "2").await.unwrap();
-    testnet.restart(ReplicaId(0)).await.unwrap();
+    testnet.restart(ReplicaId(0), false).await.unwrap();
     let agreed = testnet.status_when(PATIENCE, Roots::Asked, |status| {
         status.faults_in_use == 0 && status.common_root().is_some()
     });

@@ -398,7 +398,12 @@ pub(crate) enum Command {
     /// Let a paused replica go on
     Resume(One),
     /// Start a replica from its disk, after killing it if it runs; returns when it listens
-    Restart(One),
+    Restart {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        beyond: Beyond,
+    },
     /// Lose a replica's disk: kill it, remove all that it stored but its key, and let it rejoin with that key
     WipeDisk {
         #[command(flatten)]

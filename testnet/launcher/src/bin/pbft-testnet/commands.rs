@@ -63,9 +63,9 @@ pub(crate) async fn resume(one: &One) -> anyhow::Result<u8> {
     done(&testnet, &format!("{} goes on", one.replica)).await
 }
 
-pub(crate) async fn restart(one: &One) -> anyhow::Result<u8> {
+pub(crate) async fn restart(one: &One, allow_exceed_f: bool) -> anyhow::Result<u8> {
     let mut testnet = Testnet::open(&one.at.dir)?;
-    testnet.restart(one.replica).await?;
+    testnet.restart(one.replica, allow_exceed_f).await?;
     done(&testnet, &format!("{} listens", one.replica)).await
 }
 

@@ -88,7 +88,7 @@ async fn carry_out(arguments: Arguments) -> anyhow::Result<u8> {
         Command::Kill(one) => commands::kill(&one).await,
         Command::Pause(one) => commands::pause(&one).await,
         Command::Resume(one) => commands::resume(&one).await,
-        Command::Restart(one) => commands::restart(&one).await,
+        Command::Restart { one, beyond } => commands::restart(&one, beyond.allow_exceed_f).await,
         Command::WipeDisk { one, beyond } => commands::wipe_disk(&one, beyond.allow_exceed_f).await,
         Command::Fault(FaultCommand::Set(arguments)) => faults::set(arguments).await,
         Command::Fault(FaultCommand::Clear(one)) => faults::clear(&one).await,
