@@ -43,8 +43,22 @@ impl Control {
 
     /// Has the replica misbehave, or its links, or neither any more.
     pub(crate) async fn order(&self, order: &Order) -> Result<(), TestnetError> {
+        self.order_over(&mut self.connection().await?, order).await
+    }
+
+    /// A connection for what must not be begun before there is one.
+    pub(crate) async fn connection(&self) -> Result<ControlClient, TestnetError> {
+        self.within(self.connect()).await
+    }
+
+    /// The same as [`Control::order`] over a connection. Without an answer, it may have been obeyed.
+    pub(crate) async fn order_over(
+        &self,
+        connection: &mut ControlClient,
+        order: &Order,
+    ) -> Result<(), TestnetError> {
         let command = json!({ "command": "fault", "order": order });
-        self.within(async { self.connect().await?.request(&command).await }).await.map(drop)
+        self.within(connection.request(&command)).await.map(drop)
     }
 
     /// A connection on which the events from this number on come.

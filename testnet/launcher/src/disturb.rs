@@ -52,7 +52,8 @@ impl Testnet {
     /// while one of them runs on.
     ///
     /// # Errors
-    /// As [`Testnet::set_fault`]: a replica without a quorum on its side is cut off.
+    /// As [`Testnet::set_fault`]: a replica without a quorum on its side is cut off. [`TestnetError::Pointless`] if
+    /// neither end of a link runs.
     pub async fn partition(
         &mut self,
         partition: &Partition,
@@ -78,14 +79,26 @@ impl Testnet {
                 it.network.extend(cut.map(|peer| LinkFault { peer, trouble, left: None }));
             }
         };
+        let answering = self.that_answer()?;
+        let holds = |one: &ReplicaId| answering.contains(one);
+        for one in &all {
+            let forgone = |other: &&ReplicaId| partition.cuts(*one, **other) && !holds(one) && !holds(other);
+            if let Some(other) = all.iter().find(forgone) {
+                let why = format!(
+                    "nobody would cut the link from {one} to {other}, for neither runs: start one of them, or leave them out"
+                );
+                return Err(TestnetError::Pointless(why));
+            }
+        }
         self.tolerates(allow_exceed_f, harm).await?;
         let last = last.map(Time);
         let order = |replica| {
             let (to, from) = (lost(replica, Direction::To), lost(replica, Direction::From));
             (!to.is_empty() || !from.is_empty()).then_some((replica, Order::Cut { to, from, last }))
         };
-        let orders: Vec<_> = self.that_answer()?.into_iter().filter_map(order).collect();
-        self.order_all(&orders).await
+        let orders: Vec<_> = answering.iter().copied().filter_map(order).collect();
+        let remedy = "give the order again, or `pbft-testnet heal` makes the network whole";
+        self.order_all(orders, remedy).await
     }
 
     /// Ends all that is wrong with the network, partitions and bad lines. Those that are paused keep their part of it, and
@@ -96,24 +109,36 @@ impl Testnet {
     pub async fn heal(&mut self) -> Result<Vec<ReplicaId>, TestnetError> {
         let _lock = Lock::take(self.folder()).await?;
         let orders: Vec<_> = self.that_answer()?.into_iter().map(|it| (it, Order::Heal)).collect();
-        self.order_all(&orders).await?;
+        self.order_all(orders, "give the order again, or `restart` who does not answer").await?;
         let paused = |it: &ReplicaId| matches!(self.running(*it), Ok((_, Condition::Paused)));
         Ok(self.configuration().replicas().filter(paused).collect())
     }
 
-    /// Gives every order, whatever becomes of the others. The error tells who has not obeyed and who has.
-    async fn order_all(&self, orders: &[(ReplicaId, Order)]) -> Result<(), TestnetError> {
+    /// Gives all orders at once, whatever becomes of each. The error tells who has not obeyed and who has.
+    async fn order_all(
+        &self,
+        orders: Vec<(ReplicaId, Order)>,
+        remedy: &'static str,
+    ) -> Result<(), TestnetError> {
+        let given = |(replica, order): (ReplicaId, Order)| {
+            let control = self.control(replica);
+            (replica, tokio::spawn(async move { control.order(&order).await }))
+        };
+        let given: Vec<_> = orders.into_iter().map(given).collect();
         let (mut obeyed, mut failed) = (Vec::new(), Vec::new());
-        for (replica, order) in orders {
-            match self.control(*replica).order(order).await {
-                Ok(()) => obeyed.push(replica.to_string()),
-                Err(error) => failed.push(error.to_string()),
+        for (replica, answer) in given {
+            // The task does not panic, and is not aborted before the runtime ends.
+            match answer.await {
+                Ok(Ok(())) => obeyed.push(replica.to_string()),
+                Ok(Err(error)) => failed.push(error.to_string()),
+                Err(error) => failed.push(format!("{replica}: {error}")),
             }
         }
         if failed.is_empty() {
             return Ok(());
         }
-        Err(TestnetError::InPart { failed: failed.join(", "), obeyed: obeyed.join(", ") })
+        let obeyed = if obeyed.is_empty() { "nobody".to_owned() } else { obeyed.join(", ") };
+        Err(TestnetError::InPart { failed: failed.join(", "), obeyed, remedy })
     }
 
     /// Those that run and are not paused; an error if there are none.

@@ -164,14 +164,14 @@ pub enum TestnetError {
         why: String,
     },
     /// Only some replicas did what was asked of all.
-    #[error(
-        "{failed}; in effect at: {obeyed}. Give the order again, or `pbft-testnet heal` makes the network whole"
-    )]
+    #[error("{failed}; in effect at: {obeyed}; {remedy}")]
     InPart {
         /// What happened, with whom.
         failed: String,
         /// Who did it.
         obeyed: String,
+        /// What to try.
+        remedy: &'static str,
     },
     /// More faults than the cluster tolerates.
     #[error(

@@ -69,20 +69,32 @@ impl Testnet {
             let it = &mut all[replica.index()];
             (it.strategy, it.accomplices) = (Some(strategy.clone()), accomplices.clone());
         };
-        self.tolerates(allow_exceed_f, harm).await?;
+        let status = self.tolerates(allow_exceed_f, harm).await?;
+        if status.of(replica).is_some_and(|it| it.view.is_none()) {
+            return Err(TestnetError::NoAnswer { replica, why: "it said nothing of where it stands".into() });
+        }
+        let control = self.control(replica);
+        let mut connection = control.connection().await?;
         let (before, mut state) = (self.state()?, self.state()?);
-        if malice.harm() == Harm::Disagreement {
+        let lies = malice.harm() == Harm::Disagreement;
+        if lies {
             // Before it can lie: a command that is interrupted must not let it be forgotten.
             state.lied.extend(accomplices.iter().copied().chain([replica]));
             state.write(self.folder())?;
         }
         let last = last.map(Time);
-        let ordered = self.control(replica).order(&Order::Follow { strategy, accomplices, last }).await;
-        if matches!(ordered, Err(TestnetError::Refused { .. })) {
-            // It has not begun to.
-            before.write(self.folder())?;
+        match control.order_over(&mut connection, &Order::Follow { strategy, accomplices, last }).await {
+            Err(refused @ TestnetError::Refused { .. }) => {
+                // It has not begun to.
+                before.write(self.folder())?;
+                Err(refused)
+            }
+            Err(TestnetError::NoAnswer { replica, why }) if lies => {
+                let why = format!("{why}; it may follow the strategy, and counts as one of f from now on");
+                Err(TestnetError::NoAnswer { replica, why })
+            }
+            ordered => ordered,
         }
-        ordered
     }
 
     /// Lets a replica behave again, from its next effects on, and makes its lines good. What it said before cannot be
@@ -97,19 +109,20 @@ impl Testnet {
     }
 
     /// An error, if some harm leaves more replicas faulty than the cluster tolerates, and that is not allowed. Harm that
-    /// makes nobody worse than before is no matter; a dead replica that loses its disk, say, is worse off.
+    /// makes nobody worse than before is no matter; a dead replica that loses its disk, say, is worse off. Gives the
+    /// status before.
     pub(crate) async fn tolerates(
         &self,
         allow_exceed_f: bool,
         harm: impl FnOnce(&mut [ReplicaStatus]),
-    ) -> Result<(), TestnetError> {
+    ) -> Result<ClusterStatus, TestnetError> {
         let before = self.status(Roots::Spared).await?;
         let mut after = before.replicas.clone();
         harm(&mut after);
         let after = ClusterStatus::new(after, self.configuration());
         let refusal =
             TestnetError::exceeds(&after).filter(|_| !allow_exceed_f && after.is_worse_than(&before));
-        refusal.map_or(Ok(()), Err)
+        refusal.map_or(Ok(before), Err)
     }
 
     /// An error, unless a replica can answer.

@@ -1,7 +1,7 @@
 //! Faults set on running replicas, which end by themselves, and strategies on trial.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -62,7 +62,9 @@ async fn the_network_is_divided_and_spoiled_and_heals_by_itself() {
     until(all_agree).await.unwrap().expect("bad lines are no fault");
     net.ok("fault clear r0");
     assert!(testnet.status(Roots::Spared).await.unwrap().replicas[0].network.is_empty());
+    let set = Instant::now();
     net.ok("fault set r3 silent --for 500ms");
+    assert!(set.elapsed() < Duration::from_secs(1), "an order is in effect within a second");
     until(all_agree).await.unwrap().expect("it behaves again");
     assert_eq!(testnet.status(Roots::Spared).await.unwrap().of(r3).unwrap().strategy, None);
 
@@ -90,19 +92,33 @@ async fn the_network_is_divided_and_spoiled_and_heals_by_itself() {
     let refused = run(["down", "--dir", copy.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
 
+    // Who never heard of an order has not followed it.
+    let control = net.dir().join("r3/control.sock");
+    std::fs::rename(&control, control.with_extension("away")).unwrap();
+    assert!(net.fails("fault set r3 equivocate", 2).contains("r3 does not answer"));
+    std::fs::rename(control.with_extension("away"), &control).unwrap();
+    until(all_agree).await.unwrap().expect("it counts for nothing");
+
     // A replica that was told to lie may have, even where it had no occasion to.
-    let (code, _, told) = net.run("fault set r3 equivocate --for 500ms");
-    assert!(code == 0 && told.contains("takes effect when r3 leads, and r"), "{told}");
+    let standing = testnet.status(Roots::Spared).await.unwrap().replicas;
+    let backup = standing.iter().rfind(|it| it.is_primary == Some(false)).unwrap().replica;
+    let (code, _, told) = net.run(&format!("fault set {backup} equivocate --for 500ms"));
+    assert!(code == 0 && told.contains(&format!("takes effect when {backup} leads, and r")), "{told}");
     assert!(told.contains("counts as one of f from now on"), "{told}");
-    let behaves = |status: &ClusterStatus| status.replicas[3].strategy.is_none();
+    let behaves = |status: &ClusterStatus| status.replicas.iter().all(|it| it.strategy.is_none());
     until(behaves).await.unwrap().expect("its time is over");
     let status = net.ok("status -w simple");
     assert!(
         status.contains(" may have lied\n") && status.contains("no further fault is allowed"),
         "{status}"
     );
-    let log = std::fs::read_to_string(net.dir().join("r3/replica.log")).unwrap();
+    let log = std::fs::read_to_string(net.dir().join(format!("{backup}/replica.log"))).unwrap();
     assert!(log.contains("it follows equivocate, for 500ms") && log.contains("order has ended"), "{log}");
+
+    // A partition holds where one end of each link runs.
+    net.ok("kill r2");
+    net.ok("kill r3");
+    assert!(net.fails("partition r2|r3", 3).contains("nobody would cut the link from r2 to r3"));
 
     // Where nobody runs, nothing is said to be done.
     net.ok("down");

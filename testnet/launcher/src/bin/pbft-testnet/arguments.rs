@@ -307,7 +307,7 @@ pub(crate) struct AttackArguments {
 pub(crate) struct PartitionArguments {
     /// 'r0,r1 | r2,r3', or 'r0 > r1' (one way), or r3 (against all others)
     pub(crate) partition: Partition,
-    /// How long it lasts; until `heal` if left out
+    /// How long it lasts; until `heal`, or until both ends of a link have restarted, if left out
     #[arg(long = "for", value_name = "TIME")]
     pub(crate) last: Option<Time>,
     #[command(flatten)]
