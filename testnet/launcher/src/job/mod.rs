@@ -76,6 +76,7 @@ pub async fn run(job: Job, progress: Arc<dyn Progress>) -> Result<Report, Testne
         history: &history,
         preloaded: &nothing,
         liars: &liars,
+        suspects: &BTreeSet::new(),
         settled: Settled::Correct,
         strangers: false,
     };

@@ -31,7 +31,7 @@ pub struct Expect {
     pub pause_at_most: Option<Duration>,
     /// Answers a second, from the load's begin to its end.
     pub throughput_at_least: Option<f64>,
-    /// Who must be proven guilty; nobody else may be.
+    /// Who must be proven guilty; nobody else may be, but who was made to sign contradictions.
     pub accused: BTreeSet<ReplicaId>,
     /// Of what kind the evidence against one of them must be; any, if left out.
     pub proof: Option<EvidenceKind>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use pbft_byzantine::Harm;
 use pbft_messages::ReplicaId;
 
 use super::attackers::Attackers;
@@ -19,7 +20,7 @@ use crate::check::{Outcome, Recorded};
 use crate::traffic::{Meter, Preloaded};
 use crate::trial::acts::{catches_up, load_records, primary};
 use crate::trial::{Case, Judgement, Live, Progress, Settled, Trial, judge};
-use crate::{Lifetime, Options, Testnet, TestnetError};
+use crate::{Lifetime, Malice, Options, Testnet, TestnetError};
 
 /// How many times the patience with one answer the preloading may take.
 const PRELOAD: u32 = 4;
@@ -54,9 +55,11 @@ pub async fn run(
     let Played { preloaded, history } = &played;
     let settled = manifest.expect.all_equal_within.map_or(Settled::Correct, Settled::All);
     let strangers = manifest.steps.iter().any(|step| matches!(step.action, Action::Attack(_)));
-    let case = Case { history, preloaded, liars: &manifest.expect.accused, settled, strangers };
+    let suspects = liars(&manifest.steps, &report.steps, |malice| malice.harm() == Harm::Disagreement);
+    let (accused, suspects) = (&manifest.expect.accused, &suspects);
+    let case = Case { history, preloaded, liars: accused, suspects, settled, strangers };
     let Judgement { checks, evidence, status } = judge(&trial, case).await?;
-    let liars = liars(&manifest.steps, &report.steps);
+    let liars = liars(&manifest.steps, &report.steps, |_| true);
     report.seen = Seen::by_others(&trial.testnet.events()?, &liars);
     trial.end().await?;
     report.unanswered = history.iter().filter(|recorded| recorded.outcome == Outcome::Unknown).count();
@@ -75,10 +78,12 @@ pub async fn run(
     Ok(report.judged(started.elapsed()))
 }
 
-/// Those that were made to misbehave, whoever that came to be, and those that lent them their keys.
-fn liars(steps: &[Step], reports: &[StepReport]) -> BTreeSet<ReplicaId> {
+/// Those that were made to misbehave so, whoever that came to be, and those that lent them their keys.
+fn liars(steps: &[Step], reports: &[StepReport], so: fn(&Malice) -> bool) -> BTreeSet<ReplicaId> {
     let liars = steps.iter().zip(reports).filter_map(|(step, report)| match &step.action {
-        Action::Fault(malice) => Some(report.replicas.iter().chain(&malice.accomplices).copied()),
+        Action::Fault(malice) if so(malice) => {
+            Some(report.replicas.iter().chain(&malice.accomplices).copied())
+        }
         _ => None,
     });
     liars.flatten().collect()
@@ -320,7 +325,6 @@ impl Player<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Malice;
 
     #[test]
     fn a_liar_is_whoever_the_target_came_to_be() {
@@ -337,6 +341,8 @@ mod tests {
             |(step, replica)| StepReport::new(step, vec![r(replica)], Duration::ZERO, Duration::ZERO, None);
         // The last one was not come to.
         let reports: Vec<_> = steps.iter().zip([0, 1, 2]).map(report).collect();
-        assert_eq!(liars(&steps, &reports), [r(1), r(2), r(3)].into());
+        assert_eq!(liars(&steps, &reports, |_| true), [r(1), r(2), r(3)].into());
+        let lies = |malice: &Malice| malice.harm() == Harm::Disagreement;
+        assert_eq!(liars(&steps, &reports, lies), [r(2), r(3)].into());
     }
 }

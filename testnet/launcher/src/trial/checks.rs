@@ -23,6 +23,8 @@ pub(crate) struct Case<'a> {
     pub(crate) preloaded: &'a Preloaded,
     /// Who was made to lie in a way that leaves evidence.
     pub(crate) liars: &'a BTreeSet<ReplicaId>,
+    /// Who may be proven guilty besides: it was made to sign what may contradict something.
+    pub(crate) suspects: &'a BTreeSet<ReplicaId>,
     /// When the replicas must have come to the same state.
     pub(crate) settled: Settled,
     /// Whether others wrote as well, to other keys, of whom there is no history.
@@ -54,8 +56,14 @@ pub(crate) async fn judge(trial: &Trial, case: Case<'_>) -> Result<Judgement, Te
         Err(why) => checks.push(Check::failed("every acknowledged write is there", why)),
     }
     checks.push(roots);
-    let evidence: Vec<_> = trial.testnet.evidence().await?.accusations().collect();
-    checks.push(only_the_liars(&evidence, case.liars));
+    let report = trial.testnet.evidence().await?;
+    let evidence: Vec<_> = report.accusations().collect();
+    let mut guilty = only_the_liars(&evidence, case.liars, case.suspects);
+    // What these alone know is not among the evidence.
+    guilty
+        .detail
+        .extend(report.unasked.iter().map(|(replica, why)| format!("; {replica} was not asked: {why}")));
+    checks.push(guilty);
     Ok(Judgement { checks, evidence, status })
 }
 
@@ -154,19 +162,25 @@ async fn equal_roots(trial: &Trial, settled: Settled) -> Result<(Check, ClusterS
     })
 }
 
-/// The evidence must name the liars, and nobody else.
-fn only_the_liars(evidence: &[Accusation], liars: &BTreeSet<ReplicaId>) -> Check {
+/// The evidence must name the liars, and nobody else but suspects.
+fn only_the_liars(
+    evidence: &[Accusation],
+    liars: &BTreeSet<ReplicaId>,
+    suspects: &BTreeSet<ReplicaId>,
+) -> Check {
     let accused: BTreeSet<_> = evidence.iter().map(|accusation| accusation.accused).collect();
     let names = |replicas: &BTreeSet<ReplicaId>| match replicas.len() {
         0 => "nobody".to_owned(),
         _ => replicas.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     let name = match liars.len() {
-        0 => "nobody is proven guilty",
+        0 if suspects.is_empty() => "nobody is proven guilty",
+        0 => "nobody but a liar is proven guilty",
         1 => "the liar, and only the liar, is proven guilty",
         _ => "the liars, and only the liars, are proven guilty",
     };
-    if accused != *liars {
+    let innocent = accused.iter().any(|it| !liars.contains(it) && !suspects.contains(it));
+    if innocent || !liars.is_subset(&accused) {
         let detail = format!("proven guilty: {}; who lied: {}", names(&accused), names(liars));
         return Check::failed(name, detail);
     }
@@ -175,4 +189,33 @@ fn only_the_liars(evidence: &[Accusation], liars: &BTreeSet<ReplicaId>) -> Check
         count => format!("{count} proofs against {}, from public keys alone", names(&accused)),
     };
     Check::passed(name, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{EvidenceKind, Sequence, View};
+
+    use super::*;
+
+    #[test]
+    fn liars_must_be_proven_guilty_and_suspects_may_be() {
+        let set = |replicas: &[u16]| replicas.iter().copied().map(ReplicaId).collect::<BTreeSet<_>>();
+        let against = |accused: &u16| Accusation {
+            accused: ReplicaId(*accused),
+            kind: EvidenceKind::Prepare,
+            view: View(0),
+            sequence: Sequence(7),
+        };
+        let check = |accused: &[u16], liars: &[u16], suspects: &[u16]| {
+            let evidence: Vec<_> = accused.iter().map(against).collect();
+            let Check { name, passed, .. } = only_the_liars(&evidence, &set(liars), &set(suspects));
+            (name, passed)
+        };
+        let passes = |accused, liars, suspects| check(accused, liars, suspects).1;
+        assert!(passes(&[], &[], &[]) && passes(&[1], &[1], &[]) && passes(&[1], &[1], &[1]));
+        assert!(!passes(&[1], &[], &[]) && !passes(&[], &[1], &[]) && !passes(&[2], &[1], &[1]));
+        assert!(passes(&[], &[], &[1]) && passes(&[1], &[], &[1]));
+        assert!(!passes(&[2], &[], &[1]) && !passes(&[1], &[2], &[1]) && passes(&[1, 2], &[2], &[1]));
+        assert_eq!(check(&[], &[], &[1]).0, "nobody but a liar is proven guilty");
+    }
 }

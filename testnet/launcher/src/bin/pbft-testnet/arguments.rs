@@ -86,7 +86,7 @@ A manifest:
   caught_up_within = \"15s\"                   # after each return of a replica, under load
   pause_at_most = \"2s\"
   throughput_at_least = 100
-  accused = []                               # who must be proven guilty
+  accused = []                               # who must be proven guilty; other liars may be
   proof = \"pre-prepare\"                      # the kind of the proof
   view_change = false                        # whether correct replicas must ask for another view
   executed_past = { r3 = 100 }               # a replica's last batch
