@@ -9,6 +9,7 @@ use pbft_messages::ReplicaId;
 use super::statistics::Spread;
 use crate::lab::{Bed, Figures, Lab, LabError, Load};
 use crate::page::{Bars, Plot, Section, Table};
+use crate::timeline::Pause;
 
 /// What a change of view may take beyond the timeout.
 const BEYOND_TIMEOUT: Duration = Duration::from_millis(100);
@@ -129,9 +130,32 @@ async fn kill(
     let (run, (primary, killed)) =
         tokio::try_join!(lab.run_while_some_end(&name, &subject, load, lasts), killed)?;
     let killed = killed.saturating_duration_since(run.measured.measured_from);
-    let lasted = run.measured.timeline.pauses.iter().filter(|pause| pause.from + pause.length >= killed);
-    let longest = lasted.map(|pause| pause.length).max().unwrap_or_default();
-    let pause_ms = longest.as_secs_f64() * 1e3;
+    let pause = longest_past(&run.measured.timeline.pauses, killed).ok_or_else(|| {
+        LabError::Stuck(format!(
+            "{primary}, the primary, was killed when the load was over: nothing was measured"
+        ))
+    })?;
+    let pause_ms = pause.as_secs_f64() * 1e3;
     lab.progress.step(&format!("{primary}, the primary, was killed: service paused {pause_ms:.0} ms"));
     Ok(Kill { replica: primary, pause_ms, figures: run.figures() })
+}
+
+/// The longest pause that lasted until after the kill; none if the load ended before.
+fn longest_past(pauses: &[Pause], killed: Duration) -> Option<Duration> {
+    pauses.iter().filter(|pause| pause.from + pause.length >= killed).map(|pause| pause.length).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_after_the_load_is_no_pause_of_nothing() {
+        let seconds = Duration::from_secs;
+        let pauses = [(0, 3), (4, 2), (9, 1)]
+            .map(|(from, length)| Pause { from: seconds(from), length: seconds(length) });
+        assert_eq!(longest_past(&pauses, seconds(5)), Some(seconds(2)));
+        assert_eq!(longest_past(&pauses, seconds(7)), Some(seconds(1)));
+        assert_eq!(longest_past(&pauses, seconds(11)), None);
+    }
 }
