@@ -19,8 +19,9 @@ const NODES: usize = 3;
 /// How long they may take until one leads and takes puts.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A cluster of three nodes, each with its files on disk. Dropping it ends them.
+/// A cluster of three nodes, each with its files on disk. Dropping it ends them; they end with this process too.
 pub struct Etcd {
+    tether: Option<Tether>,
     nodes: Vec<Child>,
     /// What `etcd --version` says.
     pub version: String,
@@ -41,7 +42,7 @@ impl Etcd {
         let (clients, peers) = ports.split_at(NODES);
         let all: Vec<_> = (0..NODES).map(|node| format!("n{node}=http://{}", peers[node])).collect();
         let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut cluster = Self { nodes: Vec::new(), version, leader: nobody, folder };
+        let mut cluster = Self { tether: None, nodes: Vec::new(), version, leader: nobody, folder };
         for node in 0..NODES {
             let log = std::fs::File::create(cluster.log(node)).map_err(LabError::io("a log"))?;
             let (client, peer) = (format!("http://{}", clients[node]), format!("http://{}", peers[node]));
@@ -58,6 +59,7 @@ impl Etcd {
                 .stderr(log);
             cluster.nodes.push(command.spawn().map_err(LabError::io("etcd"))?);
         }
+        cluster.tether = Some(Tether::hold(&cluster.nodes).map_err(LabError::io("etcd's tether"))?);
         cluster.leader = cluster.elected(clients).await?;
         Ok(cluster)
     }
@@ -104,11 +106,32 @@ async fn leader(clients: &[SocketAddr]) -> Result<Option<SocketAddr>, super::pro
 
 impl Drop for Etcd {
     fn drop(&mut self) {
+        self.tether = None;
         for node in &mut self.nodes {
             // Failures mean that it has ended already.
             let _ = node.kill();
             let _ = node.wait();
         }
+    }
+}
+
+/// Ends processes when this one has ended, however that was: a shell that waits for the end of a pipe from this one.
+struct Tether(Child);
+
+impl Tether {
+    fn hold(processes: &[Child]) -> io::Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "read -r _; kill -9 \"$@\"", "sh"]);
+        shell.args(processes.iter().map(|it| it.id().to_string()));
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(Self)
+    }
+}
+
+impl Drop for Tether {
+    fn drop(&mut self) {
+        // Before it sees its pipe end. Failures mean that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -130,4 +153,18 @@ fn free_ports(count: usize) -> io::Result<Vec<SocketAddr>> {
     let held: Vec<_> =
         (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<io::Result<_>>()?;
     held.iter().map(TcpListener::local_addr).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_end_with_the_process_that_started_them() {
+        let mut node = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut tether = Tether::hold(std::slice::from_ref(&node)).unwrap();
+        // As if this process had ended: its end of the pipe is closed.
+        drop(tether.0.stdin.take());
+        assert!(!node.wait().unwrap().success());
+    }
 }
