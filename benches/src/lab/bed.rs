@@ -5,7 +5,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use pbft_messages::{ParametersTable, ReplicaId};
-use pbft_testnet::{ClusterStatus, Durability, Lifetime, Options, Roots, Testnet};
+use pbft_testnet::{ClusterStatus, Durability, Lifetime, Options, Roots, Testnet, TestnetError};
 
 use super::{LabError, Subject};
 
@@ -38,8 +38,10 @@ impl Bed {
         match Testnet::up(options).await {
             Ok(testnet) => Ok(Self { testnet, _folder: folder }),
             Err(error) => {
-                // The error names logs in it.
-                let _kept = folder.keep();
+                if matches!(error, TestnetError::DidNotStart { .. } | TestnetError::NoService(_)) {
+                    // The error names logs in it.
+                    let _kept = folder.keep();
+                }
                 Err(error.into())
             }
         }

@@ -218,8 +218,8 @@ pub enum TestnetError {
     /// No such strategy.
     #[error(transparent)]
     UnknownStrategy(#[from] pbft_byzantine::UnknownStrategy),
-    /// The replicas run and a client gets nothing done.
-    #[error("the replicas run, and the cluster does not serve: {0}; their logs are beside their keys")]
+    /// A client gets nothing done.
+    #[error("the cluster does not serve: {0}")]
     NoService(String),
 }
 

@@ -335,7 +335,10 @@ impl Testnet {
                 Ok(client) => client.execute(Operation::get("any").encode()).await,
                 Err(error) => Err(error),
             };
-            answered.map_err(|error: ClientError| TestnetError::NoService(error.to_string()))
+            answered.map_err(|error: ClientError| {
+                let folder = self.folder.path().display();
+                TestnetError::NoService(format!("{error}; the logs are in the replicas' folders in {folder}"))
+            })
         };
         asked.await.map(drop)
     }
