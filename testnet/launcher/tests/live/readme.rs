@@ -33,5 +33,8 @@ fn the_testnet_to_play_with_can_be_played_with() {
     let (stdout, stderr) = (text(&walked.stdout), text(&walked.stderr));
     assert_eq!(walked.status.code(), Some(0), "{stdout}{stderr}");
     assert!(stdout.contains("trust nobody"), "{stdout}");
+    let liar = |line: &str| line.contains(" r1 ") && line.contains(" pre-prepare ");
+    assert!(stdout.lines().any(liar), "the evidence: {stdout}");
+    assert!(!net.dir().exists(), "what is there would change the walk's next run");
     assert_eq!(processes_of(&net.dir()), [0; 0]);
 }
