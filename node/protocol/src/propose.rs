@@ -56,25 +56,27 @@ impl Replica {
         self.waiting.oldest_unproposed().map(|since| self.patience.end(since, longest))
     }
 
-    /// How many batches are in flight here: those that are proposed and not decided, and those that are decided and next to
-    /// be executed. So a service that is slower than agreement fills the pipeline as slow agreement does. What is decided
-    /// and waits here for others or for state does not count: a primary that lags may lead all the same (VC6).
-    pub(crate) fn in_flight(&self, is_proposed: impl Fn(Sequence, &Slot) -> bool) -> u64 {
+    /// How many batches below `end` are in flight here: those that are proposed and not decided, and those of this view
+    /// that are decided and next to be executed. So a service that is slower than agreement fills the pipeline as slow
+    /// agreement does. What is decided and waits here for others or for state does not count, nor does what earlier views
+    /// left to execute: a primary that lags may lead all the same (VC6).
+    pub(crate) fn in_flight(&self, end: Sequence, is_proposed: impl Fn(&Slot) -> bool) -> u64 {
         let mut next = self.last_executed.next();
         let slots = self.log.above(self.last_executed.max(self.stable_sequence()));
-        let counts = slots.filter(|(sequence, slot)| {
+        let counts = slots.take_while(|(sequence, _)| *sequence < end).filter(|(sequence, slot)| {
             let decided = slot.committed.is_some();
             let is_next = decided && *sequence == next;
             if is_next {
                 next = next.next();
             }
-            is_next || !decided && is_proposed(*sequence, slot)
+            is_next && *sequence > self.view.max_s || !decided && is_proposed(slot)
         });
         counts.count() as u64
     }
 
+    /// However far above its proposals others fill its log, a primary looks at no more than those.
     fn own_in_flight(&self) -> u64 {
-        self.in_flight(|sequence, _| sequence < self.next_sequence)
+        self.in_flight(self.next_sequence, |_| true)
     }
 
     /// Whether nothing is in flight, the service waits to be told the time, and that time has come: an empty batch tells
@@ -102,7 +104,7 @@ impl Replica {
 mod tests {
     use std::time::Duration;
 
-    use pbft_messages::{Message, PreparedCertificate, ReplicaId, View, ViewChange};
+    use pbft_messages::{Commit, Message, PreparedCertificate, ReplicaId, View, ViewChange, VoteSet};
 
     use super::*;
     use crate::testing::{Bench, LIAR, ME};
@@ -168,5 +170,45 @@ mod tests {
         assert_eq!(told(&mut bench), (Some(end), vec![]));
         expire(&mut bench, end);
         assert_eq!(told(&mut bench), (None, vec![Sequence(2)]));
+    }
+
+    /// VC6: whatever earlier views left it to execute, a primary leads; what it lets be decided itself fills its pipeline.
+    #[test]
+    fn a_primary_with_a_backlog_of_execution_leads() {
+        let mut bench = Bench::new(Parameters::default());
+        let decide = |bench: &mut Bench, view: u64, sequence: u64, body: Arc<Body>| {
+            let vote = Commit { view: View(view), sequence: Sequence(sequence), digest: body.digest() };
+            let mut votes = VoteSet::default();
+            for voter in [0, 1, 2].map(ReplicaId) {
+                votes.insert(bench.sign(voter, vote.clone())).expect("a first vote");
+            }
+            let certificate = votes.quorum(bench.configuration.quorum()).expect("enough votes");
+            bench.message(LIAR, Message::Committed(certificate, body));
+        };
+        let bodies: Vec<_> = (1..=10).map(|number| bench.body(number, 10)).collect();
+        for (sequence, body) in (1..).zip(&bodies) {
+            decide(&mut bench, 0, sequence, Arc::clone(body));
+        }
+        let prepared =
+            (1..).zip(&bodies).map(|(sequence, it)| bench.prepared_batch(0, sequence, it.digest()));
+        let prepared: Vec<_> = prepared.collect();
+        lead(&mut bench, &prepared);
+        assert_eq!((bench.replica.last_executed, bench.replica.view.max_s), (Sequence(0), Sequence(10)));
+        for number in 11..=20 {
+            told(&mut bench);
+            let submission = bench.submission(number, 10);
+            let body = Arc::new(Body::new(bench.now.wall, std::slice::from_ref(&submission)));
+            bench.input(Input::Submission(submission));
+            // Beside others it is held back.
+            let later = bench.now.instant.plus(Duration::from_millis(10));
+            expire(&mut bench, later);
+            if number - 11 == Parameters::default().pipeline {
+                assert_eq!(told(&mut bench).1, [], "as many are decided as fit, and not executed");
+                return;
+            }
+            assert_eq!(told(&mut bench).1, [Sequence(number)]);
+            decide(&mut bench, 3, number, body);
+        }
+        panic!("the pipeline has no end");
     }
 }

@@ -230,7 +230,7 @@ impl Replica {
             self.waiting.restart_proposals(&requests_in_log(&self.log, self.last_executed));
         }
         let unproposed = self.waiting.oldest_unproposed().map_or(Duration::ZERO, waited);
-        let in_flight = self.in_flight(|_, slot| slot.accepted.is_some());
+        let in_flight = self.in_flight(self.log.highest().next(), |slot| slot.accepted.is_some());
         Some(Round { unproposed, room: in_flight < self.parameters().pipeline, busy: longest >= interval })
     }
 }
