@@ -26,7 +26,8 @@ const OUTSTANDING: usize = 8;
 /// How many chunks may be on their way to the disk. While there are more, none are asked for.
 const KEEPING: usize = 32;
 
-/// After how many statuses without a part a source is dropped, at first and at most.
+/// After how many statuses without a part a source is dropped, at first and at most: a source that is silent on purpose may
+/// be the last one, while the others hold a newer snapshot only.
 const PATIENCE: (u32, u32) = (10, 40);
 
 /// For how long a snapshot is kept after it was last asked for.
@@ -38,11 +39,14 @@ pub(crate) struct Transfer {
     target: Proven<StableCertificate>,
     /// Whom to ask. Those that gave a wrong part, none in time, or no longer hold the snapshot are gone from here.
     sources: BTreeMap<ReplicaId, Source>,
+    /// Whether one of those gave none in time.
+    lost_to_quiet: bool,
     stage: Stage,
 }
 
-/// How many statuses sources may let pass without a part. It doubles each time that a transfer loses its last source to
-/// it, for then it may be the lines that take longer; a state that was installed brings it back.
+/// How many statuses sources may let pass without a part. It doubles each time that a transfer that lost some to it has no
+/// source left, however it lost the last one, for it may be the lines that take longer; a state that was installed brings it
+/// back.
 #[derive(Debug)]
 pub(crate) struct SourcePatience(u32);
 
@@ -84,6 +88,7 @@ impl Transfer {
         Self {
             target,
             sources: sources.map(|replica| (replica, Source::default())).collect(),
+            lost_to_quiet: false,
             stage: Stage::Leaves { count: None, pages: BTreeMap::new() },
         }
     }
@@ -209,13 +214,10 @@ impl Replica {
             }
         }
         transfer.ask(effects);
-        let any_quiet = !quiet.is_empty();
+        transfer.lost_to_quiet |= !quiet.is_empty();
         for replica in quiet {
             effects.report(Report::SourceDropped { source: replica });
             self.drop_source(replica, effects);
-        }
-        if any_quiet && self.transfer.is_none() {
-            self.source_patience.double();
         }
     }
 
@@ -239,6 +241,9 @@ impl Replica {
         let Some(transfer) = self.transfer.as_mut().filter(|it| !it.is_installing()) else { return };
         transfer.sources.remove(&source);
         if transfer.sources.is_empty() {
+            if transfer.lost_to_quiet {
+                self.source_patience.double();
+            }
             self.transfer = None;
         } else {
             transfer.ask(effects);
@@ -389,5 +394,68 @@ impl Replica {
         self.watch_window(now);
         self.try_new_view(now, effects);
         effects.report(Report::Transferred { sequence });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Message, Parameters};
+
+    use super::*;
+    use crate::testing::Bench;
+
+    /// A replica that fetches a state from everybody, and gets nothing.
+    fn fetching() -> Bench {
+        let mut bench = Bench::new(Parameters::default());
+        let certificate = Proven::new(bench.stable(1280), &bench.configuration).expect("it is good");
+        bench.message(ReplicaId(0), Message::Stable(certificate));
+        next_transfer(&mut bench);
+        bench
+    }
+
+    fn sources(bench: &Bench) -> Option<usize> {
+        bench.replica.transfer.as_ref().map(|it| it.sources.len())
+    }
+
+    /// Goes on until the next transfer begins.
+    fn next_transfer(bench: &mut Bench) {
+        bench.next_round();
+        assert_eq!(sources(bench), Some(3));
+    }
+
+    fn rounds_until(bench: &mut Bench, left: Option<usize>) {
+        assert!((0..100).any(|_| {
+            bench.next_round();
+            sources(bench) == left
+        }));
+    }
+
+    fn patience(bench: &Bench) -> u32 {
+        bench.replica.source_patience.0
+    }
+
+    #[test]
+    fn patience_doubles_when_all_are_quiet_up_to_an_end() {
+        let mut bench = fetching();
+        for doubled in [20, 40, 40, 40] {
+            rounds_until(&mut bench, None);
+            assert_eq!(patience(&bench), doubled);
+            next_transfer(&mut bench);
+        }
+    }
+
+    /// A liar lets the others be dropped, and then says that it has nothing either.
+    #[test]
+    fn patience_doubles_however_the_last_source_was_lost() {
+        for (liar_speaks_at, doubled) in [(1, 20), (3, 10)] {
+            let mut bench = fetching();
+            if liar_speaks_at < 3 {
+                rounds_until(&mut bench, Some(liar_speaks_at));
+            }
+            for replica in [0, 1, 2].map(ReplicaId) {
+                bench.message(replica, Message::NoSnapshot(Sequence(1280)));
+            }
+            assert_eq!((sources(&bench), patience(&bench)), (None, doubled));
+        }
     }
 }
