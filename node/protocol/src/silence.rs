@@ -9,8 +9,10 @@
 //! here. A primary is silent only after it was heard in this view: to one that was not, because this replica or that link
 //! has just started, T applies.
 //!
-//! **For how long.** Silence is counted in rounds of this replica's own statuses, of which a pause of its own is one
-//! however long it was: nobody is blamed before what came meanwhile was read. 2/3 of the view's timeout in rounds
+//! **For how long.** Silence is counted in rounds of this replica's own statuses. Only those count in which f+1 others were
+//! heard, which are there if no more than f are dead with the primary: a replica that hears fewer may be cut off itself, and
+//! would leave a view that goes on without it. So a pause of its own is one round at most, and as it ends nobody is blamed
+//! before what came meanwhile was read, unless all the others were heard just before it. 2/3 of the view's timeout in rounds
 //! (so that the round in which it ends, and the change, fit into the timeout), but at least four of them (STATUSes may be
 //! lost), must have passed without a word, and what waits must have waited for T/4: so a primary that was unreachable
 //! while nobody wanted anything has time to answer.
@@ -19,9 +21,10 @@
 //! an idle cluster change its view. As ever, f+1 replicas must agree before others follow (VC1), and the view's
 //! timeout doubles without progress (VC7), and this patience with it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pbft_messages::{Parameters, ReplicaId};
+use pbft_messages::{Parameters, ReplicaId, WeakQuorum};
 
 use crate::replica::Replica;
 use crate::vigilance::rounds;
@@ -36,25 +39,33 @@ const LONG_WAIT: u32 = 4;
 /// How long the primary has been silent.
 #[derive(Debug, Default)]
 pub(crate) struct Silence {
-    /// The rounds that have ended since its last word; `None` before its first in this view.
+    /// The rounds that count since that of its last word; `None` before its first in this view.
     rounds: Option<u64>,
+    /// Whether it has spoken in this round.
+    spoke: bool,
+    /// The others that were heard in this round.
+    others: BTreeSet<ReplicaId>,
 }
 
 impl Silence {
     /// The primary has said something.
     fn broken(&mut self) {
-        self.rounds = Some(0);
+        (self.rounds, self.spoke) = (Some(0), true);
     }
 
-    /// Ends a round, in which something was executed or not; gives the number of whole rounds of silence until here.
-    fn end_round(&mut self, executed: bool) -> u64 {
-        if executed {
-            self.rounds = self.rounds.map(|_| 0);
+    /// Ends a round, in which something was executed or not; gives the number of rounds of silence until here, 0 unless
+    /// this is one of them.
+    fn end_round(&mut self, executed: bool, enough: WeakQuorum) -> u64 {
+        if executed && self.rounds.is_some() {
+            self.broken();
         }
-        // The round of the last word is no whole one.
-        let whole = self.rounds.unwrap_or(0);
-        self.rounds = self.rounds.map(|rounds| rounds + 1);
-        whole
+        let others = std::mem::take(&mut self.others).len();
+        let silent = !std::mem::take(&mut self.spoke) && enough.reached(others);
+        let rounds = self.rounds.as_mut().filter(|_| silent);
+        rounds.map_or(0, |rounds| {
+            *rounds += 1;
+            *rounds
+        })
     }
 }
 
@@ -68,12 +79,14 @@ impl Replica {
     pub(crate) fn heard(&mut self, from: ReplicaId) {
         if from == self.primary() {
             self.silence.broken();
+        } else {
+            self.silence.others.insert(from);
         }
     }
 
     /// Judges the primary at the end of a round; `stalled` tells whether nothing was executed in it.
     pub(crate) fn listen(&mut self, stalled: bool, now: Now, effects: &mut Effects) {
-        let silent = self.silence.end_round(!stalled);
+        let silent = self.silence.end_round(!stalled, self.configuration.weak_quorum());
         let timeout = self.view.timeout;
         if silent < patience(timeout, self.parameters()) || self.is_primary() {
             return;
@@ -100,8 +113,17 @@ mod tests {
         Parameters { view_timeout: MS * 1000, status_interval: MS * 100, ..Parameters::default() }
     }
 
-    /// Ends a round that took so long; says whether the primary is left for its silence.
+    /// Ends a round that took so long, and in which the other backups were heard; says whether the primary is left for its
+    /// silence.
     fn leaves(bench: &mut Bench, after: Duration) -> bool {
+        for backup in [1, 2] {
+            says(bench, ReplicaId(backup));
+        }
+        ends_round(bench, after)
+    }
+
+    /// Ends a round that took so long; says whether the primary is left for its silence.
+    fn ends_round(bench: &mut Bench, after: Duration) -> bool {
         bench.now.instant = bench.now.instant.plus(after);
         bench.effects.clear();
         bench.input(Input::Timer(Timer::Status));
@@ -146,14 +168,16 @@ mod tests {
         assert_eq!(rounds_until_left(&mut bench), Some(7), "whatever it said before");
     }
 
+    /// Who hears fewer than f+1 others may be cut off itself, and a liar may be the one that it hears.
     #[test]
-    fn it_is_silent_whatever_others_say() {
+    fn nobody_is_silent_because_everybody_is() {
         let mut bench = burdened();
-        let left = (1..=20).find(|_| {
-            says(&mut bench, ReplicaId(1));
-            leaves(&mut bench, MS * 100)
-        });
-        assert_eq!(left, Some(8));
+        // The round of its last word, and six that count.
+        assert!((0..7).all(|_| !leaves(&mut bench, MS * 100)));
+        assert!(!ends_round(&mut bench, MS * 100), "nobody is heard");
+        says(&mut bench, ReplicaId(1));
+        assert!(!ends_round(&mut bench, MS * 100), "one of f+1 is");
+        assert!(leaves(&mut bench, MS * 100), "those rounds do not count, and the others still do");
     }
 
     #[test]
@@ -181,8 +205,8 @@ mod tests {
     #[test]
     fn nobody_is_blamed_for_this_replicas_own_pause() {
         let mut bench = burdened();
-        assert!(!leaves(&mut bench, Duration::from_secs(60)));
-        assert!(!leaves(&mut bench, Duration::from_secs(60)));
+        assert!((0..7).all(|_| !leaves(&mut bench, MS * 100)));
+        assert!(!ends_round(&mut bench, Duration::from_secs(60)));
         says(&mut bench, PRIMARY);
         assert_eq!(rounds_until_left(&mut bench), Some(8));
     }
