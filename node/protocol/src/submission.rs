@@ -50,9 +50,7 @@ impl Replica {
         if !self.answer_again(&submission, effects) {
             let Parameters { waiting_requests, waiting_bytes, .. } = *self.parameters();
             // What all backups may have taken on has room here (N8), of each client too.
-            let n = self.configuration.n();
-            let limit = Load { requests: n * waiting_requests, bytes: n * waiting_bytes };
-            self.waiting.insert(&submission, limit, self.patience.at(now.instant));
+            self.waiting.insert_forwarded(&submission, limit, n, since);
         }
     }
 

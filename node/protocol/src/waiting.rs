@@ -39,10 +39,18 @@ impl Load {
         Self { requests: submission.requests().len(), bytes: submission.operation_bytes() }
     }
 
-    /// What one client may have waiting beside so much that is left: as much, or else one full submission. So one client
-    /// alone takes half of all, two take a third each, and they leave room for the next.
-    fn share(self) -> Self {
-        Self { requests: self.requests.max(Submission::MAXIMUM_REQUESTS), bytes: self.bytes }
+    /// So much, or one full submission.
+    fn or_one_submission(self) -> Self {
+        Self { requests: self.requests.max(Submission::MAXIMUM_REQUESTS), ..self }
+    }
+
+    /// What all of so many replicas may have waiting.
+    pub(crate) fn of_all(self, replicas: usize) -> Self {
+        Self { requests: self.requests * replicas, bytes: self.bytes * replicas }
+    }
+
+    fn half(self) -> Self {
+        Self { requests: self.requests / 2, bytes: self.bytes / 2 }
     }
 
     fn fits(self, limit: Self) -> bool {
@@ -80,11 +88,37 @@ pub(crate) enum Admission {
 }
 
 impl Waiting {
-    /// Lets a submission wait, within `limit` in all and a [share](Load::share) of it for each client.
+    /// Lets a submission wait, within `limit` in all. One client may have as much waiting as is left then, or one full
+    /// submission: so one alone takes half of all, two take a third each, and they leave room for the next.
     pub(crate) fn insert(
         &mut self,
         submission: &Verified<Submission>,
         limit: Load,
+        now: Instant,
+    ) -> Admission {
+        self.insert_within(submission, limit, |all| limit.minus(all).or_one_submission(), now)
+    }
+
+    /// Lets a submission wait that another replica has let wait, within what `replicas` may in all, each within `limit`, and
+    /// half of that for each client: with [`Waiting::insert`] they let no client have more, whoever came before it, and what
+    /// they pass on comes in another order.
+    pub(crate) fn insert_forwarded(
+        &mut self,
+        submission: &Verified<Submission>,
+        limit: Load,
+        replicas: usize,
+        now: Instant,
+    ) -> Admission {
+        let share = limit.half().or_one_submission().of_all(replicas);
+        self.insert_within(submission, limit.of_all(replicas), |_| share, now)
+    }
+
+    /// Lets a submission wait, within `limit` in all and, for its client, within what `share` makes of all that waits then.
+    fn insert_within(
+        &mut self,
+        submission: &Verified<Submission>,
+        limit: Load,
+        share: impl Fn(Load) -> Load,
         now: Instant,
     ) -> Admission {
         let client = submission.signer();
@@ -96,7 +130,7 @@ impl Waiting {
         let load = Load { requests: new.len(), ..Load::of(submission.value()) };
         let of_client = self.by_client.get(&client).copied().unwrap_or_default().plus(load);
         let all = self.all.plus(load);
-        if !all.fits(limit) || !of_client.fits(limit.minus(all).share()) {
+        if !all.fits(limit) || !of_client.fits(share(all)) {
             return Admission::Full;
         }
         let arrival = self.next;
@@ -308,6 +342,30 @@ mod tests {
         };
         assert_eq!([1, 2, 3].map(&mut taken), [300, 140, 80], "as much as is left");
         assert_eq!([4, 5].map(taken), [60, 20], "a full submission, and then it is full");
+    }
+
+    /// N8: a backup times what it has let wait, so the primary takes it, though others' came before.
+    #[test]
+    fn what_all_backups_let_one_client_have_has_room_at_the_primary() {
+        let limit = Load { requests: 600, ..MANY };
+        let mut let_in = Vec::new();
+        for backup in 0..3 {
+            let mut waiting = Waiting::default();
+            for client in [1, 2, 3] {
+                let own = (0..).map(|number| submission(client, 1 + 1000 * backup + 20 * number, 20));
+                let admitted = |it: &_| waiting.insert(it, limit, Instant::default()) == Admission::New;
+                let_in.extend(own.take_while(admitted).map(|it| (client, it)));
+            }
+        }
+        let_in.sort_by_key(|(client, _)| std::cmp::Reverse(*client));
+        let mut primary = Waiting::default();
+        let mut passed_on = |it: &_| primary.insert_forwarded(it, limit, 4, Instant::default());
+        assert!(let_in.iter().all(|(_, it)| passed_on(it) == Admission::New));
+        let of_first = let_in.iter().filter(|(client, _)| *client == 1);
+        assert_eq!(of_first.count() * 20, 3 * 300);
+        let more = (0..).map(|number| submission(1, 20_000 + 20 * number, 20));
+        let taken = more.take_while(|it| passed_on(it) == Admission::New);
+        assert_eq!(taken.count() * 20, 300, "as much as at one replica more, whatever a liar passes on");
     }
 
     /// R1: a few large requests fill it as many small ones do.
