@@ -1,18 +1,24 @@
 //! How much may wait (N8): a replica sheds clients before they would have to wait for half the view timeout T, so that
 //! overload alone makes nobody ask for another view.
 //!
-//! **The pace.** As many requests may wait as were executed of late in half a T: those wait for half a T at the most. This
-//! alone tells what a busy cluster can do, and nothing of one that was asked for little: clients that were shed stay
-//! away for a while, so less is executed, and less is let in.
+//! **The pace.** As many requests may wait at the primary as were executed of late in half a T: those wait for half a T at the
+//! most. This alone tells what a busy cluster can do, and nothing of one that was asked for little: clients that were shed
+//! stay away for a while, so less is executed, and less is let in.
 //!
-//! **The trial.** So the limit follows how long requests do wait, too. At the end of a round of statuses in which some were
-//! shed, something was executed and nothing waited for longer than T/8, twice as much may wait: none of it should wait for
-//! longer than T/4, and not for longer than T/2 either if that is seen a round late. Nothing more is tried while waits are
-//! longer, and what was tried counts no more when something waits for longer than T/4. While nobody is shed it
-//! is forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
+//! **The backups.** A client may ask each replica for something else, and the primary proposes all that backups have let
+//! wait. They cannot tell how much that is before it has waited for too long. So all the backups together let wait
+//! what is executed in a quarter of a T, each its part. In all that is 3/4 of a T, and leaves a quarter for agreement; and no more than
+//! half a T once the primary knows of it, which lets clients add to that only what is missing. A backup needs little: clients
+//! turn to it while their primary is busy, slow or dead, and one that waits is enough to leave it.
 //!
-//! From whatever state, then, as long as clients are shed, either requests wait for T/8 and more, or what may wait doubles
-//! with each round. A replica for which they wait so long has enough to do, unless agreement itself takes that long: a
+//! **The trial.** The primary's limit follows how long requests do wait, too. After rounds of statuses for more than T/8, in
+//! each of which some were shed, something was executed and nothing waited for longer than T/8, twice as much may wait: none
+//! of it should wait for longer than T/4. Before, nobody knows how long all of it will wait. Nothing more is tried while
+//! waits are longer, and what was tried counts no more when something waits for longer than T/4. While nobody is shed it is
+//! forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
+//!
+//! From whatever state, then, as long as a primary sheds clients, either requests wait for T/8 and more, or what may wait doubles
+//! each time that so much has passed. A replica for which they wait so long has enough to do, unless agreement itself takes that long: a
 //! cluster in which it takes T/4 without any load lets in less than it could.
 
 use std::time::Duration;
@@ -32,6 +38,19 @@ const LONG_WAIT: u32 = 4;
 /// What is forgotten of a trial in a round in which nobody was shed: one part of so many.
 const FORGOTTEN: usize = 8;
 
+/// Backups together let one part of so many wait of what is executed in half the view timeout.
+const OF_BACKUPS: usize = 2;
+
+/// A replica's part in its view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Primary,
+    Backup {
+        /// The number of replicas.
+        of: usize,
+    },
+}
+
 /// What the last rounds tell of how much may wait.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
@@ -41,6 +60,8 @@ pub(crate) struct Pace {
     next: usize,
     /// What may wait since little was seen to wait for long.
     tried: usize,
+    /// For how many rounds on end more could be done than was let in.
+    short: u64,
 }
 
 /// What happened in a round.
@@ -70,25 +91,32 @@ impl Pace {
 
     /// Ends a round, which lasts for one status interval. `waiting` is for how long the oldest has waited that still
     /// does.
-    pub(crate) fn end_round(&mut self, waiting: Duration, parameters: &Parameters) {
-        let limit = self.limit(parameters);
+    pub(crate) fn end_round(&mut self, waiting: Duration, part: Part, parameters: &Parameters) {
+        let limit = self.limit(part, parameters);
         let Round { executed, shed, longest } = std::mem::take(&mut self.round);
         self.executed[self.next] = executed;
         self.next = (self.next + 1) % ROUNDS;
         let longest = longest.max(waiting);
+        let is_short = shed && executed > 0 && longest <= parameters.view_timeout / SHORT_WAIT;
+        self.short = if is_short && part == Part::Primary { self.short + 1 } else { 0 };
         if longest > parameters.view_timeout / LONG_WAIT {
             self.tried = 0;
-        } else if !shed {
+        } else if !shed || part != Part::Primary {
             self.tried -= self.tried.div_ceil(FORGOTTEN);
-        } else if executed > 0 && longest <= parameters.view_timeout / SHORT_WAIT {
-            self.tried = limit * 2;
+        } else if self.short > whole_rounds(parameters.view_timeout / SHORT_WAIT, parameters) {
+            (self.tried, self.short) = (limit * 2, 0);
         }
     }
 
     /// How many requests may wait.
-    pub(crate) fn limit(&self, parameters: &Parameters) -> usize {
+    pub(crate) fn limit(&self, part: Part, parameters: &Parameters) -> usize {
         let most = parameters.waiting_requests;
-        self.expected(parameters).max(self.tried).clamp(FLOOR.min(most), most)
+        let expected = self.expected(parameters);
+        let limit = match part {
+            Part::Primary => expected.max(self.tried),
+            Part::Backup { of } => expected / (OF_BACKUPS * of),
+        };
+        limit.clamp(FLOOR.min(most), most)
     }
 
     /// How many requests are executed in half the view timeout, by the last rounds.
@@ -100,8 +128,16 @@ impl Pace {
     }
 }
 
+/// How many rounds end within so long.
+fn whole_rounds(duration: Duration, parameters: &Parameters) -> u64 {
+    let rounds = duration.as_micros() / parameters.status_interval.as_micros().max(1);
+    u64::try_from(rounds).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -125,9 +161,13 @@ mod tests {
                 if shed {
                     self.pace.shed();
                 }
-                self.pace.end_round(Duration::ZERO, &self.parameters);
+                self.pace.end_round(Duration::ZERO, Part::Primary, &self.parameters);
             }
-            self.pace.limit(&self.parameters)
+            self.limit()
+        }
+
+        fn limit(&self) -> usize {
+            self.pace.limit(Part::Primary, &self.parameters)
         }
     }
 
@@ -143,8 +183,9 @@ mod tests {
     #[test]
     fn more_is_tried_while_clients_are_shed_and_nothing_waits_for_long() {
         let mut bench = Bench::new();
+        assert_eq!(bench.rounds(1, 1, 125, true), FLOOR, "what has just come could not wait for longer");
         assert_eq!(bench.rounds(1, 1, 125, true), 2 * FLOOR);
-        assert_eq!(bench.rounds(3, 1, 125, true), 16 * FLOOR);
+        assert_eq!(bench.rounds(7, 1, 125, true), 16 * FLOOR);
         assert_eq!(bench.rounds(5, 1, 126, true), 16 * FLOOR, "it waits for long enough");
         assert_eq!(bench.rounds(1, 1, 251, true), FLOOR, "it waits for too long");
         assert_eq!(bench.rounds(20, 1, 125, true), bench.parameters.waiting_requests);
@@ -156,17 +197,17 @@ mod tests {
         let mut bench = Bench::new();
         assert_eq!(bench.rounds(20, 0, 0, true), FLOOR);
         assert_eq!(bench.rounds(20, 1, 10, false), FLOOR);
-        bench.rounds(3, 1, 10, true);
+        bench.rounds(6, 1, 10, true);
         bench.pace.shed();
         bench.pace.executed(1);
-        bench.pace.end_round(MS * 300, &bench.parameters);
-        assert_eq!(bench.pace.limit(&bench.parameters), FLOOR, "what still waits counts as well");
+        bench.pace.end_round(MS * 300, Part::Primary, &bench.parameters);
+        assert_eq!(bench.limit(), FLOOR, "what still waits counts as well");
     }
 
     #[test]
     fn what_was_tried_is_forgotten_when_nobody_needs_it() {
         let mut bench = Bench::new();
-        assert_eq!(bench.rounds(5, 1, 10, true), 32 * FLOOR);
+        assert_eq!(bench.rounds(10, 1, 10, true), 32 * FLOOR);
         let later = bench.rounds(5, 1, 10, false);
         assert!((16 * FLOOR..20 * FLOOR).contains(&later), "{later}");
         assert_eq!(bench.rounds(60, 1, 10, false), FLOOR);
@@ -183,12 +224,92 @@ mod tests {
                 bench.pace.tried = tried;
                 let mut executed = 0;
                 for _ in 0..20 {
-                    let there = bench.pace.limit(&bench.parameters) / 8;
+                    let there = bench.limit() / 8;
                     executed = there.min(capacity);
                     let wait = u32::try_from(there * 100 / capacity).unwrap();
                     bench.rounds(1, executed, wait, true);
                 }
                 assert_eq!(executed, capacity, "{tried} {before}");
+            }
+        }
+    }
+
+    /// Replicas that clients ask each for something else, and keep full. What waits at any of them is executed in the order
+    /// in which it came; what backups have let wait, the primary knows of with the next round.
+    struct Cluster {
+        parameters: Parameters,
+        paces: Vec<Pace>,
+        /// Of what waits: where, since which round, and how much.
+        waiting: VecDeque<(usize, u32, usize)>,
+        round: u32,
+    }
+
+    const PRIMARY: usize = 0;
+
+    impl Cluster {
+        /// One that has executed so many requests in each round.
+        fn new(n: usize, executed: usize) -> Self {
+            let paces = (0..n).map(|_| Pace { executed: [executed; ROUNDS], ..Pace::default() });
+            let parameters = Parameters::default();
+            Self { parameters, paces: paces.collect(), waiting: VecDeque::new(), round: 0 }
+        }
+
+        fn part(&self, replica: usize) -> Part {
+            if replica == PRIMARY { Part::Primary } else { Part::Backup { of: self.paces.len() } }
+        }
+
+        /// Lets clients fill what a replica has room for.
+        fn fill(&mut self, replica: usize) {
+            let knows =
+                |it: &&(usize, u32, usize)| it.0 == replica || replica == PRIMARY && it.1 < self.round;
+            let waiting: usize = self.waiting.iter().filter(knows).map(|it| it.2).sum();
+            let limit = self.paces[replica].limit(self.part(replica), &self.parameters);
+            if limit > waiting {
+                self.waiting.push_back((replica, self.round, limit - waiting));
+            }
+            self.paces[replica].shed();
+        }
+
+        /// Executes so many requests, and ends the round; gives the longest wait, in rounds.
+        fn execute(&mut self, mut capacity: usize) -> u32 {
+            let mut longest = 0;
+            self.round += 1;
+            self.paces.iter_mut().for_each(|pace| pace.executed(capacity));
+            while let Some((replica, since, count)) = self.waiting.front_mut().filter(|_| capacity > 0) {
+                let (wait, executed) = (self.round - *since, capacity.min(*count));
+                longest = longest.max(wait);
+                for at in [*replica, PRIMARY] {
+                    self.paces[at].waited(MS * 100 * wait);
+                }
+                (capacity, *count) = (capacity - executed, *count - executed);
+                if *count == 0 {
+                    self.waiting.pop_front();
+                }
+            }
+            assert_eq!(capacity, 0, "there is always something to do");
+            for replica in 0..self.paces.len() {
+                let part = self.part(replica);
+                self.paces[replica].end_round(Duration::ZERO, part, &self.parameters);
+            }
+            longest
+        }
+    }
+
+    /// N8: whoever asks each replica for something else makes nobody wait for the view timeout, in whatever order it fills
+    /// them.
+    #[test]
+    fn different_requests_at_each_replica_change_no_view() {
+        for n in [4, 7, 13] {
+            for primary_last in [false, true] {
+                let mut cluster = Cluster::new(n, 1000);
+                let waits = [(); 100].map(|()| {
+                    let mut order: Vec<_> = (0..n).collect();
+                    order.rotate_left(primary_last.into());
+                    order.into_iter().for_each(|replica| cluster.fill(replica));
+                    cluster.execute(1000)
+                });
+                assert!(waits.iter().all(|wait| *wait <= 8), "3/4 of T: {waits:?}");
+                assert!(waits[20..].iter().all(|wait| *wait <= 6), "half a T: {waits:?}");
             }
         }
     }

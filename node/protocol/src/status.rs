@@ -73,7 +73,7 @@ impl StatusRound {
 impl Replica {
     pub(crate) fn on_status_timer(&mut self, now: Now, effects: &mut Effects) {
         let oldest = self.waiting.oldest().map(|since| self.patience.waited(since, now.instant));
-        self.pace.end_round(oldest.unwrap_or_default(), self.configuration.parameters());
+        self.pace.end_round(oldest.unwrap_or_default(), self.part(), self.configuration.parameters());
         let stalled = self.status.last_executed == self.last_executed && !mutant!("idle-asks-nobody");
         let number = self.status.number;
         self.status = StatusRound {

@@ -3,6 +3,7 @@
 use pbft_crypto::Verified;
 use pbft_messages::{Parameters, PeerMessage, ReplicaId, Reply, Submission};
 
+use crate::pace::Part;
 use crate::replica::Replica;
 use crate::waiting::{Admission, Load};
 use crate::{Effect, Effects, Now, Rejection, Report};
@@ -19,7 +20,8 @@ impl Replica {
             return;
         }
         let parameters = self.parameters();
-        let limit = Load { requests: self.pace.limit(parameters), bytes: parameters.waiting_bytes };
+        let requests = self.pace.limit(self.part(), parameters);
+        let limit = Load { requests, bytes: parameters.waiting_bytes };
         match self.waiting.insert(&submission, limit, self.patience.at(now.instant)) {
             // The primary has it by now, as a rule, and a round tells.
             Admission::New => {}
@@ -49,9 +51,16 @@ impl Replica {
         }
         if !self.answer_again(&submission, effects) {
             let Parameters { waiting_requests, waiting_bytes, .. } = *self.parameters();
+            let limit = Load { requests: waiting_requests, bytes: waiting_bytes };
+            let (n, since) = (self.configuration.n(), self.patience.at(now.instant));
             // What all backups may have taken on has room here (N8), of each client too.
             self.waiting.insert_forwarded(&submission, limit, n, since);
         }
+    }
+
+    /// This replica's part in its view, which tells how much may wait here.
+    pub(crate) fn part(&self) -> Part {
+        if self.is_primary() { Part::Primary } else { Part::Backup { of: self.configuration.n() } }
     }
 
     /// Passes a submission to the primary.
