@@ -99,7 +99,8 @@ impl Replica {
 
     /// The highest stable checkpoint whose certificate is durable, or on its way to the disk: h when all that was
     /// issued is durable.
-    pub(crate) fn stable_when_written(&self) -> Sequence {
+    #[must_use]
+    pub fn stable_when_written(&self) -> Sequence {
         self.stable_sequence().max(self.writes.stable)
     }
 

@@ -23,7 +23,7 @@ impl Cluster {
         else {
             return;
         };
-        let (standing, written) = (running.core.standing(), running.core.sizes().stable);
+        let (standing, written) = (running.core.standing(), running.core.stable_when_written());
         let parameters = self.configuration.parameters();
         let heard = letter.heard(message, &self.configuration);
         self.witness.hears((at, instance.run), &standing, written, parameters, message, heard);
