@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use pbft_byzantine::client_strategy;
 use pbft_messages::View;
 use pbft_simulator::{Cluster, Settings};
 
@@ -65,5 +66,20 @@ fn overload_changes_no_view_when_the_disks_become_slow() {
         let done = answered(&mut cluster, SECOND);
         assert!(done > 2000, "{done} with writes of {latency} ms");
     }
+    assert_calm(&cluster);
+}
+
+/// N8: the primary has to take on what waits at its backups, and clients can let something else wait at each of them.
+#[test]
+fn different_requests_at_each_replica_change_no_view() {
+    // Of the service's making: 64 requests in 40 ms.
+    let (clients, service_latency, write_latency) = (3, MS * 40, MS);
+    let mut cluster = Cluster::new(Settings { clients, service_latency, write_latency, ..settings(4) });
+    cluster.load_from(0, u64::MAX / 2, DEPTH);
+    let done = answered(&mut cluster, SECOND * 2);
+    assert!(done > 1500, "{done} in two seconds");
+    let identity = cluster.client_identity(&[1, 2]);
+    cluster.attack(client_strategy("flood-requests:rate=10000,to=one", &identity).expect("there is one"));
+    cluster.run_for(SECOND * 4);
     assert_calm(&cluster);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use pbft_messages::{ReplicaId, ReplicaMessage, Submission};
 use pbft_protocol::{Instant, Now};
 
-use crate::parameters::Values;
+use crate::parameters::{Values, choice};
 use crate::ticker::Ticker;
 use crate::{Description, Parameter, Pause, Proof, Sample, Stage, UnknownStrategy};
 
@@ -14,18 +14,30 @@ use super::{ClientIdentity, ClientShot, ClientStrategy};
 pub(crate) const DESCRIPTION: Description = Description {
     name: "flood-requests",
     row: 52,
-    parameters: &[Parameter {
-        name: "rate",
-        default: "1000",
-        meaning: "how many requests a second it sends, of all its identities together",
-    }],
+    parameters: &[
+        Parameter {
+            name: "rate",
+            default: "1000",
+            meaning: "how many requests a second it sends, of all its identities together",
+        },
+        Parameter {
+            name: "to",
+            default: "all",
+            meaning: "who gets each request: all, or one replica after the other, so that what waits anywhere waits nowhere \
+                      else (one)",
+        },
+    ],
     does: "Sends good requests to every replica from all the identities it has, and waits for no answer.",
     defeated_by: "R2 and N8: clients have a socket and budgets of their own, and each replica sheds or refuses what is \
-                  too much before any timer starts; what waits is bounded for all clients and for each.",
+                  too much before any timer starts, backups long before the primary; what waits is bounded for all \
+                  clients and for each.",
     expect: "Slower answers, and refusals for the flooding identities; no view change for the load alone, and whoever \
              asks again is served.",
     stage: Stage::Always,
-    samples: &Sample::all(Proof::Never, ["flood-requests", "flood-requests:rate=200"]),
+    samples: &Sample::all(
+        Proof::Never,
+        ["flood-requests", "flood-requests:rate=200", "flood-requests:to=one"],
+    ),
     pause: Pause::None,
 };
 
@@ -35,7 +47,13 @@ pub(crate) fn make(
 ) -> Result<Box<dyn ClientStrategy>, UnknownStrategy> {
     let pens = Pen::all(identity).into_iter().map(|pen| (pen, OPENING)).collect();
     let ticker = Ticker::new(values.get("rate", &identity.configuration)?);
-    Ok(Box::new(FloodRequests { pens, ticker }))
+    let to = values.get("to", &identity.configuration)?;
+    Ok(Box::new(FloodRequests { pens, ticker, to }))
+}
+
+choice! {
+    /// Who gets each request.
+    To { All = "all", One = "one" }, "all or one"
 }
 
 /// The number that opens the next session.
@@ -51,6 +69,7 @@ struct FloodRequests {
     /// Each identity, and the number that is its next.
     pens: VecDeque<(Pen, u64)>,
     ticker: Ticker,
+    to: To,
 }
 
 impl ClientStrategy for FloodRequests {
@@ -72,7 +91,12 @@ impl ClientStrategy for FloodRequests {
                 }
                 number => pen.put(number, "flood"),
             };
-            pen.send_all(|_| message.clone(), out);
+            let mut shots = Vec::new();
+            pen.send_all(|_| message.clone(), &mut shots);
+            match self.to {
+                To::One if next != OPENING => out.extend(shots.into_iter().cycle().nth(next as usize)),
+                To::One | To::All => out.append(&mut shots),
+            }
             next = (next + 1) % (OF_A_SESSION + 1);
             self.pens.push_back((pen, next));
         }
@@ -103,6 +127,10 @@ mod tests {
             })
             .collect();
         assert_eq!(submitters.len(), 2);
+        let mut one = client_strategy("flood-requests:rate=500,to=one", &identity(1)).unwrap();
+        act(&mut *one, 0);
+        let shots: Vec<_> = (1..=13).flat_map(|step| act(&mut *one, step * 10)).collect();
+        assert_eq!(shots.len(), 4 + 64, "the opening goes to all");
         let mut keyless = client_strategy("flood-requests", &identity(0)).unwrap();
         act(&mut *keyless, 0);
         assert_eq!(act(&mut *keyless, 1_000), []);
