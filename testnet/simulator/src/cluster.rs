@@ -32,7 +32,7 @@ use crate::network::Network;
 use crate::question::Question;
 use crate::transcript::Transcript;
 use crate::votes::Votes;
-use crate::witness::Witness;
+use crate::witness::{Own, Witness};
 use crate::{InstanceId, Settings, Wire};
 
 pub use power::PowerCut;
@@ -69,6 +69,7 @@ pub struct Cluster {
     checker: Checker,
     certificates: Certificates,
     witness: Witness,
+    own: Own,
     votes: Votes,
     reports: Vec<(Duration, InstanceId, Report)>,
     /// `None` if nobody wants it.
@@ -153,6 +154,7 @@ impl Cluster {
             checker: Checker::new(settings.service.is_none()),
             certificates: Certificates::default(),
             witness: Witness::default(),
+            own: Own::default(),
             votes: Votes::default(),
             reports: Vec::new(),
             transcript: settings.trace.then(Transcript::default),
@@ -285,10 +287,11 @@ impl Cluster {
     }
 
     fn input(&mut self, at: InstanceId, input: Input) {
-        let now = self.clocks(at);
+        let (now, run) = (self.clocks(at), self.instances[at.0].run);
         let effects = self.instances[at.0].handle(now, input);
         self.check_bounds(at);
         self.carry_out(at, effects);
+        self.watch_handled(at, run);
     }
 
     fn clocks(&self, at: InstanceId) -> Now {

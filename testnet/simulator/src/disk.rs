@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use pbft_messages::{Body, Checkpoint, Commit, EvidenceKind, PeerMessage, ReplicaId, Sequence, View};
+use pbft_messages::{
+    Accusation, Body, Checkpoint, Commit, EvidenceKind, PeerMessage, ReplicaId, Sequence, View,
+};
 use pbft_protocol::{Effect, Record, WriteId};
 
 use crate::Invariant;
@@ -105,8 +107,8 @@ impl Disk {
         }
     }
 
-    /// Whom the evidence on it convicts, and of what, that which is still to be written included.
-    pub(crate) fn convictions(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+    /// What it holds evidence of, that which is still to be written included.
+    pub(crate) fn proofs(&self) -> impl Iterator<Item = Accusation> {
         let pending = self.pending.iter().flat_map(|pending| match pending {
             Pending::Note(records) | Pending::Persist { records, .. } => &records[..],
             Pending::Collect(..) => &[],
@@ -115,9 +117,12 @@ impl Disk {
             Record::Evidence(evidence) => evidence.accusation().ok(),
             _ => None,
         };
-        let written = self.records.values().map(|record| &**record);
-        let convictions = written.chain(pending).filter_map(accusation);
-        convictions.map(|it| (it.accused, it.kind)).collect()
+        self.records.values().map(|record| &**record).chain(pending).filter_map(accusation)
+    }
+
+    /// Whom that convicts, and of what.
+    pub(crate) fn convictions(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+        self.proofs().map(|it| (it.accused, it.kind)).collect()
     }
 
     /// The rule by which its owner may not send a message yet, since what must be durable before is not on it.

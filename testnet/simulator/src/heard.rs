@@ -15,7 +15,7 @@ pub(crate) type Place = (ReplicaId, EvidenceKind, u64, u64);
 pub(crate) type Said = (Place, Bytes);
 
 /// The statements in a message.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Heard {
     /// Those that it brings by themselves: whoever hears them may keep them. The proposal beside a PREPARE is one.
     pub(crate) alone: Vec<Said>,

@@ -2,13 +2,12 @@
 //! hears what first; everybody ends up with the proof; and whoever is correct is never accused.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use pbft_byzantine::{Identity, strategy};
-use pbft_crypto::{Signed, Verified};
-use pbft_messages::{Body, Commit, EvidenceKind, PeerMessage, PrePrepare, ReplicaId, View, ViewChange};
+use pbft_crypto::Verified;
+use pbft_messages::{Body, Commit, EvidenceKind, PeerMessage, PrePrepare, ReplicaId, View};
 use pbft_protocol::Report;
 use pbft_simulator::{Cluster, Faults, Settings};
 
@@ -147,62 +146,15 @@ fn proposals_with_bad_bodies_are_proof() {
     assert_eq!((cluster.contradictions().reached, cluster.contradictions().proven), (1, 1));
 }
 
-/// All COMMITs and VIEW-CHANGEs that replicas sent, also those that nobody received.
-#[derive(Default)]
-struct Said {
-    commits: BTreeMap<ReplicaId, Vec<Commit>>,
-    view_changes: BTreeMap<ReplicaId, BTreeMap<View, Signed<ViewChange>>>,
-}
-
-impl Said {
-    fn note(&mut self, from: ReplicaId, message: &PeerMessage) {
-        match message {
-            PeerMessage::Commit(signed) => {
-                let commit = signed.peek().expect("correct replicas encode well");
-                let said = self.commits.entry(from).or_default();
-                if !said.contains(&commit) {
-                    said.push(commit);
-                }
-            }
-            PeerMessage::ViewChange(signed) => {
-                let view = signed.peek().expect("correct replicas encode well").view;
-                let first = self.view_changes.entry(from).or_default().entry(view).or_insert(signed.clone());
-                assert_eq!(first.payload(), signed.payload(), "{from} sent two VIEW-CHANGEs to view {view}");
-            }
-            _ => {}
-        }
-    }
-
-    /// Compares each COMMIT with each VIEW-CHANGE of its signer, whatever came first; gives how many pairs.
-    fn check(&self) -> usize {
-        let mut pairs = 0;
-        for (replica, view_changes) in &self.view_changes {
-            for view_change in view_changes.values().map(|signed| signed.peek().expect("read before")) {
-                for commit in self.commits.get(replica).into_iter().flatten() {
-                    assert!(!view_change.hides(commit), "{replica}: {commit:?} and {view_change:?}");
-                    pairs += 1;
-                }
-            }
-        }
-        pairs
-    }
-}
-
 /// Whatever correct replicas go through, nothing that they ever signed is an omission: crashes, lost disks, power cuts,
-/// partitions and view changes under load on a bad network, seen by an observer that misses nothing.
+/// partitions and view changes under load on a bad network. The cluster looks at all that they send, also to nobody.
 #[test]
 fn no_correct_replica_hides_what_it_committed_to() {
-    let mut pairs = 0;
+    let mut asked = 0;
     for seed in 0..16u64 {
         let n = [4, 7][seed as usize % 2];
         let faults = Faults { loss: 0.02, jitter: MS * 5, ..Faults::bad() };
         let mut cluster = Cluster::new(Settings { clients: 2, faults, ..Settings::new(n, seed) });
-        let said: Rc<RefCell<Said>> = Rc::default();
-        let tap = Rc::clone(&said);
-        cluster.set_filter(move |from, _, message| {
-            tap.borrow_mut().note(from, message);
-            true
-        });
         cluster.load(60, 4);
         for round in 0..6u64 {
             cluster.run_for(MS * 20 * (1 + (seed * 5 + round * 3) as u32 % 7));
@@ -226,7 +178,7 @@ fn no_correct_replica_hides_what_it_committed_to() {
         cluster.set_faults(Faults::none());
         assert!(cluster.settle(SECOND * 60), "seed {seed}");
         assert_eq!(cluster.violations(), [], "seed {seed}");
-        pairs += said.borrow().check();
+        asked += cluster.reports().iter().filter(|it| matches!(it.2, Report::ViewChange { .. })).count();
     }
-    assert!(pairs > 10_000, "{pairs} pairs are too few to mean anything");
+    assert!(asked > 200, "{asked} VIEW-CHANGEs are too few to mean anything");
 }

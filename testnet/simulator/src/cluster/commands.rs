@@ -28,6 +28,7 @@ impl Cluster {
         if self.instances[at.0].disk.is_damaged {
             return self.tell(|| format!("{at} refuses: its disk is damaged"));
         }
+        self.witness.starts(at, self.instances[at.0].disk.proofs());
         let effects = self.instances[at.0].start(&self.configuration, now);
         self.carry_out(at, effects);
     }

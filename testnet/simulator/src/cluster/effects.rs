@@ -163,11 +163,16 @@ impl Cluster {
                 Report::ViewEntered { view, .. } => {
                     self.checker.entered(*view);
                     self.asks(me, None);
+                    self.watch_entry(me, *view);
                 }
                 Report::ViewChange { reason, .. } => self.asks(me, Some(*reason)),
                 Report::Checkpoint { sequence, root } => self.checker.root(me, *sequence, *root),
                 Report::Evidence(it) => {
                     self.witness.convicts(me, it);
+                    if !self.instances[me.0].disk.proofs().any(|proof| proof == *it) {
+                        let text = format!("{me} accuses {} and does not write the proof down", it.accused);
+                        self.checker.violated(Invariant::I9, text);
+                    }
                     if !self.instances[it.accused.index()].malicious {
                         self.witness.accuses_falsely();
                         let text = format!("{me} accuses {}, which is correct", it.accused);
@@ -188,7 +193,9 @@ impl Cluster {
 mod tests {
     use std::time::Duration;
 
-    use pbft_messages::{Part, PartId, PeerMessage, Sequence};
+    use pbft_crypto::{Digest, Domain, Verified};
+    use pbft_messages::{Conflict, Evidence, Part, PartId, PeerMessage, ReplicaId, Sequence};
+    use pbft_protocol::Record;
 
     use super::*;
     use crate::{Cluster, Settings};
@@ -212,6 +219,29 @@ mod tests {
     fn holds_one(cluster: &Cluster) -> bool {
         let id = PartId { sequence: Sequence(1), part: Part::Leaves(0) };
         !matches!(cluster.instances[1].disk.archive.answer(id), PeerMessage::NoSnapshot(_))
+    }
+
+    /// I9: proof that is told to everybody and not kept is gone with the next restart.
+    #[test]
+    fn who_accuses_has_written_the_proof_down() {
+        let mut cluster = Cluster::new(Settings::new(4, 1));
+        let identity = cluster.identity(ReplicaId(3));
+        cluster.count_as_malicious(InstanceId(3));
+        let [first, second] = [b"a", b"b"].map(|name| {
+            let value = Checkpoint { sequence: Sequence(8), root: Digest::of(Domain::MerkleRoot, name) };
+            Verified::sign(value, identity.replica, &*identity.signer, identity.configuration.scope())
+        });
+        let evidence: Evidence = Conflict::between(&first, &second).unwrap().into();
+        let accusation = evidence.accusation().unwrap();
+        let report = || Effect::Report(Report::Evidence(accusation));
+        let note = Effect::Note(vec![Record::Evidence(evidence)]);
+        cluster.carry_out(R1, vec![note, report()].into());
+        assert_eq!(cluster.violations(), []);
+        cluster.crash(R1);
+        cluster.start(R1);
+        cluster.carry_out(R1, vec![report()].into());
+        let told: Vec<_> = cluster.violations().iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(told, ["r1 accuses r3 and does not write the proof down"]);
     }
 
     #[test]

@@ -5,32 +5,49 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbft_messages::{Commit, EvidenceKind, Message, PeerMessage, ReplicaId};
+use pbft_messages::{Commit, Configuration, EvidenceKind, Message, PeerMessage, ReplicaId, View};
 use pbft_protocol::Record;
 
 use super::Cluster;
+use crate::instance::Instance;
 use crate::letter::Letter;
 use crate::limits::exceeded;
 use crate::phase::{Place, place};
 use crate::violation::Invariant;
+use crate::witness::Hearer;
 use crate::{Contradictions, InstanceId, Violation};
 
 impl Cluster {
     /// An instance is about to hear a message that it will believe.
     pub(super) fn watch(&mut self, at: InstanceId, letter: &Letter, message: &Message) {
-        let instance = &self.instances[at.0];
-        let Some(running) = instance.running.as_ref().filter(|it| !instance.malicious && !it.is_stopping)
-        else {
-            return;
-        };
-        let (standing, written) = (running.core.standing(), running.core.stable_when_written());
-        let parameters = self.configuration.parameters();
+        let Some(hearer) = hearer(&self.instances[at.0], at, &self.configuration) else { return };
         let heard = letter.heard(message, &self.configuration);
-        self.witness.hears((at, instance.run), &standing, written, parameters, message, heard);
-        self.votes.hears((at, instance.run), message);
+        self.witness.hears(&hearer, letter.from, message, heard);
+        self.votes.hears((at, self.instances[at.0].run), message);
         if let Some(Err(wrong)) = self.look_again(letter, message) {
             let from = letter.from;
             self.checker.violated(Invariant::I6, format!("{at} believes {from}, who sent {wrong}"));
+        }
+    }
+
+    /// An instance has begun a view.
+    pub(super) fn watch_entry(&mut self, at: InstanceId, view: View) {
+        if let Some(hearer) = hearer(&self.instances[at.0], at, &self.configuration) {
+            self.witness.enters(&hearer, view);
+        }
+    }
+
+    /// An instance has handled an input, in this run.
+    pub(super) fn watch_handled(&mut self, at: InstanceId, run: u64) {
+        if !self.witness.has_met() {
+            return;
+        }
+        let instance = Some(&self.instances[at.0]).filter(|it| it.run == run);
+        let hearer = instance.and_then(|it| hearer(it, at, &self.configuration));
+        for (replica, kind, view, sequence) in self.witness.handled(hearer.as_ref()) {
+            let place = format!("({kind:?}) at {sequence} in view {view}");
+            let text = format!("{at} heard {replica} contradict itself {place}, and does not accuse it");
+            self.checker.violated(Invariant::I9, text);
         }
     }
 
@@ -59,7 +76,7 @@ impl Cluster {
         {
             self.votes.says((from, instance.run), instance.replica, &vote);
         }
-        if let Err(wrong) = self.witness.says(instance.replica, message) {
+        if let Err(wrong) = self.own.says(instance.replica, message) {
             self.checker.violated(Invariant::I9, format!("{from}, which is correct, {wrong}"));
         }
         let configuration = Arc::clone(&self.configuration);
@@ -147,10 +164,17 @@ impl Cluster {
     }
 }
 
+/// An instance as one that hears something: if it is correct, runs, and is not told to stop.
+fn hearer<'a>(instance: &Instance, at: InstanceId, configuration: &'a Configuration) -> Option<Hearer<'a>> {
+    let running = instance.running.as_ref().filter(|it| !instance.malicious && !it.is_stopping)?;
+    let (standing, written) = (running.core.standing(), running.core.sizes().stable);
+    Some(Hearer { at, run: instance.run, standing, written, parameters: configuration.parameters() })
+}
+
 #[cfg(test)]
 mod tests {
     use pbft_crypto::{Digest, Domain, Verified};
-    use pbft_messages::{Checkpoint, Endorsed, Prepare, Sequence, StableCertificate, View, ViewChange};
+    use pbft_messages::{Checkpoint, Endorsed, Prepare, Sequence, StableCertificate, ViewChange};
 
     use super::*;
     use crate::Settings;
