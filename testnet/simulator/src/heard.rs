@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use pbft_crypto::{Signed, Statement, Verified};
 use pbft_messages::{
-    Configuration, Endorsed, EvidenceKind, Exclusive, Message, PeerMessage, PrePrepare, PreparedCertificate,
-    ReplicaId, ViewChange,
+    Configuration, Endorsed, EvidenceKind, Exclusive, Message, NewView, PeerMessage, PrePrepare,
+    PreparedCertificate, ReplicaId, ViewChange,
 };
 
 /// A place at which a correct replica makes one statement at most: whose, of what kind, view and sequence.
@@ -21,6 +21,8 @@ pub(crate) struct Heard {
     pub(crate) alone: Vec<Said>,
     /// Those that are part of a certificate, a VIEW-CHANGE or a NEW-VIEW.
     pub(crate) within: Vec<Said>,
+    /// What a NEW-VIEW gives to those who enter its view: the VIEW-CHANGEs that open it, and its proposals (O).
+    pub(crate) opens: Vec<Said>,
 }
 
 impl Heard {
@@ -49,11 +51,14 @@ impl Heard {
             Message::NewView(new_view) => {
                 it.alone.push(verified(EvidenceKind::NewView, new_view));
                 for view_change in &new_view.value().view_changes {
-                    it.within.extend(claimed(EvidenceKind::ViewChange, view_change));
+                    let said = claimed(EvidenceKind::ViewChange, view_change);
+                    it.opens.extend(said.clone());
+                    it.within.extend(said);
                     if let Ok(view_change) = view_change.peek() {
                         it.shown(&view_change);
                     }
                 }
+                it.opens.extend(proposals(new_view.value()));
             }
             _ => {}
         }
@@ -78,6 +83,11 @@ impl Heard {
         let signers = certificate.signatures.iter().map(|(signer, _)| *signer);
         self.within.extend(signers.map(|it| ((it, kind, view.0, sequence.0), payload.clone())));
     }
+}
+
+/// The proposals of a NEW-VIEW.
+pub(crate) fn proposals(new_view: &NewView) -> impl Iterator<Item = Said> {
+    new_view.pre_prepares.iter().filter_map(|header| claimed(EvidenceKind::PrePrepare, header))
 }
 
 /// What a message claims that its sender says in it; what it passes on is for others to answer for.

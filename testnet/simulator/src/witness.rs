@@ -11,6 +11,7 @@ use std::ops::{AddAssign, Bound};
 use bytes::Bytes;
 use serde::Serialize;
 
+use pbft_crypto::Statement as _;
 use pbft_messages::{
     Accusation, Commit, EvidenceKind, Message, Parameters, PreparedCertificate, ReplicaId, Sequence, View,
     ViewChange,
@@ -18,7 +19,7 @@ use pbft_messages::{
 use pbft_protocol::Standing;
 
 use crate::InstanceId;
-use crate::heard::{Heard, Place};
+use crate::heard::{Heard, Place, Said};
 
 use ahead::Ahead;
 
@@ -42,6 +43,8 @@ pub(crate) struct Hearer<'a> {
 pub(crate) struct Witness {
     /// The first statement that each run of an instance heard at a place, and keeps.
     heard: BTreeMap<(InstanceId, u64, Place), Bytes>,
+    /// The view of the last NEW-VIEW that each run of an instance looked at.
+    looked_at: BTreeMap<(InstanceId, u64), View>,
     /// What came for views that had not begun.
     ahead: Ahead,
     /// What the message that is being handled has brought.
@@ -66,6 +69,8 @@ pub(crate) struct Witness {
 struct Met {
     places: BTreeSet<Place>,
     hiders: BTreeSet<ReplicaId>,
+    /// What whoever enters a view by it keeps of it.
+    opens: Option<(View, Vec<Said>)>,
 }
 
 /// How many contradictions could be noticed, and how many were.
@@ -73,8 +78,8 @@ struct Met {
 /// A contradiction is two different signed statements of one replica at one place: a kind, view and sequence. It has
 /// *reached* a correct replica if that was handed both, since it last started, and handled them: one by itself (or, of a proposal, beside a
 /// PREPARE) when it was to keep it, and the other, by itself or as part of a certificate, VIEW-CHANGE or NEW-VIEW that it
-/// looks at, while it keeps the first. It keeps what is of its active view and of a sequence above its stable checkpoint
-/// within its log; of each sender the first VIEW-CHANGE to its active view and the one to the highest view; and the
+/// looks at, while it keeps the first. It keeps what is of its active view, the proposals of its NEW-VIEW among that, and
+/// of a sequence above its stable checkpoint within its log; of each sender the first VIEW-CHANGE to its active view and the one to the highest view; and the
 /// NEW-VIEW of its active view. What came when it had long left the view or the window, or what different replicas heard
 /// one half each of, nobody can prove.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -115,6 +120,12 @@ impl Witness {
         }
         let looks_within = self.looks_within(hearer, message);
         self.compare_commits(hearer, message);
+        if let Message::NewView(it) = message
+            && looks_within
+        {
+            self.looked_at.insert((hearer.at, hearer.run), it.value().view);
+            self.met.opens = Some((it.value().view, heard.opens.clone()));
+        }
         let within = heard.within.iter().filter(|_| looks_within).map(|said| (said, false));
         for ((place, payload), alone) in heard.alone.iter().map(|said| (said, true)).chain(within) {
             if !hearer.notices(*place) && !self.is_former(hearer, *place) {
@@ -146,9 +157,16 @@ impl Witness {
     pub(crate) fn handled(&mut self, hearer: Option<&Hearer<'_>>) -> Vec<Place> {
         let met = std::mem::take(&mut self.met);
         let Some(hearer) = hearer else { return vec![] };
-        self.hiders.extend(met.hiders);
+        if let Some((_, opens)) = met.opens.filter(|(view, _)| *view == hearer.standing.view) {
+            let kept = opens.into_iter().filter(|(place, _)| hearer.notices(*place));
+            self.heard.extend(kept.map(|(place, payload)| ((hearer.at, hearer.run, place), payload)));
+        }
         let known = self.known.entry(hearer.at).or_default();
-        let mut missed = vec![];
+        let omission = |hider: &ReplicaId| (*hider, EvidenceKind::Omission, 0, 0);
+        let is_missed =
+            |place: &Place| known.range(place..).next().is_none_or(|it| (it.0, it.1) != (place.0, place.1));
+        let mut missed: Vec<_> = met.hiders.iter().map(omission).filter(is_missed).collect();
+        self.hiders.extend(met.hiders);
         for place in met.places {
             let (replica, kind, ..) = place;
             let alike = || known.range((replica, kind, 0, 0)..=(replica, kind, u64::MAX, u64::MAX)).count();
@@ -166,11 +184,11 @@ impl Witness {
 
     /// Whether something is to be counted once it is handled.
     pub(crate) fn has_met(&self) -> bool {
-        !self.met.places.is_empty() || !self.met.hiders.is_empty()
+        !self.met.places.is_empty() || !self.met.hiders.is_empty() || self.met.opens.is_some()
     }
 
     /// Whether a replica looks at what is within a message: of a VIEW-CHANGE if it is new and the highest of its sender,
-    /// of a NEW-VIEW if its view has not begun; of a certificate always.
+    /// of a NEW-VIEW if its view has not begun and is the highest so far; of a certificate always.
     fn looks_within(&self, hearer: &Hearer<'_>, message: &Message) -> bool {
         let Hearer { at, run, standing, .. } = hearer;
         match message {
@@ -180,7 +198,10 @@ impl Witness {
                     && !self.heard.contains_key(&(*at, *run, place))
                     && self.keeps(hearer, place)
             }
-            Message::NewView(it) => it.value().view > standing.view,
+            Message::NewView(it) => {
+                let looked_at = self.looked_at.get(&(*at, *run)).copied().unwrap_or_default();
+                it.value().view > standing.view.max(looked_at)
+            }
             _ => true,
         }
     }
@@ -216,30 +237,61 @@ impl Witness {
             && last().is_some_and(|last| last.view.0 == view)
     }
 
-    /// Compares the COMMITs that a replica hears with the VIEW-CHANGEs of their signers that it hears then.
+    /// Compares the COMMITs that a replica hears with the VIEW-CHANGEs of their signers, whichever come first.
     fn compare_commits(&mut self, hearer: &Hearer<'_>, message: &Message) {
-        let of = |replica| (hearer.at, hearer.run, replica);
         match message {
             Message::Commit(vote) => {
                 let Commit { view, sequence, .. } = *vote.value();
-                let place = (vote.signer(), EvidenceKind::Commit, view.0, sequence.0);
-                if hearer.notices(place) {
-                    let commits = self.commits.entry(of(vote.signer())).or_default();
+                self.compare_commit(hearer, vote.signer(), vote.value());
+                if hearer.notices((vote.signer(), EvidenceKind::Commit, view.0, sequence.0)) {
+                    let of_signer = self.commits.entry((hearer.at, hearer.run, vote.signer()));
+                    let commits = of_signer.or_default();
                     if commits.get(&sequence).is_none_or(|before| before.view < view) {
                         commits.insert(sequence, vote.value().clone());
                     }
                 }
             }
-            // What is at or below h has left the log.
+            Message::Committed(certificate, _) => {
+                let certificate = certificate.get();
+                if hearer.is_in_log(certificate.statement.sequence.0) {
+                    for (signer, _) in &certificate.signatures {
+                        self.compare_commit(hearer, *signer, &certificate.statement);
+                    }
+                }
+            }
             Message::ViewChange(it) if self.looks_within(hearer, message) => {
-                let commits = self.commits.get(&of(it.signer())).into_iter();
-                let from = hearer.standing.stable.max(hearer.written).next();
-                let mut kept = commits.flat_map(|commits| commits.range(from..).map(|(_, commit)| commit));
-                if kept.any(|commit| is_hidden(commit, it.value())) {
-                    self.met.hiders.insert(it.signer());
+                self.compare_shown(hearer, it.signer(), it.value());
+            }
+            Message::NewView(it) if self.looks_within(hearer, message) => {
+                for signed in &it.value().view_changes {
+                    if let Ok(view_change) = signed.peek() {
+                        self.compare_shown(hearer, signed.claimed_signer(), &view_change);
+                    }
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A COMMIT that is heard is compared with the VIEW-CHANGEs that are kept of its signer.
+    fn compare_commit(&mut self, hearer: &Hearer<'_>, signer: ReplicaId, commit: &Commit) {
+        let first = hearer.standing.view.max(commit.view.next());
+        let of = |view| (hearer.at, hearer.run, (signer, EvidenceKind::ViewChange, view, 0));
+        let kept = self.heard.range(of(first.0)..=of(u64::MAX));
+        let mut kept = kept.filter_map(|(_, payload)| ViewChange::decode(payload).ok());
+        if kept.any(|it| is_hidden(commit, &it)) {
+            self.met.hiders.insert(signer);
+        }
+    }
+
+    /// A VIEW-CHANGE that is new is compared with the COMMITs that are kept of its signer.
+    fn compare_shown(&mut self, hearer: &Hearer<'_>, signer: ReplicaId, view_change: &ViewChange) {
+        let commits = self.commits.get(&(hearer.at, hearer.run, signer)).into_iter();
+        // What is at or below h has left the log.
+        let from = hearer.standing.stable.max(hearer.written).next();
+        let mut kept = commits.flat_map(|commits| commits.range(from..).map(|(_, commit)| commit));
+        if kept.any(|commit| is_hidden(commit, view_change)) {
+            self.met.hiders.insert(signer);
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pbft_messages::{Commit, PeerMessage, ReplicaId, Sequence, View, ViewChange};
 
 use super::is_hidden;
-use crate::heard::{Place, claims};
+use crate::heard::{Place, Said, claims, proposals};
 
 /// What the correct replicas said, whether anybody heard it or not.
 #[derive(Default)]
@@ -23,19 +23,34 @@ impl Own {
     pub(crate) fn says(&mut self, replica: ReplicaId, message: &PeerMessage) -> Result<(), String> {
         // What is passed on for others is theirs to answer for.
         let own = claims(message).filter(|(place, _)| place.0 == replica);
-        let Some((place, payload)) = own else { return Ok(()) };
-        let (_, kind, view, sequence) = place;
+        let Some(said) = own else { return Ok(()) };
+        if !self.is_new(said)? {
+            return Ok(());
+        }
+        if let PeerMessage::NewView(it) = message
+            && let Ok(new_view) = it.peek()
+        {
+            proposals(&new_view).try_for_each(|said| self.is_new(said).map(drop))?;
+        }
+        match self.hidden(replica, message) {
+            Some((Commit { view, sequence, .. }, to)) => {
+                Err(format!("hides its COMMIT at {sequence} in view {view} from the view change to {to}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether nothing was said at this place before; tells if it was something else.
+    fn is_new(&mut self, (place, payload): Said) -> Result<bool, String> {
         match self.said.entry(place) {
-            Entry::Occupied(first) if *first.get() == payload => Ok(()),
-            Entry::Occupied(_) => Err(format!("contradicts itself ({kind:?}) at {sequence} in view {view}")),
-            Entry::Vacant(place) => {
-                place.insert(payload);
-                match self.hidden(replica, message) {
-                    Some((Commit { view, sequence, .. }, to)) => Err(format!(
-                        "hides its COMMIT at {sequence} in view {view} from the view change to {to}"
-                    )),
-                    None => Ok(()),
-                }
+            Entry::Occupied(first) if *first.get() == payload => Ok(false),
+            Entry::Occupied(_) => {
+                let (_, kind, view, sequence) = place;
+                Err(format!("contradicts itself ({kind:?}) at {sequence} in view {view}"))
+            }
+            Entry::Vacant(free) => {
+                free.insert(payload);
+                Ok(true)
             }
         }
     }

@@ -1,5 +1,5 @@
 use pbft_crypto::Verified;
-use pbft_messages::{Body, Checkpoint, PeerMessage, PrePrepare, Prepare, Timestamp, VoteSet};
+use pbft_messages::{Body, Checkpoint, NewView, PeerMessage, PrePrepare, Prepare, Timestamp, VoteSet};
 
 use super::*;
 use crate::{Cluster, Settings};
@@ -127,6 +127,10 @@ fn whoever_hides_what_it_committed_to_is_named() {
     };
     let standing = cluster.standing(ReplicaId(0)).unwrap();
     assert_eq!(named(Standing { view: View(1), ..standing.clone() }), [(R1, EvidenceKind::Omission)]);
+    let mut witness = Witness::default();
+    assert_eq!(hear(&mut witness, 1, &standing, &cluster, &bare), []);
+    let missed = [(R1, EvidenceKind::Omission, 0, 0)];
+    assert_eq!(hear(&mut witness, 1, &standing, &cluster, &commit), missed, "the other way round");
     assert_eq!(named(Standing { stable: Sequence(3), ..standing.clone() }), [], "it has left the log");
     assert_eq!(named(Standing { view: View(2), ..standing }), [], "the view has begun");
 }
@@ -227,6 +231,44 @@ fn what_came_ahead_is_heard_when_its_view_begins() {
     assert_eq!(hear(&mut witness, 1, &in_view(3), &cluster, &commit(2, b"b")), [former]);
 }
 
+/// What a NEW-VIEW gives to whoever enters by it: its proposals, and the VIEW-CHANGEs that open it.
+#[test]
+fn what_opens_a_view_is_compared_once_it_has_begun() {
+    let cluster = Cluster::new(Settings::new(4, 1));
+    let before = cluster.standing(ReplicaId(0)).unwrap();
+    let entered = Standing { view: View(1), ..before.clone() };
+    let digest = |name: &[u8]| pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, name);
+    let header = |name: &[u8]| {
+        sign(&cluster, R1, PrePrepare { view: View(1), sequence: Sequence(3), digest: digest(name) })
+    };
+    let commit = |from: u16| {
+        let value = Commit { view: View(0), sequence: Sequence(3), digest: digest(b"a") };
+        Message::Commit(sign(&cluster, ReplicaId(from), value))
+    };
+    let asks = |from: u16| {
+        let value = ViewChange { view: View(1), stable: None, prepared: vec![] };
+        sign(&cluster, ReplicaId(from), value).signed().clone()
+    };
+    let view_changes = vec![asks(2), asks(3)];
+    let new_view = NewView { view: View(1), view_changes, pre_prepares: vec![header(b"a").signed().clone()] };
+    let new_view = Message::NewView(sign(&cluster, R1, new_view));
+    let proposed = (R1, EvidenceKind::PrePrepare, 1, 3);
+    let omitted = |from| (ReplicaId(from), EvidenceKind::Omission, 0, 0);
+    for enters in [true, false] {
+        let mut witness = Witness::default();
+        assert_eq!(hear(&mut witness, 1, &before, &cluster, &commit(2)), []);
+        let heard = Heard::of(&new_view, cluster.configuration());
+        as_r0(1, &before, |hearer| witness.hears(hearer, R1, &new_view, &heard));
+        let standing = if enters { &entered } else { &before };
+        assert_eq!(as_r0(1, standing, |hearer| witness.handled(Some(hearer))), [omitted(2)]);
+        let late = hear(&mut witness, 1, &entered, &cluster, &commit(3));
+        assert_eq!(late, Vec::from_iter(enters.then_some(omitted(3))));
+        let other = Message::RefusedProposal(header(b"b"));
+        let other = hear(&mut witness, 1, &entered, &cluster, &other);
+        assert_eq!(other, Vec::from_iter(enters.then_some(proposed)));
+    }
+}
+
 /// Whichever a replica says first, and whoever hears it: what it committed to must be in what it shows.
 #[test]
 fn a_correct_replica_that_hides_its_commit_is_noticed() {
@@ -251,4 +293,16 @@ fn a_correct_replica_that_hides_its_commit_is_noticed() {
         assert_eq!(own.says(R1, &said), Ok(()));
     }
     assert_eq!(own.says(ReplicaId(2), &bare(3)), Ok(()), "it passes on what another one said");
+
+    let header = |name: &[u8]| {
+        let digest = pbft_crypto::Digest::of(pbft_crypto::Domain::Batch, name);
+        let value = PrePrepare { view: View(5), sequence: Sequence(3), digest };
+        sign(&cluster, R1, value).signed().clone()
+    };
+    let new_view = NewView { view: View(5), view_changes: vec![], pre_prepares: vec![header(b"a")] };
+    let new_view = PeerMessage::NewView(sign(&cluster, R1, new_view).signed().clone());
+    assert_eq!(own.says(R1, &new_view), Ok(()));
+    let body = std::sync::Arc::new(Body::null());
+    let told = "contradicts itself (PrePrepare) at 3 in view 5".to_owned();
+    assert_eq!(own.says(R1, &PeerMessage::Proposal(header(b"b"), body)), Err(told));
 }
