@@ -187,14 +187,16 @@ impl Witness {
         !self.met.places.is_empty() || !self.met.hiders.is_empty() || self.met.opens.is_some()
     }
 
-    /// Whether a replica looks at what is within a message: of a VIEW-CHANGE if it is new and the highest of its sender,
-    /// of a NEW-VIEW if its view has not begun and is the highest so far; of a certificate always.
+    /// Whether a replica looks at what is within a message: of a VIEW-CHANGE if it is new, and the highest of its sender or
+    /// to the view that has begun; of a NEW-VIEW if its view has not begun and is the highest so far; of a certificate
+    /// always.
     fn looks_within(&self, hearer: &Hearer<'_>, message: &Message) -> bool {
         let Hearer { at, run, standing, .. } = hearer;
         match message {
             Message::ViewChange(it) => {
                 let place = (it.signer(), EvidenceKind::ViewChange, it.value().view.0, 0);
-                it.value().view > standing.view
+                let view = it.value().view;
+                view >= self.first_kept(hearer)
                     && !self.heard.contains_key(&(*at, *run, place))
                     && self.keeps(hearer, place)
             }
@@ -204,6 +206,14 @@ impl Witness {
             }
             _ => true,
         }
+    }
+
+    /// The first view to which the VIEW-CHANGEs that a replica keeps are those that it has heard: the one that it entered
+    /// by a NEW-VIEW. After a restart it has the VIEW-CHANGEs that are in that from its disk.
+    fn first_kept(&self, hearer: &Hearer<'_>) -> View {
+        let Hearer { at, run, standing, .. } = hearer;
+        let has_entered = self.looked_at.get(&(*at, *run)) == Some(&standing.view);
+        if has_entered { standing.view } else { standing.view.next() }
     }
 
     /// Whether a replica keeps the first VIEW-CHANGE at this place: the one to its view, and of others that to the highest
@@ -275,7 +285,7 @@ impl Witness {
 
     /// A COMMIT that is heard is compared with the VIEW-CHANGEs that are kept of its signer.
     fn compare_commit(&mut self, hearer: &Hearer<'_>, signer: ReplicaId, commit: &Commit) {
-        let first = hearer.standing.view.max(commit.view.next());
+        let first = self.first_kept(hearer).max(commit.view.next());
         let of = |view| (hearer.at, hearer.run, (signer, EvidenceKind::ViewChange, view, 0));
         let kept = self.heard.range(of(first.0)..=of(u64::MAX));
         let mut kept = kept.filter_map(|(_, payload)| ViewChange::decode(payload).ok());
@@ -367,12 +377,13 @@ impl Hearer<'_> {
     fn notices(&self, place: Place) -> bool {
         let (_, kind, view, sequence) = place;
         let (active, pending) = (self.standing.view.0, self.standing.pending.map(|view| view.0));
+        let stable = self.standing.stable;
         let interval = self.parameters.checkpoint_interval;
         match kind {
             EvidenceKind::PrePrepare | EvidenceKind::Prepare | EvidenceKind::Commit => {
                 view == active && self.is_in_log(sequence)
             }
-            EvidenceKind::Checkpoint => self.is_in_log(sequence) && sequence.is_multiple_of(interval),
+            EvidenceKind::Checkpoint => self.is_above(stable, sequence) && sequence.is_multiple_of(interval),
             EvidenceKind::ViewChange => view >= active,
             // It enters the view by the first one.
             EvidenceKind::NewView => view >= active && pending.is_none_or(|pending| pending <= view),
@@ -382,8 +393,11 @@ impl Hearer<'_> {
 
     /// Whether a sequence is within its log; what a certificate covers that is on its way to the disk goes already.
     fn is_in_log(&self, sequence: u64) -> bool {
-        let stable = self.standing.stable.0;
-        stable.max(self.written.0) < sequence && sequence <= stable + 2 * self.parameters.window
+        self.is_above(self.standing.stable.max(self.written), sequence)
+    }
+
+    fn is_above(&self, low: Sequence, sequence: u64) -> bool {
+        low.0 < sequence && sequence <= self.standing.stable.0 + 2 * self.parameters.window
     }
 }
 

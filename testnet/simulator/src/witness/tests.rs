@@ -256,16 +256,27 @@ fn what_opens_a_view_is_compared_once_it_has_begun() {
     let omitted = |from| (ReplicaId(from), EvidenceKind::Omission, 0, 0);
     for enters in [true, false] {
         let mut witness = Witness::default();
-        assert_eq!(hear(&mut witness, 1, &before, &cluster, &commit(2)), []);
+        for from in [1, 2] {
+            assert_eq!(hear(&mut witness, 1, &before, &cluster, &commit(from)), []);
+        }
         let heard = Heard::of(&new_view, cluster.configuration());
         as_r0(1, &before, |hearer| witness.hears(hearer, R1, &new_view, &heard));
         let standing = if enters { &entered } else { &before };
         assert_eq!(as_r0(1, standing, |hearer| witness.handled(Some(hearer))), [omitted(2)]);
+        let told = Message::ViewChange(asks(1).verify(cluster.configuration()).unwrap());
+        let told = enters.then(|| hear(&mut witness, 1, &entered, &cluster, &told));
+        assert_eq!(told, enters.then(|| vec![omitted(1)]), "it asked for the view late");
         let late = hear(&mut witness, 1, &entered, &cluster, &commit(3));
         assert_eq!(late, Vec::from_iter(enters.then_some(omitted(3))));
         let other = Message::RefusedProposal(header(b"b"));
         let other = hear(&mut witness, 1, &entered, &cluster, &other);
         assert_eq!(other, Vec::from_iter(enters.then_some(proposed)));
+
+        // After a restart it has what opened the view from its disk.
+        let asks = Message::ViewChange(asks(3).verify(cluster.configuration()).unwrap());
+        for said in [asks, commit(3)] {
+            assert_eq!(hear(&mut witness, 2, &entered, &cluster, &said), []);
+        }
     }
 }
 
