@@ -148,3 +148,30 @@ impl Replica {
         self.persist(records, then, [Awaited::Prepared(commit)], effects);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Parameters, View};
+
+    use super::*;
+    use crate::testing::Bench;
+
+    /// D3: what is certified in a view that this replica has left is no matter for its COMMIT.
+    #[test]
+    fn no_commit_leaves_in_a_view_that_was_left() {
+        for leaves in [false, true] {
+            let mut bench = Bench::new(Parameters::default());
+            for from in [1, 2].into_iter().filter(|_| leaves) {
+                let asks = bench.bare_view_change(from, 1);
+                bench.message(ReplicaId(from), Message::ViewChange(asks));
+            }
+            assert_eq!(bench.replica.view.pending, leaves.then_some(View(1)));
+            let body = bench.body(1, 10);
+            let certificate = bench.prepared_batch(0, 1, body.digest());
+            let certificate = Proven::new(certificate, &bench.configuration).expect("it is good");
+            bench.message(ReplicaId(1), Message::Prepared(certificate, body));
+            let commit = |it: &Effect| matches!(it, Effect::Broadcast(PeerMessage::Commit(_)));
+            assert_eq!(bench.effects.iter().any(commit), !leaves);
+        }
+    }
+}

@@ -299,7 +299,8 @@ impl Replica {
     /// Whether this replica may vote in its active view: entering it is durable, it has not left it (D3), and it knows
     /// what it has voted for (D8).
     pub(crate) fn may_vote(&self) -> bool {
-        self.view.durable && self.view.pending.is_none() && self.recovery.is_none()
+        let left = self.view.pending.is_some() && !mutant!("view-left-is-voted-in");
+        self.view.durable && !left && self.recovery.is_none()
     }
 
     /// Why nothing at `sequence` is kept, if so: the log reaches one window beyond H, for a replica whose

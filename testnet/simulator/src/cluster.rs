@@ -27,6 +27,7 @@ use crate::checker::Checker;
 use crate::client::Client;
 use crate::instance::Instance;
 use crate::keys::Keys;
+use crate::left::Left;
 use crate::letter::Letter;
 use crate::network::Network;
 use crate::question::Question;
@@ -69,7 +70,7 @@ pub struct Cluster {
     checker: Checker,
     certificates: Certificates,
     witness: Witness,
-    own: Own,
+    left: Left,
     votes: Votes,
     reports: Vec<(Duration, InstanceId, Report)>,
     /// `None` if nobody wants it.
@@ -154,7 +155,7 @@ impl Cluster {
             checker: Checker::new(settings.service.is_none()),
             certificates: Certificates::default(),
             witness: Witness::default(),
-            own: Own::default(),
+            left: Left::default(),
             votes: Votes::default(),
             reports: Vec::new(),
             transcript: settings.trace.then(Transcript::default),

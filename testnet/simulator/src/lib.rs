@@ -25,6 +25,7 @@ mod disk;
 mod heard;
 mod instance;
 mod keys;
+mod left;
 mod letter;
 mod limits;
 mod model;

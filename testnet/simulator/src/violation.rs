@@ -35,8 +35,13 @@ pub enum Invariant {
     D1,
     /// A PRE-PREPARE or PREPARE leaves when a reservation of its view that covers it is durable, and not before.
     D2,
-    /// A VIEW-CHANGE and a NEW-VIEW leave when their exact bytes are durable, and not before.
+    /// A VIEW-CHANGE and a NEW-VIEW leave when their exact bytes are durable, and a vote when the entry of its view is, and
+    /// not before; and of a view that was left nothing new is said.
     D3,
+    /// A batch is executed when it is noted as committed, and not before.
+    D4,
+    /// The log goes when a stable certificate that covers it is durable, and a snapshot at or above that, and not before.
+    D5,
     /// A CHECKPOINT leaves when its snapshot is durable; and a lower stable checkpoint never takes the place of a higher
     /// one on disk.
     C1,

@@ -159,7 +159,7 @@ impl Cluster {
                 Report::Committed { view, sequence, digest } => {
                     self.watch_commit(me, Commit { view: *view, sequence: *sequence, digest: *digest });
                 }
-                Report::Executed { sequence, digest, .. } => self.checker.batch(me, *sequence, *digest),
+                Report::Executed { sequence, digest, .. } => self.watch_execution(me, *sequence, *digest),
                 Report::ViewEntered { view, .. } => {
                     self.checker.entered(*view);
                     self.asks(me, None);

@@ -1,11 +1,12 @@
-//! What is checked of every message and every step at a correct replica: certificates (I6), bounds (I7), and whether
-//! whoever contradicts itself is convicted (I9).
+//! What is checked of every message and every step at a correct replica: certificates (I6), bounds (I7), whether whoever
+//! contradicts itself is convicted (I9), and durability (D1 to D5).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pbft_messages::{Commit, Configuration, EvidenceKind, Message, PeerMessage, ReplicaId, View};
+use pbft_crypto::Digest;
+use pbft_messages::{Commit, EvidenceKind, Message, PeerMessage, ReplicaId, Sequence};
 use pbft_protocol::Record;
 
 use super::Cluster;
@@ -20,7 +21,13 @@ use crate::{Contradictions, InstanceId, Violation};
 impl Cluster {
     /// An instance is about to hear a message that it will believe.
     pub(super) fn watch(&mut self, at: InstanceId, letter: &Letter, message: &Message) {
-        let Some(hearer) = hearer(&self.instances[at.0], at, &self.configuration) else { return };
+        let instance = &self.instances[at.0];
+        let Some(running) = instance.running.as_ref().filter(|it| !instance.malicious && !it.is_stopping)
+        else {
+            return;
+        };
+        let (standing, written) = (running.core.standing(), running.core.stable_when_written());
+        let parameters = self.configuration.parameters();
         let heard = letter.heard(message, &self.configuration);
         self.witness.hears(&hearer, letter.from, message, heard);
         self.votes.hears((at, self.instances[at.0].run), message);
@@ -58,7 +65,7 @@ impl Cluster {
     }
 
     /// An instance sends a message: others believe it, its certificates are good (I6), what it rests on is on its disk (D1
-    /// to D3, C1), and it contradicts nothing that it ever said (I9).
+    /// to D3, C1), it is of no view that it has left (D3), and it contradicts nothing that it ever said (I9).
     pub(super) fn watch_sent(&mut self, from: InstanceId, message: &PeerMessage, letter: &Letter) {
         let instance = &self.instances[from.0];
         if instance.malicious {
@@ -70,6 +77,12 @@ impl Cluster {
             let what = format!("{phase:?} at {sequence} in view {view}");
             let text = format!("{from} sends its {what} before what that rests on is durable");
             self.checker.violated(invariant, text);
+        }
+        if self.left.says(instance.replica, message, instance.disk.entered())
+            && let Some(Place { phase, view, sequence }) = place(message)
+        {
+            let text = format!("{from} says its {phase:?} at {sequence} in view {view}, which it has left");
+            self.checker.violated(Invariant::D3, text);
         }
         if let PeerMessage::Commit(vote) = message
             && let Ok(vote) = vote.peek()
@@ -108,6 +121,15 @@ impl Cluster {
         if voters < quorum {
             let text = format!("{at} takes {} for committed by {voters} of {quorum}", vote.sequence);
             self.checker.violated(Invariant::I6, text);
+        }
+    }
+
+    /// An instance has executed a batch.
+    pub(super) fn watch_execution(&mut self, at: InstanceId, sequence: Sequence, digest: Digest) {
+        self.checker.batch(at, sequence, digest);
+        if !self.instances[at.0].disk.is_decided(sequence, digest) {
+            let text = format!("{at} executes a batch at {sequence} that it has not noted as committed");
+            self.checker.violated(Invariant::D4, text);
         }
     }
 

@@ -148,6 +148,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "COMMIT leaves before its certificate is durable"),
     mutant("view-change-before-durable", "D3", PROTOCOL, "view_change::tests::a_view_change_waits_for_its_write",
         "a VIEW-CHANGE leaves before it is durable"),
+    mutant("view-left-is-voted-in", "D3", PROTOCOL, "prepare::tests::no_commit_leaves_in_a_view_that_was_left",
+        "a replica votes on in a view that it has left"),
     mutant("prepared-executed", "D4", PROTOCOL, "execute::tests::what_is_only_prepared_is_not_executed",
         "a batch that is prepared, and no more, is executed"),
     mutant("log-goes-before-snapshot", "D5", PROTOCOL, "checkpoint::tests::the_log_stays_until_the_snapshot_is_durable",

@@ -24,7 +24,16 @@ pub(crate) fn meaning(invariant: Invariant) -> &'static str {
         Invariant::D2 => {
             "durability of proposals: they and PREPAREs leave only when they are reserved on disk"
         }
-        Invariant::D3 => "durability of view changes: what asks for a view or opens it leaves only from disk",
+        Invariant::D3 => {
+            "durability of view changes: what asks for a view or opens it leaves only from disk, and nothing new follows \
+             in a view that was left"
+        }
+        Invariant::D4 => {
+            "durability of decisions: what is executed is noted as committed, never prepared only"
+        }
+        Invariant::D5 => {
+            "durability of the log: it goes only when a checkpoint is certified and its state on disk"
+        }
         Invariant::C1 => "checkpoints: they are on disk before they are told, and the stable one never falls",
         Invariant::VC8 => "views: they never go down",
         Invariant::Halt => "service: no correct replica stops for good",
@@ -68,6 +77,8 @@ pub(super) fn reason(scenario: &Scenario, invariant: Invariant) -> Option<String
         | Invariant::D1
         | Invariant::D2
         | Invariant::D3
+        | Invariant::D4
+        | Invariant::D5
         | Invariant::C1
         | Invariant::VC8
         | Invariant::Panic => {
