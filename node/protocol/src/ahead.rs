@@ -38,9 +38,9 @@ impl Ahead {
         }
     }
 
-    /// The number of messages kept.
-    pub(crate) fn len(&self) -> usize {
-        self.0.values().map(|(_, messages)| messages.len()).sum()
+    /// The number of messages kept of the sender of which most are.
+    pub(crate) fn fullest(&self) -> usize {
+        self.0.values().map(|(_, messages)| messages.len()).max().unwrap_or_default()
     }
 
     /// Takes the messages of `view`, and forgets those of lower views.

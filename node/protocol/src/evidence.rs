@@ -2,7 +2,7 @@
 //! down or cut off then is handed a piece of each kind against each liar when its STATUS does not name it, so that in
 //! the end everybody holds proof against the same liars; of the same kind there may be different pieces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pbft_crypto::mutant;
 use pbft_messages::{Accusation, Evidence, EvidenceKind, PeerMessage, Proven, ReplicaId};
@@ -50,6 +50,15 @@ impl Replica {
     pub(crate) fn lacks_evidence(&self, accusation: &Accusation) -> bool {
         let alike = |kept: &&Accusation| (kept.accused, kept.kind) == (accusation.accused, accusation.kind);
         !self.evidence.contains_key(accusation) && self.evidence.keys().filter(alike).count() < KEPT
+    }
+
+    /// How many pieces of one kind against one replica are kept, of which there are most.
+    pub(crate) fn most_evidence(&self) -> usize {
+        let mut counts: BTreeMap<_, usize> = BTreeMap::new();
+        for it in self.evidence.keys() {
+            *counts.entry((it.accused, it.kind)).or_default() += 1;
+        }
+        counts.into_values().max().unwrap_or_default()
     }
 
     /// Who is proven to have lied, and in which kinds of statements, ascending.

@@ -20,14 +20,16 @@ pub struct Sizes {
     pub checkpoints: usize,
     /// The VIEW-CHANGEs.
     pub view_changes: usize,
-    /// The messages of views to come.
+    /// The messages of views to come, of the sender of which most are kept.
     pub ahead: usize,
     /// The bodies that are needed and not held.
     pub wanted: usize,
-    /// The pieces of evidence.
+    /// The pieces of evidence of one kind against one replica, of which there are most.
     pub evidence: usize,
     /// The requests that wait for execution.
     pub waiting: usize,
+    /// Those of the client that has most of them.
+    pub waiting_of_one: usize,
     /// Their operations, in bytes.
     pub waiting_bytes: usize,
     /// The sessions of the client that has most.
@@ -56,10 +58,11 @@ impl Replica {
             stable: self.stable_when_written(),
             checkpoints: self.checkpoints.len(),
             view_changes: self.view.view_changes.len(),
-            ahead: self.ahead.len(),
+            ahead: self.ahead.fullest(),
             wanted: self.wanted.len(),
-            evidence: self.evidence.len(),
+            evidence: self.most_evidence(),
             waiting: self.waiting.len(),
+            waiting_of_one: self.waiting.fullest(),
             waiting_bytes: self.waiting.bytes(),
             sessions,
             replies,

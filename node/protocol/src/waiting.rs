@@ -182,6 +182,11 @@ impl Waiting {
         self.requests.len()
     }
 
+    /// How many of them are of the client that has most.
+    pub(crate) fn fullest(&self) -> usize {
+        self.by_client.values().map(|load| load.requests).max().unwrap_or_default()
+    }
+
     /// The bytes of their operations.
     pub(crate) fn bytes(&self) -> usize {
         self.all.bytes

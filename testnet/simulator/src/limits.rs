@@ -5,8 +5,10 @@ use pbft_protocol::Sizes;
 
 /// Of views to come, 32 messages a sender.
 const AHEAD: usize = 32;
-/// Kinds of evidence, and how many pieces of each are kept against one replica.
-const EVIDENCE: usize = 7 * 8;
+/// Pieces of evidence of one kind against one replica.
+const EVIDENCE: usize = 8;
+/// Requests of a submission: so many of one client may wait whatever else does.
+const SUBMISSION: usize = 64;
 /// Windows of slots that are kept below h for want of execution, and above it.
 const WINDOWS: u64 = 4 + 2;
 /// Bodies that may be wanted for a slot; in a view change as many again as each replica's VIEW-CHANGE shows.
@@ -23,17 +25,19 @@ pub(crate) fn exceeded(sizes: &Sizes, configuration: &Configuration) -> Option<S
     let (n, parameters) = (configuration.n(), configuration.parameters());
     let window = parameters.window;
     let checkpoints = 2 * window / parameters.checkpoint_interval;
+    let of_one = n * (parameters.waiting_requests / 2).max(SUBMISSION);
     let amounts = [
         ("slots", sizes.slots as u64, WINDOWS * window),
         ("slots carried over", sizes.carried as u64, window),
         ("slots above h", sizes.highest_slot.0.saturating_sub(sizes.stable.0), 2 * window),
         ("checkpoints", sizes.checkpoints as u64, checkpoints),
         ("VIEW-CHANGEs", sizes.view_changes as u64, n as u64),
-        ("messages of views to come", sizes.ahead as u64, (AHEAD * n) as u64),
+        ("messages of views to come of one sender", sizes.ahead as u64, AHEAD as u64),
         ("bodies wanted", sizes.wanted as u64, (WANTED * WINDOWS + n as u64) * window),
-        ("pieces of evidence", sizes.evidence as u64, (EVIDENCE * n) as u64),
-        // A primary has room for what all backups may pass on.
+        ("pieces of evidence of a kind", sizes.evidence as u64, EVIDENCE as u64),
+        // A primary has room for what all backups may pass on; one client has half of that.
         ("waiting requests", sizes.waiting as u64, (n * parameters.waiting_requests) as u64),
+        ("waiting requests of a client", sizes.waiting_of_one as u64, of_one as u64),
         ("bytes of waiting requests", sizes.waiting_bytes as u64, (n * parameters.waiting_bytes) as u64),
         ("sessions of a client", sizes.sessions as u64, parameters.sessions as u64),
         ("replies of a session", sizes.replies as u64, parameters.session_window),
@@ -63,6 +67,7 @@ mod tests {
         wanted: 0,
         evidence: 0,
         waiting: 0,
+        waiting_of_one: 0,
         waiting_bytes: 0,
         sessions: 0,
         replies: 0,
@@ -83,9 +88,10 @@ mod tests {
         assert!(found(Sizes { highest_slot: Sequence(41), ..NONE }).is_some());
         assert!(found(Sizes { checkpoints: 5, ..NONE }).is_some());
         assert!(found(Sizes { view_changes: 5, ..NONE }).is_some());
-        assert!(found(Sizes { ahead: 129, ..NONE }).is_some());
+        assert!(found(Sizes { ahead: 33, ..NONE }).is_some());
         assert!(found(Sizes { wanted: 353, ..NONE }).is_some());
-        assert!(found(Sizes { evidence: 225, ..NONE }).is_some());
+        assert!(found(Sizes { evidence: 9, ..NONE }).is_some());
+        assert!(found(Sizes { waiting_of_one: 2 * 16_384 + 1, ..NONE }).is_some());
         assert_eq!(found(Sizes { waiting: 4 * 16_384, waiting_bytes: 4 * (64 << 20), ..NONE }), None);
         assert!(found(Sizes { waiting: 4 * 16_384 + 1, ..NONE }).is_some());
         assert!(found(Sizes { waiting_bytes: 4 * (64 << 20) + 1, ..NONE }).is_some());
