@@ -50,7 +50,10 @@ impl Certificates {
                 answer.stable.iter().try_for_each(|certificate| self.stable(certificate, keys))?;
                 let shown: &[_] = match &answer.shown {
                     ShownView::Genesis => &[],
-                    ShownView::Opened(new_view) => return self.new_view(new_view, keys),
+                    ShownView::Opened(new_view) => {
+                        self.new_view(new_view, keys)?;
+                        &[]
+                    }
                     ShownView::AskedFor(view_changes) => view_changes,
                 };
                 let view_changes = shown.iter().chain(&answer.view_change);
@@ -88,7 +91,7 @@ impl Certificates {
         let first = *self.prepared.entry((sequence, view)).or_insert(digest);
         ensure(first == digest, format_args!("two batches are prepared at {sequence} in view {view}"))?;
         let committed = self.committed.get(&sequence);
-        let overtaken = committed.is_some_and(|(before, batch)| *before < view && *batch != digest);
+        let overtaken = committed.is_some_and(|(before, batch)| *before <= view && *batch != digest);
         ensure(!overtaken, format_args!("{sequence} is committed, and another batch prepared in view {view}"))
     }
 
@@ -233,10 +236,15 @@ fn unreadable(error: pbft_crypto::Malformed) -> Wrong {
 #[cfg(test)]
 mod tests {
     use pbft_crypto::{Domain, Verified};
-    use pbft_messages::{Checkpoint, Endorsed};
+    use pbft_messages::{Checkpoint, Endorsed, Prepare, RecoveryAnswer, RecoveryNonce};
 
     use super::*;
     use crate::{Cluster, Settings};
+
+    fn sign<T: Statement<Signer = ReplicaId>>(cluster: &Cluster, from: u16, value: T) -> Verified<T> {
+        let identity = cluster.identity(ReplicaId(from));
+        Verified::sign(value, identity.replica, &*identity.signer, identity.configuration.scope())
+    }
 
     /// A stable certificate of these voters.
     fn stable(cluster: &Cluster, voters: &[u16], root: &[u8]) -> StableCertificate {
@@ -275,5 +283,60 @@ mod tests {
         let mut books = Certificates::default();
         books.prepared.insert((Sequence(1), View(4)), digest(b"b"));
         assert!(books.committed(&commit(2, b"a")).is_err(), "another batch was prepared since");
+    }
+
+    /// In the same view, and not only in a later one.
+    #[test]
+    fn a_batch_that_is_prepared_beside_a_committed_one_is_told() {
+        let cluster = Cluster::new(Settings::new(4, 1));
+        let digest = |name: &[u8]| Digest::of(Domain::Batch, name);
+        let prepared = |view, name| {
+            let (view, sequence, digest) = (View(view), Sequence(1), digest(name));
+            let header =
+                sign(&cluster, view.0 as u16, PrePrepare { view, sequence, digest }).signed().clone();
+            let statement = Prepare { view, sequence, digest };
+            let backups = (0..4).filter(|backup| u64::from(*backup) != view.0).take(2);
+            let vote =
+                |backup| (ReplicaId(backup), *sign(&cluster, backup, statement.clone()).signed().signature());
+            let signatures = backups.map(vote).collect();
+            PreparedCertificate { header, prepares: Endorsed { statement, signatures } }
+        };
+        let told = |certificate| {
+            let mut books = Certificates::default();
+            let (view, sequence, digest) = (View(1), Sequence(1), digest(b"a"));
+            books.committed(&Commit { view, sequence, digest }).unwrap();
+            books.prepared(&certificate, cluster.configuration()).is_err()
+        };
+        let certificates = [prepared(1, b"a"), prepared(0, b"b"), prepared(1, b"b"), prepared(2, b"b")];
+        assert_eq!(certificates.map(told), [false, false, true, true]);
+    }
+
+    /// Of an answer to a replica that recovers all is looked at: the NEW-VIEW, and the asker's own VIEW-CHANGE besides.
+    #[test]
+    fn all_of_an_answer_is_looked_at() {
+        let cluster = Cluster::new(Settings::new(4, 1));
+        let asks = |from, to| {
+            let value = ViewChange { view: View(to), stable: None, prepared: vec![] };
+            sign(&cluster, from, value).signed().clone()
+        };
+        let view_changes = vec![asks(0, 1), asks(1, 1), asks(2, 1)];
+        let new_view = NewView { view: View(1), view_changes, pre_prepares: vec![] };
+        let new_view = sign(&cluster, 1, new_view).signed().clone();
+        let told = |view_change| {
+            let value = RecoveryAnswer {
+                asker: ReplicaId(3),
+                nonce: RecoveryNonce([0; 32]),
+                view: View(1),
+                last_executed: Sequence(0),
+                stable: None,
+                shown: ShownView::Opened(new_view.clone()),
+                view_change: Some(view_change),
+            };
+            let answer = PeerMessage::RecoveryAnswer(sign(&cluster, 2, value).signed().clone());
+            Certificates::default().accepted(&answer, cluster.configuration()).is_err()
+        };
+        let forged =
+            ViewChange { view: View(2), stable: Some(stable(&cluster, &[0, 1], b"a")), prepared: vec![] };
+        assert_eq!([asks(3, 2), sign(&cluster, 3, forged).signed().clone()].map(told), [false, true]);
     }
 }
