@@ -47,6 +47,21 @@ fn what_is_drawn_breaks_nothing() {
     assert!(played.iter().filter(|(_, scenario, _)| liars(scenario) == 2).count() >= 5);
 }
 
+/// Whoever attacks has time to: a scenario goes on for long after, though nothing else happens in it.
+#[test]
+fn attacks_begin_early() {
+    let mut attacks = 0;
+    for seed in 0..300 {
+        let acts = Scenario::draw(seed, &Swarm::default()).acts;
+        let end = acts.last().expect("there is one").at.0;
+        for act in acts.iter().filter(|act| matches!(act.action, Action::Attack { .. })) {
+            attacks += 1;
+            assert!(act.at.0 * 4 < end, "seed {seed}: {act:?}");
+        }
+    }
+    assert!(attacks > 20, "{attacks}");
+}
+
 /// What the swarm once found within f, as small as the shrinker could make it: each broke a guarantee.
 #[test]
 fn what_once_broke_a_guarantee_holds() {

@@ -1,10 +1,14 @@
 //! Drawing scenarios, swarm style: each seed draws first which kinds of faults are on at all, then how bad they are.
 //! A run in which everything goes wrong at once rarely gets far enough for the interesting to happen.
 
+mod disturbances;
+mod faulty;
+mod outages;
+
 use std::collections::BTreeSet;
 
-use pbft_byzantine::{CLIENT_STRATEGIES, STRATEGIES, Stage};
-use pbft_messages::{Quorum, ReplicaId, faults_tolerated};
+use pbft_byzantine::CLIENT_STRATEGIES;
+use pbft_messages::{Quorum, ReplicaId};
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -86,9 +90,6 @@ const KINDS: [Kind; 26] = [
 
 /// The share of the scenarios that have a theme.
 const THEMED: f64 = 0.5;
-
-/// The share of the liars that follow two strategies at once.
-const TWO_HABITS: f64 = 0.3;
 
 /// What several liars do together: each signs what the others need to carry two batches at one place.
 pub(super) const CONSPIRACIES: [&str; 3] = ["equivocate", "equivocate:to=1", "equivocate:differ=order"];
@@ -179,6 +180,11 @@ impl<'a> Draw<'a> {
         let core = self.core(&faulty);
         let keys = self.random.random_bool(0.5).then(|| self.random.random_range(1..6));
         self.acts.sort_by_key(|act| act.at);
+        // What was drawn last has its time too, before the faults end.
+        let end = Time::ms(self.length);
+        if self.acts.last().is_none_or(|act| act.at < end) {
+            self.act(end, Action::Heal);
+        }
         let clients = self.clients + self.attackers;
         Scenario {
             // TOML's numbers end at 2^63.
@@ -310,282 +316,13 @@ impl<'a> Draw<'a> {
         self.attack_with(strategy, count);
     }
 
-    /// So many clients more attack.
+    /// So many clients more attack, early enough to have an effect.
     pub(super) fn attack_with(&mut self, strategy: &str, count: u16) {
         let first = self.clients + self.attackers;
         self.attackers += count;
-        let at = self.time();
+        let at = Time::ms(self.random.random_range(0..self.length / 4));
         let (clients, strategy) = ((first..first + count).collect(), strategy.to_owned());
         self.act(at, Action::Attack { clients, strategy });
-    }
-
-    /// Makes up to f replicas faulty, or f+1 malicious; gives whom.
-    fn faulty(&mut self) -> BTreeSet<ReplicaId> {
-        let f = faults_tolerated(usize::from(self.n));
-        let mut replicas: Vec<_> = (0..self.n).map(ReplicaId).collect();
-        replicas.shuffle(&mut self.random);
-        let count = if self.swarm.beyond_f { f + 1 } else { self.random.random_range(1..=f) };
-        let mut ways = vec![Kind::Malice, Kind::Wipe, Kind::Twins, Kind::Damage, Kind::RollBack];
-        if self.swarm.beyond_f {
-            ways = vec![self.one_of(&[Kind::Malice, Kind::Twins])];
-        } else {
-            ways.retain(|kind| self.is_on(*kind));
-        }
-        if ways.is_empty() {
-            return BTreeSet::new();
-        }
-        replicas.truncate(count);
-        let conspiracy = self.swarm.beyond_f && self.random.random_bool(0.5);
-        for replica in &replicas {
-            match self.one_of(&ways) {
-                Kind::Malice if conspiracy => {
-                    let strategy = self.one_of(&CONSPIRACIES).to_owned();
-                    self.act(Time::default(), Action::Corrupt { replica: *replica, strategy });
-                }
-                Kind::Wipe => self.wipe(*replica),
-                Kind::Twins => drop(self.twins.insert(*replica)),
-                Kind::Damage => self.damage(*replica),
-                Kind::RollBack => self.roll_back(*replica),
-                _ => self.corrupt(*replica),
-            }
-        }
-        replicas.into_iter().collect()
-    }
-
-    pub(super) fn corrupt(&mut self, replica: ReplicaId) {
-        let description = self.one_of(STRATEGIES);
-        if description.stage == Stage::ViewChange {
-            self.unseat_those_before(replica);
-        }
-        if description.stage == Stage::Primary && self.random.random_bool(0.5) {
-            self.unseat_those_before(replica);
-        }
-        let mut strategy = self.one_of(description.samples).text.to_owned();
-        if self.random.random_bool(TWO_HABITS) {
-            let other = self.one_of(STRATEGIES).samples;
-            strategy = format!("{strategy}+{}", self.one_of(other).text);
-        }
-        let at = self.beginning();
-        self.act(at, Action::Corrupt { replica, strategy });
-        if self.random.random_bool(0.2) {
-            let end = self.later(at, self.length);
-            self.act(end, Action::Behave { replica });
-        }
-    }
-
-    /// Mostly the start: the first primary is r0, whatever happens.
-    pub(super) fn beginning(&mut self) -> Time {
-        if self.random.random_bool(0.7) { Time::default() } else { self.time() }
-    }
-
-    /// Brings a replica's view about: each primary before it crashes, and leaves its view when it starts again (D2).
-    pub(super) fn unseat_those_before(&mut self, replica: ReplicaId) {
-        let mut at = self.time();
-        for primary in (0..replica.0).map(ReplicaId) {
-            self.act(at, Action::Crash { replica: primary });
-            at = self.later(at, 100);
-            self.act(at, Action::Start { replica: primary });
-            at = self.later(at, 200);
-        }
-    }
-
-    fn wipe(&mut self, replica: ReplicaId) {
-        let at = self.time();
-        self.act(at, Action::Wipe { replica });
-    }
-
-    /// A disk is damaged; perhaps it is replaced later.
-    fn damage(&mut self, replica: ReplicaId) {
-        let at = self.time();
-        self.act(at, Action::Damage { replica });
-        self.start_later(replica, at);
-        if self.random.random_bool(0.5) {
-            let replaced = self.later(at, 1000);
-            self.act(replaced, Action::Wipe { replica });
-        }
-    }
-
-    fn roll_back(&mut self, replica: ReplicaId) {
-        let at = self.time();
-        self.act(at, Action::Save { replica });
-        let back = self.later(at, 1500);
-        self.act(back, Action::RollBack { replica });
-    }
-
-    fn start_later(&mut self, replica: ReplicaId, at: Time) {
-        let back = self.later(at, 800);
-        self.act(back, Action::Start { replica });
-    }
-
-    /// Replicas that stop and start.
-    fn outages(&mut self) {
-        if self.is_on(Kind::Crash) {
-            for _ in 0..self.random.random_range(1..6) {
-                let (replica, at) = (self.replica(), self.time());
-                self.act(at, Action::Crash { replica });
-                self.start_later(replica, at);
-            }
-        }
-        if self.is_on(Kind::Tear) {
-            for _ in 0..self.random.random_range(1..4) {
-                let (replica, at) = (self.replica(), self.time());
-                let survive = self.random.random_range(0..8);
-                self.act(at, Action::Tear { replica, survive });
-                self.start_later(replica, at);
-            }
-        }
-        if self.is_on(Kind::FailSync) {
-            for _ in 0..self.random.random_range(1..3) {
-                let (replica, at) = (self.replica(), self.time());
-                self.act(at, Action::FailSync { replica });
-                self.start_later(replica, at);
-            }
-        }
-        if self.is_on(Kind::CrashAll) {
-            let at = self.time();
-            let back = self.later(at, 300);
-            for replica in (0..self.n).map(ReplicaId) {
-                self.act(at, Action::Crash { replica });
-                self.act(back, Action::Start { replica });
-            }
-        }
-        if self.is_on(Kind::ShutDown) {
-            let (replica, at) = (self.replica(), self.time());
-            self.act(at, Action::ShutDown { replica });
-            let back = self.later(at, 500);
-            self.act(back, Action::Start { replica });
-        }
-        if self.is_on(Kind::PowerCut) {
-            for _ in 0..self.random.random_range(1..4) {
-                let (replica, at) = (self.replica(), self.time());
-                let steps = self.random.random_range(1..60);
-                let survive = self.one_of(&[0, 0, 1, 2, 100]);
-                let mut victims = BTreeSet::from([replica]);
-                let more = self.random.random_range(0..3);
-                victims.extend((0..more).map(|_| self.replica()));
-                self.act(at, Action::PowerCut { replica, steps, survive, victims });
-            }
-        }
-    }
-
-    /// What happens to the network, the disks' speed, the processors and the clocks.
-    fn disturbances(&mut self) {
-        self.bad_links();
-        self.apart_from_clients();
-        // Twins that see the same are of little use.
-        if self.is_on(Kind::Partition) || !self.twins.is_empty() {
-            for _ in 0..self.random.random_range(1..4) {
-                let at = self.time();
-                let groups = self.groups();
-                self.act(at, Action::Partition { groups });
-                let end = self.later(at, 1000);
-                self.act(end, Action::Heal);
-            }
-        }
-        if self.is_on(Kind::Weather) {
-            let (at, conditions) = (self.time(), self.conditions());
-            self.act(at, Action::Network(conditions));
-        }
-        if self.is_on(Kind::SlowDisk) {
-            let (at, latency) = (self.time(), Time::ms(self.random.random_range(5..120)));
-            self.act(at, Action::SlowDisk { latency });
-        }
-        if self.is_on(Kind::Starve) {
-            let (replica, at) = (self.replica(), self.time());
-            let each = Time(std::time::Duration::from_micros(self.random.random_range(100..10_000)));
-            self.act(at, Action::Starve { replica, each });
-            let end = self.later(at, 1000);
-            self.act(end, Action::Starve { replica, each: Time::default() });
-        }
-        if self.is_on(Kind::Drift) {
-            for _ in 0..self.random.random_range(1..3) {
-                let (replica, at) = (self.replica(), self.time());
-                let ppm = self.one_of(&[0, 200, -200, 100_000, -100_000, 300_000, -300_000]);
-                self.act(at, Action::Drift { replica, ppm });
-            }
-        }
-        if self.is_on(Kind::Clock) {
-            for _ in 0..self.random.random_range(1..3) {
-                let (replica, at) = (self.replica(), self.time());
-                let ahead_ms = self.one_of(&[0, 0, 1000, -1000, 3_600_000, -3_600_000]);
-                let drift_ppm = self.one_of(&[0, 10_000, -10_000, -1_000_000]);
-                self.act(at, Action::Clock { replica, ahead_ms, drift_ppm });
-            }
-        }
-    }
-
-    /// Links that carry nothing in one direction, or all but those of a ring; and links that hold back.
-    fn bad_links(&mut self) {
-        if self.is_on(Kind::Cut) {
-            for _ in 0..self.random.random_range(1..3) {
-                let at = self.time();
-                if self.random.random_bool(0.3) {
-                    self.ring(at);
-                } else {
-                    let links = self.links().into_iter().filter(|_| self.random.random_bool(0.2)).collect();
-                    self.act(at, Action::Cut { links });
-                }
-                let end = self.later(at, 1000);
-                self.act(end, Action::Heal);
-            }
-        }
-        if self.is_on(Kind::Clog) {
-            for _ in 0..self.random.random_range(1..6) {
-                let (from, to, at) = (self.replica(), self.replica(), self.time());
-                let duration = Time::ms(self.random.random_range(20..1500));
-                self.act(at, Action::Clog { from, to, duration });
-            }
-        }
-    }
-
-    /// Replicas that clients do not reach.
-    fn apart_from_clients(&mut self) {
-        if self.is_on(Kind::TurnAway) {
-            for _ in 0..self.random.random_range(1..3) {
-                let (replica, at) = (self.replica(), self.time());
-                self.act(at, Action::TurnAway { replica });
-                let end = self.later(at, 1000);
-                self.act(end, Action::Heal);
-            }
-        }
-    }
-
-    /// Lets each replica reach its two neighbours alone.
-    fn ring(&mut self, at: Time) {
-        let n = self.n;
-        let is_cut = |(from, to): &(ReplicaId, ReplicaId)| ![1, n - 1].contains(&((from.0 + n - to.0) % n));
-        let links = self.links().into_iter().filter(is_cut).collect();
-        self.act(at, Action::Cut { links });
-    }
-
-    /// Cuts every link of one replica.
-    pub(super) fn cut_off(&mut self, replica: ReplicaId, at: Time) {
-        let is_its = |(from, to): &(ReplicaId, ReplicaId)| replica == *from || replica == *to;
-        let links = self.links().into_iter().filter(is_its).collect();
-        self.act(at, Action::Cut { links });
-    }
-
-    /// Every link.
-    fn links(&self) -> Vec<(ReplicaId, ReplicaId)> {
-        let replicas = || (0..self.n).map(ReplicaId);
-        let links = replicas().flat_map(|from| replicas().map(move |to| (from, to)));
-        links.filter(|(from, to)| from != to).collect()
-    }
-
-    /// Two or three groups, or one replica apart.
-    fn groups(&mut self) -> Vec<BTreeSet<ReplicaId>> {
-        let count = self.random.random_range(2..=3);
-        // One group alone would part nobody.
-        loop {
-            let mut groups = vec![BTreeSet::new(); count];
-            for replica in (0..self.n).map(ReplicaId) {
-                groups[self.random.random_range(0..count)].insert(replica);
-            }
-            groups.retain(|group| !group.is_empty());
-            if groups.len() > 1 {
-                return groups;
-            }
-        }
     }
 
     /// A quorum of correct replicas, or all of them.
