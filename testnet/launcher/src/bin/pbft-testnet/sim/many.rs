@@ -9,6 +9,7 @@ use pbft_simulator::scenario::{Scenario, Swarm, Time};
 use pbft_testnet::Progress as _;
 
 use super::tally::{Broken, Tally};
+use super::watchdog::Watchdog;
 use super::{INTERRUPTED, SimArguments};
 use crate::arguments::Format;
 use crate::interrupt::Interrupt;
@@ -42,9 +43,10 @@ pub(super) fn run(
     let mut tally = Tally::new(first, threads);
     let in_time = |_: &u64| limit.is_none_or(|limit| started.elapsed() < limit.0);
     let seeds = (0..most).map(|index| first.wrapping_add(index)).take_while(in_time);
+    let watchdog = Watchdog::start();
     let play = |seed| {
         let scenario = Scenario::draw(seed, swarm);
-        let outcome = scenario.play(false);
+        let outcome = watchdog.during(seed, || scenario.play(false));
         (seed, scenario, outcome)
     };
     spread(threads, seeds, play, |(seed, scenario, outcome)| {

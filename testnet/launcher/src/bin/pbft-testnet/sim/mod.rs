@@ -5,6 +5,7 @@ mod lesson;
 mod many;
 mod one;
 mod tally;
+mod watchdog;
 
 use pbft_simulator::scenario::{Scenario, Swarm};
 
