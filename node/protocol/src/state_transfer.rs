@@ -30,6 +30,9 @@ const KEEPING: usize = 32;
 /// be the last one, while the others hold a newer snapshot only.
 const PATIENCE: (u32, u32) = (10, 40);
 
+/// After how many statuses without a part a source is asked again.
+const AGAIN: u32 = 5;
+
 /// For how long a snapshot is kept after it was last asked for.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
@@ -206,11 +209,15 @@ impl Replica {
     /// Starts a transfer when this replica's log cannot bring it to the stable checkpoint, and looks after one.
     pub(crate) fn tick_transfer(&mut self, effects: &mut Effects) {
         let Some(transfer) = &mut self.transfer else { return self.try_transfer(effects) };
-        let mut quiet = Vec::new();
-        for (replica, source) in transfer.sources.iter_mut().filter(|(_, source)| !source.asked.is_empty()) {
+        let (mut quiet, sequence) = (Vec::new(), transfer.sequence());
+        for (replica, source) in &mut transfer.sources {
+            let Some(part) = source.asked.first().copied() else { continue };
             source.quiet_rounds += 1;
             if source.quiet_rounds > self.source_patience.0 {
                 quiet.push(*replica);
+            } else if source.quiet_rounds.is_multiple_of(AGAIN) {
+                // The question may be lost, or the answer: one part tells, and is little on a slow line.
+                effects.send(*replica, PeerMessage::FetchPart(PartId { sequence, part }));
             }
         }
         transfer.ask(effects);
@@ -403,6 +410,7 @@ mod tests {
 
     use super::*;
     use crate::testing::Bench;
+    use crate::{Input, Timer};
 
     /// A replica that fetches a state from everybody, and gets nothing.
     fn fetching() -> Bench {
@@ -432,6 +440,23 @@ mod tests {
 
     fn patience(bench: &Bench) -> u32 {
         bench.replica.source_patience.0
+    }
+
+    /// However long a slow line is given, what is lost on a quick one comes soon.
+    #[test]
+    fn a_quiet_source_is_asked_again_for_one_part() {
+        let mut bench = fetching();
+        let mut asked = vec![];
+        for round in 1..=9 {
+            bench.now.instant = bench.now.instant.plus(bench.configuration.parameters().status_interval);
+            bench.input(Input::Timer(Timer::Status));
+            asked.extend(bench.effects.drain(..).filter_map(|effect| match effect {
+                Effect::Send { to, message: PeerMessage::FetchPart(_) } => Some((round, to.0)),
+                _ => None,
+            }));
+        }
+        // The one of them; then each of the others, for the first is slow; then all again.
+        assert_eq!(asked, [(1, 1), (2, 2), (5, 0), (6, 1), (7, 2)]);
     }
 
     #[test]
