@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pbft_crypto::Digest;
 use pbft_messages::{
-    Body, Checkpoint, Commit, EvidenceKind, PeerMessage, Prepare, ReplicaId, Sequence, View,
+    Accusation, Body, Checkpoint, Commit, EvidenceKind, PeerMessage, Prepare, ReplicaId, Sequence, View,
 };
 use pbft_protocol::{Effect, Record, WriteId};
 
@@ -123,15 +123,19 @@ impl Disk {
         }
     }
 
-    /// Whom the evidence on it convicts, and of what, that which is still to be written included.
-    pub(crate) fn convictions(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+    /// What it holds evidence of, that which is still to be written included.
+    pub(crate) fn proofs(&self) -> impl Iterator<Item = Accusation> {
         let accusation = |record: &Record| match record {
             Record::Evidence(evidence) => evidence.accusation().ok(),
             _ => None,
         };
         let written = self.records.values().map(|record| &**record);
-        let convictions = written.chain(self.unwritten()).filter_map(accusation);
-        convictions.map(|it| (it.accused, it.kind)).collect()
+        written.chain(self.unwritten()).filter_map(accusation)
+    }
+
+    /// Whom that convicts, and of what.
+    pub(crate) fn convictions(&self) -> BTreeSet<(ReplicaId, EvidenceKind)> {
+        self.proofs().map(|it| (it.accused, it.kind)).collect()
     }
 
     /// The rule by which its owner may not send a message yet, since what must be durable before is not on it.

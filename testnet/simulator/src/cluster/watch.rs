@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pbft_crypto::Digest;
-use pbft_messages::{Commit, EvidenceKind, Message, PeerMessage, ReplicaId, Sequence};
+use pbft_messages::{Commit, Configuration, EvidenceKind, Message, PeerMessage, ReplicaId, Sequence, View};
 use pbft_protocol::Record;
 
 use super::Cluster;
@@ -21,13 +21,7 @@ use crate::{Contradictions, InstanceId, Violation};
 impl Cluster {
     /// An instance is about to hear a message that it will believe.
     pub(super) fn watch(&mut self, at: InstanceId, letter: &Letter, message: &Message) {
-        let instance = &self.instances[at.0];
-        let Some(running) = instance.running.as_ref().filter(|it| !instance.malicious && !it.is_stopping)
-        else {
-            return;
-        };
-        let (standing, written) = (running.core.standing(), running.core.stable_when_written());
-        let parameters = self.configuration.parameters();
+        let Some(hearer) = hearer(&self.instances[at.0], at, &self.configuration) else { return };
         let heard = letter.heard(message, &self.configuration);
         self.witness.hears(&hearer, letter.from, message, heard);
         self.votes.hears((at, self.instances[at.0].run), message);
@@ -189,7 +183,7 @@ impl Cluster {
 /// An instance as one that hears something: if it is correct, runs, and is not told to stop.
 fn hearer<'a>(instance: &Instance, at: InstanceId, configuration: &'a Configuration) -> Option<Hearer<'a>> {
     let running = instance.running.as_ref().filter(|it| !instance.malicious && !it.is_stopping)?;
-    let (standing, written) = (running.core.standing(), running.core.sizes().stable);
+    let (standing, written) = (running.core.standing(), running.core.stable_when_written());
     Some(Hearer { at, run: instance.run, standing, written, parameters: configuration.parameters() })
 }
 
