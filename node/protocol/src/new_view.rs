@@ -11,10 +11,8 @@ use pbft_messages::{
 use crate::durability::Awaited;
 use crate::replica::{Replica, requests_in_log};
 use crate::silence::Silence;
+use crate::status::FORWARDED;
 use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report, ViewChangeReason};
-
-/// How many waiting submissions a backup passes to a new primary.
-const FORWARDED: usize = 256;
 
 impl Replica {
     /// Opens the pending view, if this replica is its primary, a quorum asks for it, and every body that it
@@ -183,6 +181,7 @@ impl Replica {
         self.want_decided_bodies();
         let in_log = requests_in_log(&self.log, self.last_executed);
         self.waiting.restart_proposals(&in_log);
+        self.waiting.restart_passing_on();
 
         let signed = new_view.signed().clone();
         let mut records = vec![Record::View(view, Some(signed.clone()))];

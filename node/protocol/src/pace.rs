@@ -7,9 +7,10 @@
 //!
 //! **The backups.** A client may ask each replica for something else, and the primary proposes all that backups have let
 //! wait. They cannot tell how much that is before it has waited for too long. So all the backups together let wait
-//! what is executed in a quarter of a T, each its part. In all that is 3/4 of a T, and leaves a quarter for agreement; and no more than
-//! half a T once the primary knows of it, which lets clients add to that only what is missing. A backup needs little: clients
-//! turn to it while their primary is busy, slow or dead, and one that waits is enough to leave it.
+//! what is executed in a quarter of a T, each its part. In all that is 3/4 of a T, and leaves a quarter for agreement; and no
+//! more than half a T once the primary knows of it, which lets clients add to that only what is missing. A backup needs little
+//! as long as the primary serves clients: one request that waits is enough to leave it. Where it serves none, or none can
+//! reach it, what a backup lets in is passed on at once, so that its places are free again as soon as can be.
 //!
 //! **The trial.** The primary's limit follows how long requests do wait, too. After rounds of statuses for more than T/8, in
 //! each of which some were shed, something was executed and nothing waited for longer than T/8, twice as much may wait: none
@@ -23,13 +24,14 @@
 
 use std::time::Duration;
 
-use pbft_messages::Parameters;
+use pbft_messages::{Parameters, Submission};
 
 /// How many rounds of statuses the pace is averaged over.
 const ROUNDS: usize = 10;
 
-/// What may wait however slow execution is: one full submission, so that a cluster that was idle can start.
-const FLOOR: usize = 64;
+/// What may wait however slow execution is: two full submissions, so that a cluster that was idle can start, and no client
+/// keeps the next one out.
+const FLOOR: usize = 2 * Submission::MAXIMUM_REQUESTS;
 
 /// The longest wait beside which more is tried, and the longest beside which what was tried still counts: parts of T.
 const SHORT_WAIT: u32 = 8;
@@ -62,6 +64,8 @@ pub(crate) struct Pace {
     tried: usize,
     /// For how many rounds on end more could be done than was let in.
     short: u64,
+    /// Whether some were shed in the round before this one.
+    shed_before: bool,
 }
 
 /// What happened in a round.
@@ -89,6 +93,11 @@ impl Pace {
         self.round.shed = true;
     }
 
+    /// Whether some were shed in this round or the one before.
+    pub(crate) fn sheds(&self) -> bool {
+        self.round.shed || self.shed_before
+    }
+
     /// Ends a round, which lasts for one status interval. `waiting` is for how long the oldest has waited that still
     /// does.
     pub(crate) fn end_round(&mut self, waiting: Duration, part: Part, parameters: &Parameters) {
@@ -99,6 +108,7 @@ impl Pace {
         let longest = longest.max(waiting);
         let is_short = shed && executed > 0 && longest <= parameters.view_timeout / SHORT_WAIT;
         self.short = if is_short && part == Part::Primary { self.short + 1 } else { 0 };
+        self.shed_before = shed;
         if longest > parameters.view_timeout / LONG_WAIT {
             self.tried = 0;
         } else if !shed || part != Part::Primary {

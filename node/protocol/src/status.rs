@@ -24,8 +24,8 @@ const HELPED: u32 = 3;
 const ASKED: u32 = 256;
 const GIVEN: usize = 8 << 20;
 
-/// How many waiting submissions are passed on again at a time.
-const FORWARDED: usize = 64;
+/// How many waiting submissions are passed on again at a time, and at once to a new primary.
+pub(crate) const FORWARDED: usize = 64;
 
 /// The rounds of statuses.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Replica {
         self.tick_transfer(effects);
         self.watch_primary(stalled, now, effects);
         self.listen(stalled, now, effects);
-        self.forward_held(now, effects);
+        self.forward_held(self.parameters().status_interval / 2, now, effects);
         if number.is_multiple_of(RESEND_EVERY) {
             match (&self.view.own_view_change, self.view.pending) {
                 // The same bytes, until the view moves (VC7, fault 21).

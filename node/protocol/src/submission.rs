@@ -1,5 +1,7 @@
 //! A client's submission: answered again, waiting, passed on (N8).
 
+use std::time::Duration;
+
 use pbft_crypto::Verified;
 use pbft_messages::{Parameters, PeerMessage, ReplicaId, Reply, Submission};
 
@@ -24,7 +26,8 @@ impl Replica {
         let limit = Load { requests, bytes: parameters.waiting_bytes };
         match self.waiting.insert(&submission, limit, self.patience.at(now.instant)) {
             // The primary has it by now, as a rule, and a round tells.
-            Admission::New => {}
+            Admission::New if self.holds_back() => {}
+            Admission::New => self.forward_held(Duration::ZERO, now, effects),
             // The client asks again: perhaps the primary has not heard of it.
             Admission::Known => self.forward(&submission, effects),
             Admission::Full => {
@@ -70,14 +73,24 @@ impl Replica {
         }
     }
 
-    /// Passes to the primary what waits for half a round and more and was not passed on yet. A client that sends to all
-    /// replicas at once costs no more messages than that, if the primary does its work.
-    pub(crate) fn forward_held(&mut self, now: Now, effects: &mut Effects) {
-        let hold = self.parameters().status_interval / 2;
+    /// Passes to the primary what has waited for so long and was not passed on yet.
+    pub(crate) fn forward_held(&mut self, hold: Duration, now: Now, effects: &mut Effects) {
+        if self.is_primary() || self.view.pending.is_some() {
+            return;
+        }
         let due = |since| self.patience.waited(since, now.instant) >= hold;
         for submission in self.waiting.pass_on(due) {
             self.forward(&submission, effects);
         }
+    }
+
+    /// Whether what comes from clients is passed on only if it waits for a while: so a client that sends to all replicas at
+    /// once costs no more messages than that, if the primary does its work. Not where the primary would hear of it late, nor
+    /// when this replica lets in less than it is asked for, and what it holds keeps others out.
+    fn holds_back(&self) -> bool {
+        let Parameters { status_interval, view_timeout, .. } = *self.parameters();
+        // It is passed on at the end of a round, half of one after it came.
+        status_interval * 3 / 2 <= view_timeout / 4 && !self.pace.sheds()
     }
 
     /// Passes the oldest waiting submissions to the primary, which may not have them: it is new, or they were lost.
@@ -113,9 +126,11 @@ impl Replica {
 mod tests {
     use std::time::Duration;
 
+    use pbft_messages::View;
+
     use super::*;
-    use crate::testing::{Bench, LIAR};
-    use crate::{Input, Timer};
+    use crate::testing::Bench;
+    use crate::{Input, Timer, ViewChangeReason};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -124,7 +139,11 @@ mod tests {
 
     impl Backup {
         fn new() -> Self {
-            let mut bench = Bench::new(Parameters { status_interval: MS * 100, ..Parameters::default() });
+            Self::of(Parameters { view_timeout: MS * 1000, ..Parameters::default() })
+        }
+
+        fn of(parameters: Parameters) -> Self {
+            let mut bench = Bench::new(Parameters { status_interval: MS * 100, ..parameters });
             bench.next_round();
             Self(bench)
         }
@@ -138,9 +157,9 @@ mod tests {
         fn after(&mut self, wait: Duration) -> Vec<u64> {
             self.0.now.instant = self.0.now.instant.plus(wait);
             self.0.input(Input::Timer(Timer::Status));
-            let effects = self.0.effects.drain(..);
+            let (primary, effects) = (self.0.replica.primary(), self.0.effects.drain(..));
             let numbers = effects.filter_map(|effect| match effect {
-                Effect::Send { to: LIAR, message: PeerMessage::Forward(it) } => match it.peek() {
+                Effect::Send { to, message: PeerMessage::Forward(it) } if to == primary => match it.peek() {
                     Ok(Submission::Requests { first, .. }) => Some(first.0),
                     _ => None,
                 },
@@ -175,13 +194,53 @@ mod tests {
         assert_eq!(backup.after(MS), [1]);
     }
 
+    /// What came while the view was changing, and what an earlier primary was told, is passed on to the new one.
     #[test]
-    fn so_many_bytes_are_passed_on_in_a_round() {
+    fn a_new_primary_is_told_of_all_that_waits() {
         let mut backup = Backup::new();
-        for number in 1..=3 {
-            backup.asked(number, 1 << 20);
+        let many = 1..=120;
+        backup.0.replica.pace.executed(10_000);
+        backup.asked(1, 10);
+        assert_eq!(backup.after(MS * 100), [1]);
+        backup.0.replica.start_view_change(
+            View(1),
+            ViewChangeReason::RequestTimeout,
+            backup.0.now,
+            &mut Effects::new(),
+        );
+        for number in many.clone().skip(1) {
+            backup.asked(number, 10);
         }
-        assert_eq!(backup.after(MS * 100), [1, 2]);
-        assert_eq!(backup.after(MS * 100), [3]);
+        assert_eq!(backup.after(MS * 100), [], "there is no primary");
+        backup.0.enter(1, [0, 1, 2]);
+        let mut told = backup.after(MS);
+        told.extend(backup.after(MS * 100));
+        told.sort_unstable();
+        told.dedup();
+        assert_eq!(told, many.collect::<Vec<_>>());
+    }
+
+    /// N8: a backup that lets in less than it is asked for gets rid of what it holds as soon as it can.
+    #[test]
+    fn what_is_let_in_while_others_are_shed_is_passed_on_at_once() {
+        let mut backup = Backup::new();
+        backup.asked(1, 10);
+        backup.0.replica.pace.shed();
+        backup.asked(2, 10);
+        assert_eq!(backup.after(MS), [1, 2]);
+        backup.after(MS * 100);
+        backup.asked(3, 10);
+        assert_eq!(backup.after(MS), [3], "some were shed in the round before");
+        backup.after(MS * 100);
+        backup.asked(4, 10);
+        assert_eq!(backup.after(MS), []);
+    }
+
+    /// Far from any timeout, that is.
+    #[test]
+    fn nothing_is_held_if_rounds_are_long() {
+        let mut backup = Backup::of(Parameters { view_timeout: MS * 500, ..Parameters::default() });
+        backup.asked(1, 10);
+        assert_eq!(backup.after(MS), [1]);
     }
 }

@@ -19,12 +19,9 @@ pub(crate) struct Waiting {
     all: Load,
     by_client: BTreeMap<ClientId, Load>,
     next: Arrival,
-    /// The first that was not passed on to a primary.
+    /// The first that was not passed on to the primary.
     held: Arrival,
 }
-
-/// About how many bytes of operations are passed on at a time.
-const PASSED_ON: usize = 2 << 20;
 
 /// How much waits, or may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -208,19 +205,18 @@ impl Waiting {
         self.submissions.values().map(|waiter| &waiter.submission)
     }
 
-    /// The oldest submissions that were never passed on, as many as may be at a time, up to the first that is not `due`
-    /// by the time since which it waits. They count as passed on.
+    /// The oldest submissions that were not passed on, up to the first that is not `due` by the time since which it waits.
+    /// They count as passed on.
     pub(crate) fn pass_on(&mut self, due: impl Fn(Instant) -> bool) -> Vec<Verified<Submission>> {
-        let (mut passed, mut bytes) = (Vec::new(), 0);
-        for (arrival, waiter) in self.submissions.range(self.held..) {
-            if bytes >= PASSED_ON || !due(waiter.since) {
-                break;
-            }
-            bytes += Load::of(waiter.submission.value()).bytes;
-            passed.push(waiter.submission.clone());
-            self.held = arrival + 1;
-        }
-        passed
+        let due = self.submissions.range(self.held..).take_while(|(_, waiter)| due(waiter.since));
+        let passed: Vec<_> = due.map(|(arrival, waiter)| (*arrival, waiter.submission.clone())).collect();
+        self.held = passed.last().map_or(self.held, |(last, _)| last + 1);
+        passed.into_iter().map(|(_, submission)| submission).collect()
+    }
+
+    /// Forgets what was passed on: there is another primary.
+    pub(crate) fn restart_passing_on(&mut self) {
+        self.held = 0;
     }
 
     /// Forgets which submissions were proposed, but for those whose requests all stand in `proposed`.
