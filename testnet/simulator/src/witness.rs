@@ -43,8 +43,8 @@ pub(crate) struct Hearer<'a> {
 pub(crate) struct Witness {
     /// The first statement that each run of an instance heard at a place, and keeps.
     heard: BTreeMap<(InstanceId, u64, Place), Bytes>,
-    /// The view of the last NEW-VIEW that each run of an instance looked at.
-    looked_at: BTreeMap<(InstanceId, u64), View>,
+    /// The views whose NEW-VIEW each run of an instance looked at.
+    looked_at: BTreeMap<(InstanceId, u64), BTreeSet<View>>,
     /// What came for views that had not begun.
     ahead: Ahead,
     /// What the message that is being handled has brought.
@@ -123,7 +123,7 @@ impl Witness {
         if let Message::NewView(it) = message
             && looks_within
         {
-            self.looked_at.insert((hearer.at, hearer.run), it.value().view);
+            self.looked_at.entry((hearer.at, hearer.run)).or_default().insert(it.value().view);
             self.met.opens = Some((it.value().view, heard.opens.clone()));
         }
         let within = heard.within.iter().filter(|_| looks_within).map(|said| (said, false));
@@ -201,8 +201,8 @@ impl Witness {
                     && self.keeps(hearer, place)
             }
             Message::NewView(it) => {
-                let looked_at = self.looked_at.get(&(*at, *run)).copied().unwrap_or_default();
-                it.value().view > standing.view.max(looked_at)
+                let highest = self.looked_at.get(&(*at, *run)).and_then(|views| views.last().copied());
+                it.value().view > standing.view.max(highest.unwrap_or_default())
             }
             _ => true,
         }
@@ -212,7 +212,8 @@ impl Witness {
     /// by a NEW-VIEW. After a restart it has the VIEW-CHANGEs that are in that from its disk.
     fn first_kept(&self, hearer: &Hearer<'_>) -> View {
         let Hearer { at, run, standing, .. } = hearer;
-        let has_entered = self.looked_at.get(&(*at, *run)) == Some(&standing.view);
+        let looked_at = self.looked_at.get(&(*at, *run));
+        let has_entered = looked_at.is_some_and(|views| views.contains(&standing.view));
         if has_entered { standing.view } else { standing.view.next() }
     }
 
