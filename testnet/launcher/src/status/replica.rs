@@ -160,7 +160,7 @@ impl ReplicaStatus {
     }
 
     /// Whether what the replica says of its state must be right.
-    pub(super) fn is_correct(&self) -> bool {
+    pub(crate) fn is_correct(&self) -> bool {
         self.view.is_some() && self.strategy.is_none() && !self.lends_key
     }
 

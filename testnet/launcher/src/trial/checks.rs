@@ -10,7 +10,7 @@ use pbft_messages::{Accusation, ReplicaId};
 use super::{Check, Trial};
 use crate::check::{FinalState, Recorded, exactly_once, linearizable, lost_writes};
 use crate::traffic::{Preloaded, scan};
-use crate::{ClusterStatus, Roots, TestnetError};
+use crate::{ClusterStatus, ReplicaStatus, Roots, TestnetError};
 
 /// How many times the patience with one answer the reading of the whole store may take.
 const READ_BACK: u32 = 4;
@@ -63,6 +63,9 @@ pub(crate) async fn judge(trial: &Trial, case: Case<'_>) -> Result<Judgement, Te
     guilty
         .detail
         .extend(report.unasked.iter().map(|(replica, why)| format!("; {replica} was not asked: {why}")));
+    // Only of those that cannot answer, or lie, is nothing asked.
+    let is_correct = |replica| status.of(replica).is_some_and(ReplicaStatus::is_correct);
+    guilty.passed &= !report.unasked.iter().any(|(replica, _)| is_correct(*replica));
     checks.push(guilty);
     Ok(Judgement { checks, evidence, status })
 }
