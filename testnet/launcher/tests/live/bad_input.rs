@@ -58,10 +58,11 @@ async fn votes_kept_in_memory_do_not_outlive_a_process() {
     let net = Net::new();
     let (code, _, warning) = net.run("up --durability memory");
     assert_eq!((code, warning.contains("by recovery only")), (0, true), "{warning}");
-    net.ok("restart r1");
-    let back = |status: &ClusterStatus| status.working == 4;
+    net.ok("kill r1");
     let refused = net.fails("restart r2", 3);
     assert!(refused.contains("2 have forgotten their votes, and more than f = 1"), "{refused}");
+    net.ok("restart r1");
+    let back = |status: &ClusterStatus| status.working == 4;
     net.open().status_when(PATIENCE, Roots::Spared, back).await.unwrap().expect("r1 votes again");
     assert!(!net.run("kill r2").2.contains("warning"));
     let (_, _, warning) = net.run("kill r3");

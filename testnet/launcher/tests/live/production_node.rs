@@ -5,13 +5,13 @@ use std::time::Duration;
 use pbft_messages::ReplicaId;
 use pbft_testnet::{Options, Program, Roots, Testnet, TestnetError};
 
-use super::support::{Net, PATIENCE, TURN, built, store};
+use super::support::{Features, Net, PATIENCE, TURN, built, store};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn production_replicas_serve_crash_recover_and_cannot_be_made_to_lie() {
     let _turn = TURN.lock().await;
     let net = Net::new();
-    let node = built("pbft-node", "pbft-node");
+    let node = built("pbft-node", Features::OfPackage);
     // Mutants read this variable; without them nothing of it is there.
     let (binary, variable) = (std::fs::read(&node).unwrap(), b"PBFT_MUTANT");
     assert!(!binary.windows(variable.len()).any(|window| window == variable));

@@ -3,7 +3,7 @@
 use std::env;
 use std::process::Command;
 
-use super::support::{Net, TURN, built, processes_of, program, text};
+use super::support::{Features, Net, TURN, built, processes_of, program, text};
 
 const README: &str = include_str!("../../../../README.md");
 
@@ -20,7 +20,7 @@ fn block(heading: &str) -> &str {
 fn the_testnet_to_play_with_can_be_played_with() {
     let (build, commands) = block("## A testnet to play with").split_once('\n').unwrap();
     assert!(build.starts_with("cargo build"), "{build}");
-    let (client, bench) = (built("pbft-client", "pbft-client"), built("pbft-bench", "pbft-bench"));
+    let [client, bench] = ["pbft-client", "pbft-bench"].map(|it| built(it, Features::OfWorkspace));
     assert_eq!((client.parent(), bench.parent()), (program().parent(), program().parent()));
     let _turn = TURN.blocking_lock();
     let net = Net::new();
@@ -34,7 +34,9 @@ fn the_testnet_to_play_with_can_be_played_with() {
     assert_eq!(walked.status.code(), Some(0), "{stdout}{stderr}");
     assert!(stdout.contains("trust nobody"), "{stdout}");
     let liar = |line: &str| line.contains(" r1 ") && line.contains(" pre-prepare ");
-    assert!(stdout.lines().any(liar), "the evidence: {stdout}");
+    // It had an occasion, unless another replica leads by then.
+    let leads = !stdout.contains("takes effect when r1 leads");
+    assert!(!leads || stdout.lines().any(liar), "the evidence: {stdout}");
     assert!(!net.dir().exists(), "what is there would change the walk's next run");
     assert_eq!(processes_of(&net.dir()), [0; 0]);
 }

@@ -21,13 +21,26 @@ pub(crate) fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_pbft-testnet").into()
 }
 
-/// Builds another package's binary as this test was built, and tells where it is: beside this package's. Cargo gives a
+/// Which features dependencies are built with.
+pub(crate) enum Features {
+    /// Those that the package needs by itself: what its users get.
+    OfPackage,
+    /// Those of a test of the whole workspace, after which nothing is left to build.
+    OfWorkspace,
+}
+
+/// Builds another package's binary in the profile of this test, and tells where it is: beside this package's. Cargo gives a
 /// test the binaries of its own package only.
-pub(crate) fn built(package: &str, binary: &str) -> PathBuf {
+pub(crate) fn built(binary: &str, features: Features) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().unwrap().parent().unwrap();
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", package, "--bin", binary]);
+    build.args(["build", "--quiet", "--bin", binary]);
+    match features {
+        Features::OfPackage => build.args(["--package", binary]),
+        // With a test among what is built, dependencies of tests have their say.
+        Features::OfWorkspace => build.args(["--workspace", "--test", "command_line"]),
+    };
     build.arg("--target-dir").arg(profile.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
     if profile.ends_with("release") {
         build.arg("--release");
