@@ -29,6 +29,9 @@ pub(crate) struct Disk {
     /// The certificates that were ever written and had their body beside them: one of a later view takes the place of an
     /// earlier one, and a checkpoint that of them all, perhaps before the COMMIT has left that had waited for it.
     backed: BTreeSet<(View, Sequence, Digest)>,
+    /// What was written of views, and gave its place to what is there of later ones, perhaps before a processor that lags has
+    /// sent what had waited for it.
+    overtaken: Vec<Rc<Record>>,
     pub(crate) archive: Archive,
     pending: VecDeque<Pending>,
     /// Whether a checksum does not hold: of a record or a chunk that has rotted, was written elsewhere, or not at all.
@@ -114,7 +117,11 @@ impl Disk {
             if let Some(before) = self.records.get(&key) {
                 self.taken_back = self.taken_back.take().or_else(|| takes_back(before, &record));
             }
-            self.records.insert(key, Rc::new(record));
+            let overtaken = self.records.insert(key, Rc::new(record));
+            let is_of_view = |it: &Rc<Record>| {
+                matches!(**it, Record::View(..) | Record::ViewChange(_) | Record::Reservation(..))
+            };
+            self.overtaken.extend(overtaken.filter(is_of_view));
         }
         for Prepare { view, sequence, digest } in certificates {
             if self.holds_body(sequence, digest) {
@@ -178,14 +185,17 @@ impl Disk {
         self.at(sequence).any(decides) || self.unwritten().any(decides)
     }
 
+    /// Whether a record is on it, or was until one of a later view took its place.
     fn holds(&self, record: &Record) -> bool {
-        self.records.get(&record.key()).is_some_and(|it| **it == *record)
+        let held = self.records.get(&record.key());
+        held.into_iter().chain(&self.overtaken).any(|it| **it == *record)
     }
 
     /// Whether votes at this place are reserved.
     fn reserves(&self, view: View, sequence: Sequence) -> bool {
-        let reservation = self.records.get(&Record::Reservation(view, sequence).key());
-        matches!(reservation.map(|it| &**it), Some(Record::Reservation(of, through)) if *of == view && sequence <= *through)
+        let held = self.records.get(&Record::Reservation(view, sequence).key());
+        let covers = |it: &Rc<Record>| matches!(**it, Record::Reservation(of, through) if of == view && sequence <= through);
+        held.into_iter().chain(&self.overtaken).any(covers)
     }
 
     /// Whether the snapshot of a CHECKPOINT is on it, or a later one took its place.

@@ -78,6 +78,7 @@ fn what_once_broke_a_guarantee_holds() {
         ("a-disk-that-becomes-faster", include_str!("scenarios/a-disk-that-becomes-faster.toml")),
         // I8: a starved processor heard of the end of a later write first, and the simulated disk dropped what waited for the
         // earlier one.
+        ("a-view-change-after-the-next-one", include_str!("scenarios/a-view-change-after-the-next-one.toml")),
         ("the-end-of-a-later-write-first", include_str!("scenarios/the-end-of-a-later-write-first.toml")),
         // I9: the observer counted what a replica heard that waited for its writes to stop.
         ("heard-while-it-stops", include_str!("scenarios/heard-while-it-stops.toml")),
