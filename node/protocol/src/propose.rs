@@ -33,6 +33,8 @@ impl Replica {
     pub(crate) fn may_propose(&self) -> bool {
         self.is_primary()
             && self.may_vote()
+            // What a checkpoint covers was decided while this replica was away, in a later view: it leads nobody.
+            && self.next_sequence > self.stable_sequence()
             && self.next_sequence <= self.high()
             && self.own_in_flight() < self.parameters().pipeline
     }

@@ -72,6 +72,8 @@ fn what_once_broke_a_guarantee_holds() {
         ("new-primary-far-behind", include_str!("scenarios/new-primary-far-behind.toml")),
         // I7: what a replica far behind had forgotten below its window came in again, without a bound.
         ("log-filled-again-from-below", include_str!("scenarios/log-filled-again-from-below.toml")),
+        // I7: a primary of a view long past, which was told of a checkpoint, proposed all that this covers.
+        ("primary-of-a-view-long-past", include_str!("scenarios/primary-of-a-view-long-past.toml")),
         // I7: what a checkpoint covers was on disk still when the replica was killed, and stayed in its log.
         ("crash-before-the-disk-forgot", include_str!("scenarios/crash-before-the-disk-forgot.toml")),
         // I8: the simulated disk, become faster, dropped what waited for an earlier write.
