@@ -1,26 +1,27 @@
 //! How much may wait (N8): a replica sheds clients before they would have to wait for half the view timeout T, so that
 //! overload alone makes nobody ask for another view.
 //!
-//! **The pace.** As many requests may wait at the primary as were executed of late in half a T: those wait for half a T at the
-//! most. This alone tells what a busy cluster can do, and nothing of one that was asked for little: clients that were shed
-//! stay away for a while, so less is executed, and less is let in.
+//! **The pace.** As many requests may wait at the primary as were executed of late in half a T: those wait for half a T
+//! at the most. This alone tells what a busy cluster can do, and nothing of one that was asked for little: clients that
+//! were shed stay away for a while, so less is executed, and less is let in.
 //!
-//! **The backups.** A client may ask each replica for something else, and the primary proposes all that backups have let
-//! wait. They cannot tell how much that is before it has waited for too long. So all the backups together let wait
-//! what is executed in a quarter of a T, each its part. In all that is 3/4 of a T, and leaves a quarter for agreement; and no
-//! more than half a T once the primary knows of it, which lets clients add to that only what is missing. A backup needs little
-//! as long as the primary serves clients: one request that waits is enough to leave it. Where it serves none, or none can
-//! reach it, what a backup lets in is passed on at once, so that its places are free again as soon as can be.
+//! **The backups.** A client may ask each replica for something else, and the primary proposes all that backups have
+//! let wait. They cannot tell how much that is before it has waited for too long. So all the backups together let wait
+//! what is executed in a quarter of a T, each its part. In all that is 3/4 of a T, and leaves a quarter for agreement;
+//! and no more than half a T once the primary knows of it, which lets clients add to that only what is missing. A
+//! backup needs little as long as the primary serves clients: one request that waits is enough to leave it. Where it
+//! serves none, or none can reach it, what a backup lets in is passed on at once, so that its places are free again as
+//! soon as can be.
 //!
-//! **The trial.** The primary's limit follows how long requests do wait, too. After rounds of statuses for more than T/8, in
-//! each of which some were shed, something was executed and nothing waited for longer than T/8, twice as much may wait: none
-//! of it should wait for longer than T/4. Before, nobody knows how long all of it will wait. Nothing more is tried while
-//! waits are longer, and what was tried counts no more when something waits for longer than T/4. While nobody is shed it is
-//! forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
+//! **The trial.** The primary's limit follows how long requests do wait, too. After rounds of statuses for more than
+//! T/8, in each of which some were shed, something was executed and nothing waited for longer than T/8, twice as much
+//! may wait: none of it should wait for longer than T/4. Before, nobody knows how long all of it will wait. Nothing
+//! more is tried while waits are longer, and what was tried counts no more when something waits for longer than T/4.
+//! While nobody is shed it is forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
 //!
-//! From whatever state, then, as long as a primary sheds clients, either requests wait for T/8 and more, or what may wait doubles
-//! each time that so much has passed. A replica for which they wait so long has enough to do, unless agreement itself takes that long: a
-//! cluster in which it takes T/4 without any load lets in less than it could.
+//! From whatever state, then, as long as a primary sheds clients, either requests wait for T/8 and more, or what may
+//! wait doubles each time that so much has passed. A replica for which they wait so long has enough to do, unless
+//! agreement itself takes that long: a cluster in which it takes T/4 without any load lets in less than it could.
 
 use std::time::Duration;
 
