@@ -136,7 +136,7 @@ impl Replica {
             waiting: Waiting::default(),
             reads: Reads::default(),
             next_sequence: Sequence(1),
-            pace: Pace::default(),
+            pace: Pace::starting_at(now.instant),
             patience: Patience::starting_at(now.instant),
             vigilance,
             silence: Silence::default(),

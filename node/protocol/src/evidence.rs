@@ -35,13 +35,17 @@ impl Replica {
     pub(crate) fn on_evidence(&mut self, evidence: Proven<Evidence>, now: Now, effects: &mut Effects) {
         // What has been checked can be read.
         let Ok(accusation) = evidence.get().accusation() else { return };
-        if self.lacks_evidence(&accusation) {
+        let (lacked, deposes) = (self.lacks_evidence(&accusation), self.deposes(&accusation, evidence.get()));
+        if lacked {
             self.evidence.insert(accusation, evidence.clone());
             effects.push(Effect::Note(vec![Record::Evidence(evidence.get().clone())]));
-            effects.broadcast(PeerMessage::Evidence(evidence.get().clone()));
             effects.report(Report::Evidence(accusation));
         }
-        if self.deposes(&accusation, evidence.get()) {
+        if lacked || deposes {
+            // However much of its kind is kept: who leaves a view alone is of no use to anybody.
+            effects.broadcast(PeerMessage::Evidence(evidence.get().clone()));
+        }
+        if deposes {
             self.start_view_change(accusation.view.next(), ViewChangeReason::Evidence, now, effects);
         }
     }
@@ -94,5 +98,44 @@ impl Replica {
             None => accusation.view == self.view.active,
             Some(pending) => accusation.view == pending && wrong_new_view && self.view.deadline.is_some(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pbft_messages::{Conflict, Message, Parameters, PrePrepare, Sequence, View};
+
+    use super::*;
+    use crate::testing::{Bench, LIAR, digest};
+
+    /// VC1: a primary that is known as a liar from former views is left by all when it lies again, not by the one replica
+    /// alone that has seen it.
+    #[test]
+    fn whoever_leaves_a_primary_for_its_lie_tells_the_others_of_it() {
+        let mut bench = Bench::new(Parameters::default());
+        let lie = |bench: &Bench, view, sequence| {
+            let halves = [1, 2].map(|half| {
+                let (view, sequence) = (View(view), Sequence(sequence));
+                bench.sign(LIAR, PrePrepare { view, sequence, digest: digest(half) })
+            });
+            Evidence::from(Conflict::between(&halves[0], &halves[1]).expect("they contradict"))
+        };
+        let receive = |bench: &mut Bench, evidence: &Evidence| {
+            let proven = Proven::new(evidence.clone(), &bench.configuration).expect("it holds");
+            bench.message(ReplicaId(1), Message::Evidence(proven));
+            let told =
+                |it: &Effect| matches!(it, Effect::Broadcast(PeerMessage::Evidence(it)) if it == evidence);
+            bench.effects.drain(..).filter(told).count()
+        };
+        for (sequence, told) in (1..=9).zip([1; 8].into_iter().chain([0])) {
+            let former = lie(&bench, 4, sequence);
+            assert_eq!(receive(&mut bench, &former), told);
+        }
+        assert_eq!(bench.replica.view.pending, None);
+        let present = lie(&bench, 0, 1);
+        assert_eq!(receive(&mut bench, &present), 1);
+        assert_eq!(bench.replica.view.pending, Some(View(1)));
+        assert_eq!(receive(&mut bench, &present), 0, "once");
+        assert_eq!(bench.replica.evidence.len(), KEPT);
     }
 }

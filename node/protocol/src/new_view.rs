@@ -11,7 +11,6 @@ use pbft_messages::{
 use crate::durability::Awaited;
 use crate::replica::{Replica, requests_in_log};
 use crate::silence::Silence;
-use crate::status::FORWARDED;
 use crate::{Effect, Effects, Halt, Now, Record, Rejection, Report, ViewChangeReason};
 
 impl Replica {
@@ -242,7 +241,7 @@ impl Replica {
             null,
         });
         self.revisit_slots(now, effects);
-        self.forward_waiting(FORWARDED, effects);
+        self.forward_to_new_primary(now, effects);
         if self.view.view_changes.contains_key(&self.primary()) && self.view.pending.is_none() {
             self.start_view_change(view.next(), ViewChangeReason::PrimaryLeft, now, effects);
         }

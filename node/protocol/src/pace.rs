@@ -14,8 +14,8 @@
 //! soon as can be.
 //!
 //! **The trial.** The primary's limit follows how long requests do wait, too. After rounds of statuses for more than
-//! T/8, in each of which some were shed, something was executed and nothing waited for longer than T/8, twice as much
-//! may wait: none of it should wait for longer than T/4. Before, nobody knows how long all of it will wait. Nothing
+//! T/8, in each of which some were shed, something was done and nothing waited for longer than T/8, twice as much
+//! may wait (to refuse what a client may not ask for is something done too, or such clients would keep others out): none of it should wait for longer than T/4. Before, nobody knows how long all of it will wait. Nothing
 //! more is tried while waits are longer, and what was tried counts no more when something waits for longer than T/4.
 //! While nobody is shed it is forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
 //!
@@ -23,9 +23,16 @@
 //! wait doubles each time that so much has passed. A replica for which they wait so long has enough to do, unless
 //! agreement itself takes that long: a cluster in which it takes T/4 without any load lets in less than it could.
 
+//! **What it does not promise.** However slow execution is, two full submissions may wait at each replica ([`FLOOR`]).
+//! Where fewer than some 500 n are executed in a T, clients that fill that with different requests at each backup make
+//! others wait for longer than 3/4 T, and below some 256 n for longer than T, which changes views: a cluster that slow
+//! needs a longer timeout.
+
 use std::time::Duration;
 
 use pbft_messages::{Parameters, Submission};
+
+use crate::Instant;
 
 /// How many rounds of statuses the pace is averaged over.
 const ROUNDS: usize = 10;
@@ -58,9 +65,11 @@ pub(crate) enum Part {
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
     round: Round,
-    /// How many requests were executed in each of the last rounds.
-    executed: [usize; ROUNDS],
+    /// How many requests were executed in each of the last rounds, and how long it lasted.
+    executed: [(usize, Duration); ROUNDS],
     next: usize,
+    /// When this round began.
+    began: Instant,
     /// What may wait since little was seen to wait for long.
     tried: usize,
     /// For how many rounds on end more could be done than was let in.
@@ -74,18 +83,26 @@ pub(crate) struct Pace {
 struct Round {
     executed: usize,
     shed: bool,
+    /// Whether something waits here no more: it was executed, or refused in its place in the order.
+    served: bool,
     /// The longest wait of what waited here and was executed.
     longest: Duration,
 }
 
 impl Pace {
+    /// The first round begins.
+    pub(crate) fn starting_at(now: Instant) -> Self {
+        Self { began: now, ..Self::default() }
+    }
+
     /// Notes executed requests.
     pub(crate) fn executed(&mut self, requests: usize) {
         self.round.executed += requests;
     }
 
-    /// Notes for how long a request that was executed has waited here.
+    /// Notes for how long a request that was executed or refused has waited here.
     pub(crate) fn waited(&mut self, wait: Duration) {
+        self.round.served = true;
         self.round.longest = self.round.longest.max(wait);
     }
 
@@ -99,15 +116,16 @@ impl Pace {
         self.round.shed || self.shed_before
     }
 
-    /// Ends a round, which lasts for one status interval. `waiting` is for how long the oldest has waited that still
-    /// does.
-    pub(crate) fn end_round(&mut self, waiting: Duration, part: Part, parameters: &Parameters) {
+    /// Ends a round, which lasts for one status interval, or longer if this replica has too much to do. `waiting` is for
+    /// how long the oldest has waited that still does.
+    pub(crate) fn end_round(&mut self, waiting: Duration, part: Part, now: Instant, parameters: &Parameters) {
         let limit = self.limit(part, parameters);
-        let Round { executed, shed, longest } = std::mem::take(&mut self.round);
-        self.executed[self.next] = executed;
+        let Round { executed, shed, served, longest } = std::mem::take(&mut self.round);
+        self.executed[self.next] = (executed, now.since(self.began));
+        self.began = now;
         self.next = (self.next + 1) % ROUNDS;
         let longest = longest.max(waiting);
-        let is_short = shed && executed > 0 && longest <= parameters.view_timeout / SHORT_WAIT;
+        let is_short = shed && served && longest <= parameters.view_timeout / SHORT_WAIT;
         self.short = if is_short && part == Part::Primary { self.short + 1 } else { 0 };
         self.shed_before = shed;
         if longest > parameters.view_timeout / LONG_WAIT {
@@ -132,8 +150,10 @@ impl Pace {
 
     /// How many requests are executed in half the view timeout, by the last rounds.
     fn expected(&self, parameters: &Parameters) -> usize {
-        let executed = self.executed.iter().sum::<usize>() as u128;
-        let measured = parameters.status_interval.as_micros().max(1) * ROUNDS as u128;
+        let executed = self.executed.iter().map(|(executed, _)| *executed as u128).sum::<u128>();
+        let lasted = self.executed.iter().map(|(_, lasted)| *lasted).sum::<Duration>();
+        // The first rounds tell of less than ten.
+        let measured = lasted.max(parameters.status_interval * ROUNDS as u32).as_micros().max(1);
         let expected = executed * (parameters.view_timeout.as_micros() / 2) / measured;
         usize::try_from(expected).unwrap_or(usize::MAX)
     }
@@ -157,24 +177,33 @@ mod tests {
     struct Bench {
         pace: Pace,
         parameters: Parameters,
+        now: Instant,
     }
 
     impl Bench {
         fn new() -> Self {
-            Self { pace: Pace::default(), parameters: Parameters::default() }
+            Self { pace: Pace::default(), parameters: Parameters::default(), now: Instant::default() }
         }
 
         /// So many rounds; what may wait then.
         fn rounds(&mut self, count: usize, executed: usize, longest: u32, shed: bool) -> usize {
             for _ in 0..count {
                 self.pace.executed(executed);
-                self.pace.waited(MS * longest);
-                if shed {
-                    self.pace.shed();
+                if executed > 0 {
+                    self.pace.waited(MS * longest);
                 }
-                self.pace.end_round(Duration::ZERO, Part::Primary, &self.parameters);
+                self.end_round(shed, 100);
             }
             self.limit()
+        }
+
+        /// Ends a round that lasted for so many milliseconds.
+        fn end_round(&mut self, shed: bool, lasted: u32) {
+            if shed {
+                self.pace.shed();
+            }
+            self.now = self.now.plus(MS * lasted);
+            self.pace.end_round(Duration::ZERO, Part::Primary, self.now, &self.parameters);
         }
 
         fn limit(&self) -> usize {
@@ -211,8 +240,30 @@ mod tests {
         bench.rounds(6, 1, 10, true);
         bench.pace.shed();
         bench.pace.executed(1);
-        bench.pace.end_round(MS * 300, Part::Primary, &bench.parameters);
+        bench.pace.end_round(MS * 300, Part::Primary, bench.now, &bench.parameters);
         assert_eq!(bench.limit(), FLOOR, "what still waits counts as well");
+    }
+
+    /// A replica that has too much to do ends its rounds late.
+    #[test]
+    fn long_rounds_do_not_make_the_pace_look_higher() {
+        let mut bench = Bench::new();
+        for _ in 0..ROUNDS {
+            bench.pace.executed(1000);
+            bench.end_round(false, 500);
+        }
+        assert_eq!(bench.limit(), 1000);
+    }
+
+    /// Clients that ask for what is refused fill what may wait as others do: it is as if it had been executed.
+    #[test]
+    fn what_is_refused_is_done_too() {
+        let mut bench = Bench::new();
+        for _ in 0..20 {
+            bench.pace.waited(MS * 10);
+            bench.end_round(true, 100);
+        }
+        assert_eq!(bench.limit(), bench.parameters.waiting_requests);
     }
 
     #[test]
@@ -260,7 +311,7 @@ mod tests {
     impl Cluster {
         /// One that has executed so many requests in each round.
         fn new(n: usize, executed: usize) -> Self {
-            let paces = (0..n).map(|_| Pace { executed: [executed; ROUNDS], ..Pace::default() });
+            let paces = (0..n).map(|_| Pace { executed: [(executed, MS * 100); ROUNDS], ..Pace::default() });
             let parameters = Parameters::default();
             Self { parameters, paces: paces.collect(), waiting: VecDeque::new(), round: 0 }
         }
@@ -300,7 +351,8 @@ mod tests {
             assert_eq!(capacity, 0, "there is always something to do");
             for replica in 0..self.paces.len() {
                 let part = self.part(replica);
-                self.paces[replica].end_round(Duration::ZERO, part, &self.parameters);
+                let now = Instant::default().plus(MS * 100 * self.round);
+                self.paces[replica].end_round(Duration::ZERO, part, now, &self.parameters);
             }
             longest
         }
@@ -310,14 +362,14 @@ mod tests {
     /// them.
     #[test]
     fn different_requests_at_each_replica_change_no_view() {
-        for n in [4, 7, 13] {
+        for (n, executed) in [(4, 150), (4, 1000), (7, 300), (7, 1000), (13, 600), (13, 1000)] {
             for primary_last in [false, true] {
-                let mut cluster = Cluster::new(n, 1000);
+                let mut cluster = Cluster::new(n, executed);
                 let waits = [(); 100].map(|()| {
                     let mut order: Vec<_> = (0..n).collect();
                     order.rotate_left(primary_last.into());
                     order.into_iter().for_each(|replica| cluster.fill(replica));
-                    cluster.execute(1000)
+                    cluster.execute(executed)
                 });
                 assert!(waits.iter().all(|wait| *wait <= 8), "3/4 of T: {waits:?}");
                 assert!(waits[20..].iter().all(|wait| *wait <= 6), "half a T: {waits:?}");

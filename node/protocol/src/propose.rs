@@ -106,7 +106,7 @@ impl Replica {
 mod tests {
     use std::time::Duration;
 
-    use pbft_messages::{Commit, Message, PreparedCertificate, ReplicaId, View, ViewChange, VoteSet};
+    use pbft_messages::{Commit, Message, PreparedCertificate, Proven, ReplicaId, View, ViewChange, VoteSet};
 
     use super::*;
     use crate::testing::{Bench, LIAR, ME};
@@ -137,6 +137,18 @@ mod tests {
     fn expire(bench: &mut Bench, at: Instant) {
         bench.now.instant = at;
         bench.input(Input::Timer(Timer::Deadline));
+    }
+
+    /// N7: a stable checkpoint above all that it proposed was decided in a later view.
+    #[test]
+    fn a_primary_that_was_left_proposes_nothing() {
+        let mut bench = Bench::new(Parameters::default());
+        lead(&mut bench, &[]);
+        told(&mut bench);
+        bench.message(LIAR, Message::Stable(Proven::new(bench.stable(128), &bench.configuration).unwrap()));
+        assert_eq!(bench.replica.stable_sequence(), Sequence(128));
+        bench.input(Input::Submission(bench.submission(1, 10)));
+        assert_eq!(told(&mut bench), (None, vec![]));
     }
 
     /// N7: beside a batch in flight a request waits for others to fill the next one, for a short time and no longer.

@@ -10,12 +10,12 @@
 //! has just started, T applies.
 //!
 //! **For how long.** Silence is counted in rounds of this replica's own statuses. Only those count until which f+1 others
-//! were heard since the last that does: they are there if no more than f are dead with the primary, and a replica that hears
-//! fewer may be cut off itself, and would leave a view that goes on without it. So a pause of its own is one round at most, and as it ends nobody is blamed
-//! before what came meanwhile was read, unless all the others were heard just before it. 2/3 of the view's timeout in rounds
-//! (so that the round in which it ends, and the change, fit into the timeout), but at least four of them (STATUSes may be
-//! lost), must have passed without a word, and what waits must have waited for T/4: so a primary that was unreachable
-//! while nobody wanted anything has time to answer.
+//! were heard since the last that does: they are there if no more than f are dead with the primary, and a replica that
+//! hears fewer may be cut off itself, and would leave a view that goes on without it. So a pause of its own is one round at
+//! most, and as it ends nobody is blamed before what came meanwhile was read, unless all the others were heard just
+//! before it. 2/3 of the view's timeout in rounds (so that the round in which it ends, and the change, fit into the
+//! timeout), but at least four of them (STATUSes may be lost), must have passed without a word, and what waits must have
+//! waited for T/4: so a primary that was unreachable while nobody wanted anything has time to answer.
 //!
 //! **What it is not.** A primary that says STATUS and proposes nothing is not silent: the timer of N8 is for it. Nor does
 //! an idle cluster change its view. As ever, f+1 replicas must agree before others follow (VC1), and the view's

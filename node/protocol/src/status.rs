@@ -24,9 +24,6 @@ const HELPED: u32 = 3;
 const ASKED: u32 = 256;
 const GIVEN: usize = 8 << 20;
 
-/// How many waiting submissions are passed on again at a time, and at once to a new primary.
-pub(crate) const FORWARDED: usize = 64;
-
 /// The rounds of statuses.
 #[derive(Debug)]
 pub(crate) struct StatusRound {
@@ -73,7 +70,9 @@ impl StatusRound {
 impl Replica {
     pub(crate) fn on_status_timer(&mut self, now: Now, effects: &mut Effects) {
         let oldest = self.waiting.oldest().map(|since| self.patience.waited(since, now.instant));
-        self.pace.end_round(oldest.unwrap_or_default(), self.part(), self.configuration.parameters());
+        let part = self.part();
+        self.pace.end_round(oldest.unwrap_or_default(), part, now.instant, self.configuration.parameters());
+        self.waiting.end_round();
         let stalled = self.status.last_executed == self.last_executed && !mutant!("idle-asks-nobody");
         let number = self.status.number;
         self.status = StatusRound {
@@ -100,7 +99,7 @@ impl Replica {
                 (Some(own), Some(_)) if !mutant!("view-change-sent-once") => {
                     effects.broadcast(PeerMessage::ViewChange(own.clone()))
                 }
-                _ if stalled || self.waits_long(now) => self.forward_waiting(FORWARDED, effects),
+                _ if stalled || self.waits_long(now) => self.forward_waiting(effects),
                 _ => {}
             }
         }

@@ -10,6 +10,9 @@ use crate::replica::Replica;
 use crate::waiting::{Admission, Load};
 use crate::{Effect, Effects, Now, Rejection, Report};
 
+/// How many waiting submissions are passed on again at a time.
+const FORWARDED: usize = 64;
+
 impl Replica {
     /// A submission from its client.
     pub(crate) fn on_submission(
@@ -29,7 +32,10 @@ impl Replica {
             Admission::New if self.holds_back() => {}
             Admission::New => self.forward_held(Duration::ZERO, now, effects),
             // The client asks again: perhaps the primary has not heard of it.
-            Admission::Known => self.forward(&submission, effects),
+            Admission::Known => {
+                let again = self.waiting.repeat(submission.value(), submission.signer()).cloned();
+                again.into_iter().for_each(|submission| self.forward(&submission, effects));
+            }
             Admission::Full => {
                 let (client, value) = (submission.signer(), submission.value());
                 let first = value.requests().next().map(|request| request.number).unwrap_or_default();
@@ -93,9 +99,18 @@ impl Replica {
         status_interval * 3 / 2 <= view_timeout / 4 && !self.pace.sheds()
     }
 
+    /// Passes what waits to a new primary: all of it, or the oldest and the rest at the end of a round.
+    pub(crate) fn forward_to_new_primary(&mut self, now: Now, effects: &mut Effects) {
+        if self.holds_back() {
+            self.forward_waiting(effects);
+        } else {
+            self.forward_held(Duration::ZERO, now, effects);
+        }
+    }
+
     /// Passes the oldest waiting submissions to the primary, which may not have them: it is new, or they were lost.
-    pub(crate) fn forward_waiting(&self, limit: usize, effects: &mut Effects) {
-        for submission in self.waiting.submissions().take(limit) {
+    pub(crate) fn forward_waiting(&self, effects: &mut Effects) {
+        for submission in self.waiting.submissions().take(FORWARDED) {
             self.forward(submission, effects);
         }
     }
@@ -194,6 +209,19 @@ mod tests {
         assert_eq!(backup.after(MS), [1]);
     }
 
+    /// R1: each copy is a frame and a signature to check at the primary.
+    #[test]
+    fn what_a_client_repeats_is_passed_on_once_a_round() {
+        let mut backup = Backup::new();
+        for _ in 0..1000 {
+            backup.asked(1, 10);
+        }
+        assert_eq!(backup.after(MS), [1]);
+        backup.after(MS * 100);
+        backup.asked(1, 10);
+        assert_eq!(backup.after(MS), [1], "in another round");
+    }
+
     /// What came while the view was changing, and what an earlier primary was told, is passed on to the new one.
     #[test]
     fn a_new_primary_is_told_of_all_that_waits() {
@@ -218,6 +246,17 @@ mod tests {
         told.sort_unstable();
         told.dedup();
         assert_eq!(told, many.collect::<Vec<_>>());
+    }
+
+    /// All of it at once, if the end of a round is near the end of the timer.
+    #[test]
+    fn a_new_primary_is_told_in_time() {
+        let mut backup = Backup::of(Parameters { view_timeout: MS * 500, ..Parameters::default() });
+        backup.0.replica.pace.executed(10_000);
+        backup.after(MS * 100);
+        (1..=100).for_each(|number| backup.asked(number, 10));
+        backup.0.enter(1, [0, 1, 2]);
+        assert_eq!(backup.after(Duration::ZERO), (1..=100).collect::<Vec<_>>());
     }
 
     /// N8: a backup that lets in less than it is asked for gets rid of what it holds as soon as it can.

@@ -21,6 +21,8 @@ pub(crate) struct Waiting {
     next: Arrival,
     /// The first that was not passed on to the primary.
     held: Arrival,
+    /// Those that their clients repeated in this round.
+    repeated: BTreeSet<Arrival>,
 }
 
 /// How much waits, or may.
@@ -80,19 +82,27 @@ pub(crate) enum Admission {
     New,
     /// All its requests were waiting already.
     Known,
-    /// Too much is waiting.
+    /// Too much is waiting, or some of its requests wait in another submission.
     Full,
 }
 
 impl Waiting {
     /// Lets a submission wait, within `limit` in all. One client may have as much waiting as is left then, or one full
     /// submission: so one alone takes half of all, two take a third each, and they leave room for the next.
+    ///
+    /// Submissions that share requests share no batch, so a few requests could keep many batches busy. No client needs
+    /// that; one that does it waits until the first of them is executed.
     pub(crate) fn insert(
         &mut self,
         submission: &Verified<Submission>,
         limit: Load,
         now: Instant,
     ) -> Admission {
+        let mut waits = submission.value().ids(submission.signer()).map(|id| self.requests.contains_key(&id));
+        let first = waits.next();
+        if waits.any(|it| Some(it) != first) {
+            return Admission::Full;
+        }
         self.insert_within(submission, limit, |all| limit.minus(all).or_one_submission(), now)
     }
 
@@ -124,7 +134,8 @@ impl Waiting {
         if new.is_empty() {
             return Admission::Known;
         }
-        let load = Load { requests: new.len(), ..Load::of(submission.value()) };
+        // All of it goes into a batch, whatever waits elsewhere already.
+        let load = Load::of(submission.value());
         let of_client = self.by_client.get(&client).copied().unwrap_or_default().plus(load);
         let all = self.all.plus(load);
         if !all.fits(limit) || !of_client.fits(share(all)) {
@@ -145,27 +156,25 @@ impl Waiting {
     /// Clears a request that was executed, or refused in its place in the order; says since when it waited, if it did.
     pub(crate) fn executed(&mut self, id: RequestId) -> Option<Instant> {
         let arrival = self.requests.remove(&id)?;
-        let (mut gone, mut since) = (Load { requests: 1, bytes: 0 }, None);
-        if let Some(waiter) = self.submissions.get_mut(&arrival) {
-            since = Some(waiter.since);
-            waiter.requests -= 1;
-            if waiter.requests == 0 {
-                let load = Load::of(waiter.submission.value());
-                gone.bytes = load.bytes;
-                self.submissions.remove(&arrival);
-                if self.unproposed.remove(&arrival) {
-                    self.unproposed_load = self.unproposed_load.minus(load);
+        let waiter = self.submissions.get_mut(&arrival)?;
+        let since = waiter.since;
+        waiter.requests -= 1;
+        if waiter.requests == 0 {
+            let load = Load::of(waiter.submission.value());
+            self.submissions.remove(&arrival);
+            self.repeated.remove(&arrival);
+            if self.unproposed.remove(&arrival) {
+                self.unproposed_load = self.unproposed_load.minus(load);
+            }
+            self.all = self.all.minus(load);
+            if let Some(of_client) = self.by_client.get_mut(&id.client) {
+                *of_client = of_client.minus(load);
+                if *of_client == Load::default() {
+                    self.by_client.remove(&id.client);
                 }
             }
         }
-        self.all = self.all.minus(gone);
-        if let Some(load) = self.by_client.get_mut(&id.client) {
-            *load = load.minus(gone);
-            if *load == Load::default() {
-                self.by_client.remove(&id.client);
-            }
-        }
-        since
+        Some(since)
     }
 
     /// Forgets everything: after a state transfer nobody here knows what was executed. Clients ask again.
@@ -214,9 +223,26 @@ impl Waiting {
         passed.into_iter().map(|(_, submission)| submission).collect()
     }
 
+    /// What waits of a submission that came again, the first time in a round.
+    pub(crate) fn repeat(
+        &mut self,
+        submission: &Submission,
+        client: ClientId,
+    ) -> Option<&Verified<Submission>> {
+        let arrival = *self.requests.get(&submission.ids(client).next()?)?;
+        let is_first = self.repeated.insert(arrival);
+        self.submissions.get(&arrival).filter(|_| is_first).map(|waiter| &waiter.submission)
+    }
+
+    /// A round ends.
+    pub(crate) fn end_round(&mut self) {
+        self.repeated.clear();
+    }
+
     /// Forgets what was passed on: there is another primary.
     pub(crate) fn restart_passing_on(&mut self) {
         self.held = 0;
+        self.repeated.clear();
     }
 
     /// Forgets which submissions were proposed, but for those whose requests all stand in `proposed`.
@@ -314,8 +340,27 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.insert(&submission(1, 1, 2), MANY, Instant::default());
         assert_eq!(waiting.insert(&submission(1, 2, 1), MANY, Instant::default()), Admission::Known);
-        assert_eq!(waiting.insert(&submission(1, 2, 2), MANY, Instant::default()), Admission::New);
+        assert_eq!(
+            waiting.insert_forwarded(&submission(1, 2, 2), MANY, 4, Instant::default()),
+            Admission::New
+        );
         assert_eq!(waiting.next_batch(&Parameters::default()).len(), 1);
+    }
+
+    /// N8: each of them would fill a batch for the sake of one new request.
+    #[test]
+    fn submissions_that_overlap_wait_one_after_the_other() {
+        let mut waiting = Waiting::default();
+        let [first, second] = [1, 2].map(|number| submission(1, number, 64));
+        assert_eq!(waiting.insert(&first, MANY, Instant::default()), Admission::New);
+        assert_eq!(waiting.insert(&second, MANY, Instant::default()), Admission::Full);
+        ids(&first).into_iter().for_each(|id| assert!(waiting.executed(id).is_some()));
+        assert_eq!(waiting.insert(&second, MANY, Instant::default()), Admission::New);
+        // A backup times what it passes on, whatever waits here.
+        assert_eq!(waiting.insert_forwarded(&first, MANY, 4, Instant::default()), Admission::New);
+        assert_eq!((waiting.all.requests, waiting.len()), (128, 65), "all of it goes into a batch");
+        ids(&second).into_iter().for_each(|id| assert!(waiting.executed(id).is_some()));
+        assert_eq!((waiting.all.requests, waiting.len()), (64, 1));
     }
 
     /// Fault 28: execution clears by name, whatever was executed under it.
