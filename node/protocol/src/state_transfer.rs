@@ -30,8 +30,12 @@ const KEEPING: usize = 32;
 /// be the last one, while the others hold a newer snapshot only.
 const PATIENCE: (u32, u32) = (10, 40);
 
-/// After how many statuses without a part a source is asked again.
+/// After how many statuses without a part a source is asked again. In a transfer this doubles each time: where a line is
+/// slow, nothing was lost, and each part that comes twice takes the time of one that is missing.
 const AGAIN: u32 = 5;
+
+/// For how many statuses a transfer from f sources or fewer goes on, at first.
+const FEW: u32 = 40;
 
 /// For how long a snapshot is kept after it was last asked for.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -44,33 +48,46 @@ pub(crate) struct Transfer {
     sources: BTreeMap<ReplicaId, Source>,
     /// Whether one of those gave none in time.
     lost_to_quiet: bool,
+    /// At how many statuses f sources or fewer owed a part, and there were no others.
+    few_rounds: u32,
     stage: Stage,
 }
 
-/// How many statuses sources may let pass without a part. It doubles each time that a transfer that lost some to it has no
-/// source left, however it lost the last one, for it may be the lines that take longer; a state that was installed brings it
-/// back.
+/// How much is borne of sources, in statuses. A state that was installed brings both back.
 #[derive(Debug)]
-pub(crate) struct SourcePatience(u32);
+pub(crate) struct SourcePatience {
+    /// How many they may let pass without a part. It doubles each time that a transfer that lost some to it ends without
+    /// a state, however it lost the others, for it may be the lines that take longer.
+    quiet: u32,
+    /// For how many a transfer goes on when f sources or fewer are left: they may all be liars that drip, while the others
+    /// hold a newer snapshot. It doubles each time that a transfer ends so, without end, for they may be correct and slow,
+    /// and the only ones that hold what is asked for.
+    few: u32,
+}
 
 impl Default for SourcePatience {
     fn default() -> Self {
-        Self(PATIENCE.0)
-    }
-}
-
-impl SourcePatience {
-    fn double(&mut self) {
-        self.0 = (self.0 * 2).min(PATIENCE.1);
+        Self { quiet: PATIENCE.0, few: FEW }
     }
 }
 
 /// A replica that is asked.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Source {
     asked: BTreeSet<Part>,
     /// How many statuses ago it last gave something that it was asked for.
     quiet_rounds: u32,
+    /// After how many of them it is asked again.
+    again: u32,
+    /// How many answers may come from it that are of no use, for it was asked again, or with all others for the first page.
+    /// They take a slow line's time, in which the source is not silent.
+    spare: u32,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { asked: BTreeSet::new(), quiet_rounds: 0, again: AGAIN, spare: 1 }
+    }
 }
 
 /// How far a transfer has come.
@@ -92,6 +109,7 @@ impl Transfer {
             target,
             sources: sources.map(|replica| (replica, Source::default())).collect(),
             lost_to_quiet: false,
+            few_rounds: 0,
             stage: Stage::Leaves { count: None, pages: BTreeMap::new() },
         }
     }
@@ -143,6 +161,16 @@ impl Transfer {
             Stage::Chunks { .. } | Stage::Gathering(_) | Stage::Installing { .. } => {
                 Box::new(std::iter::empty())
             }
+        }
+    }
+
+    /// Asks every source for the first page. From now on each keeps the snapshot for this replica, whoever of them answers
+    /// late: else they would collect it under load while a liar that was asked alone delays.
+    fn begin(&mut self, effects: &mut Effects) {
+        let id = PartId { sequence: self.sequence(), part: Part::Leaves(0) };
+        for (to, source) in &mut self.sources {
+            source.asked.insert(id.part);
+            effects.send(*to, PeerMessage::FetchPart(id));
         }
     }
 
@@ -210,18 +238,28 @@ impl Replica {
     pub(crate) fn tick_transfer(&mut self, effects: &mut Effects) {
         let Some(transfer) = &mut self.transfer else { return self.try_transfer(effects) };
         let (mut quiet, sequence) = (Vec::new(), transfer.sequence());
+        let few = transfer.sources.len() <= self.configuration.f();
+        let mut owed = false;
         for (replica, source) in &mut transfer.sources {
             let Some(part) = source.asked.first().copied() else { continue };
+            owed = true;
             source.quiet_rounds += 1;
-            if source.quiet_rounds > self.source_patience.0 {
+            if source.quiet_rounds > self.source_patience.quiet {
                 quiet.push(*replica);
-            } else if source.quiet_rounds.is_multiple_of(AGAIN) {
-                // The question may be lost, or the answer: one part tells, and is little on a slow line.
+            } else if source.quiet_rounds == source.again {
+                // The question may be lost, or the answer: one part tells.
+                source.again *= 2;
+                source.spare += 1;
                 effects.send(*replica, PeerMessage::FetchPart(PartId { sequence, part }));
             }
         }
         transfer.ask(effects);
         transfer.lost_to_quiet |= !quiet.is_empty();
+        transfer.few_rounds += u32::from(few && owed);
+        if transfer.few_rounds > self.source_patience.few {
+            self.source_patience.few = self.source_patience.few.saturating_mul(2);
+            return self.give_up_transfer();
+        }
         for replica in quiet {
             effects.report(Report::SourceDropped { source: replica });
             self.drop_source(replica, effects);
@@ -239,19 +277,23 @@ impl Replica {
         effects.report(Report::TransferStarted { sequence: target.get().statement.sequence });
         let others = self.configuration.replicas().filter(|replica| *replica != self.me);
         let mut transfer = Transfer::new(target, others);
-        transfer.ask(effects);
+        transfer.begin(effects);
         self.transfer = Some(transfer);
     }
 
-    /// Goes on without a source. When none is left, a transfer of the newest checkpoint starts with the next status.
+    /// Ends a transfer that got no state. One of the newest checkpoint starts with the next status, from all sources.
+    fn give_up_transfer(&mut self) {
+        if self.transfer.take().is_some_and(|it| it.lost_to_quiet) {
+            self.source_patience.quiet = (self.source_patience.quiet * 2).min(PATIENCE.1);
+        }
+    }
+
+    /// Goes on without a source, if any is left.
     fn drop_source(&mut self, source: ReplicaId, effects: &mut Effects) {
         let Some(transfer) = self.transfer.as_mut().filter(|it| !it.is_installing()) else { return };
         transfer.sources.remove(&source);
         if transfer.sources.is_empty() {
-            if transfer.lost_to_quiet {
-                self.source_patience.double();
-            }
-            self.transfer = None;
+            self.give_up_transfer();
         } else {
             transfer.ask(effects);
         }
@@ -287,11 +329,23 @@ impl Replica {
         })
     }
 
+    /// A part that is not asked for any more, or never was.
+    fn on_unasked(&mut self, from: ReplicaId, sequence: Sequence, effects: &mut Effects) {
+        let transfer = self.transfer.as_mut().filter(|it| it.sequence() == sequence);
+        match transfer.and_then(|it| it.sources.get_mut(&from)).filter(|source| source.spare > 0) {
+            Some(source) => {
+                source.spare -= 1;
+                source.quiet_rounds = 0;
+            }
+            None => self.reject(from, Rejection::Unasked, effects),
+        }
+    }
+
     pub(crate) fn on_leaves(&mut self, from: ReplicaId, page: LeafPage, effects: &mut Effects) {
         let LeafPage { sequence, page, count: claimed, leaves, proof } = page;
         let part = Part::Leaves(page);
         let Some(transfer) = self.asked_for(from, PartId { sequence, part }) else {
-            return self.reject(from, Rejection::Unasked, effects);
+            return self.on_unasked(from, sequence, effects);
         };
         if !proof.proves_page(&transfer.target.get().statement.root, page, claimed, &leaves) {
             return self.on_wrong_part(from, effects);
@@ -325,7 +379,7 @@ impl Replica {
         let Chunk { sequence, index, ref content } = chunk;
         let part = Part::Chunk(index);
         let Some(transfer) = self.asked_for(from, PartId { sequence, part }) else {
-            return self.reject(from, Rejection::Unasked, effects);
+            return self.on_unasked(from, sequence, effects);
         };
         let Stage::Chunks { leaves, missing, keeping } = &mut transfer.stage else { return };
         let leaf = usize::try_from(index).ok().and_then(|index| leaves.get(index));
@@ -405,82 +459,4 @@ impl Replica {
 }
 
 #[cfg(test)]
-mod tests {
-    use pbft_messages::{Message, Parameters};
-
-    use super::*;
-    use crate::testing::Bench;
-    use crate::{Input, Timer};
-
-    /// A replica that fetches a state from everybody, and gets nothing.
-    fn fetching() -> Bench {
-        let mut bench = Bench::new(Parameters::default());
-        let certificate = Proven::new(bench.stable(1280), &bench.configuration).expect("it is good");
-        bench.message(ReplicaId(0), Message::Stable(certificate));
-        next_transfer(&mut bench);
-        bench
-    }
-
-    fn sources(bench: &Bench) -> Option<usize> {
-        bench.replica.transfer.as_ref().map(|it| it.sources.len())
-    }
-
-    /// Goes on until the next transfer begins.
-    fn next_transfer(bench: &mut Bench) {
-        bench.next_round();
-        assert_eq!(sources(bench), Some(3));
-    }
-
-    fn rounds_until(bench: &mut Bench, left: Option<usize>) {
-        assert!((0..100).any(|_| {
-            bench.next_round();
-            sources(bench) == left
-        }));
-    }
-
-    fn patience(bench: &Bench) -> u32 {
-        bench.replica.source_patience.0
-    }
-
-    /// However long a slow line is given, what is lost on a quick one comes soon.
-    #[test]
-    fn a_quiet_source_is_asked_again_for_one_part() {
-        let mut bench = fetching();
-        let mut asked = vec![];
-        for round in 1..=9 {
-            bench.now.instant = bench.now.instant.plus(bench.configuration.parameters().status_interval);
-            bench.input(Input::Timer(Timer::Status));
-            asked.extend(bench.effects.drain(..).filter_map(|effect| match effect {
-                Effect::Send { to, message: PeerMessage::FetchPart(_) } => Some((round, to.0)),
-                _ => None,
-            }));
-        }
-        // The one of them; then each of the others, for the first is slow; then all again.
-        assert_eq!(asked, [(1, 1), (2, 2), (5, 0), (6, 1), (7, 2)]);
-    }
-
-    #[test]
-    fn patience_doubles_when_all_are_quiet_up_to_an_end() {
-        let mut bench = fetching();
-        for doubled in [20, 40, 40, 40] {
-            rounds_until(&mut bench, None);
-            assert_eq!(patience(&bench), doubled);
-            next_transfer(&mut bench);
-        }
-    }
-
-    /// A liar lets the others be dropped, and then says that it has nothing either.
-    #[test]
-    fn patience_doubles_however_the_last_source_was_lost() {
-        for (liar_speaks_at, doubled) in [(1, 20), (3, 10)] {
-            let mut bench = fetching();
-            if liar_speaks_at < 3 {
-                rounds_until(&mut bench, Some(liar_speaks_at));
-            }
-            for replica in [0, 1, 2].map(ReplicaId) {
-                bench.message(replica, Message::NoSnapshot(Sequence(1280)));
-            }
-            assert_eq!((sources(&bench), patience(&bench)), (None, doubled));
-        }
-    }
-}
+mod tests;
