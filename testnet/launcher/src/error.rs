@@ -1,3 +1,5 @@
+//! Why something could not be done with a testnet, and the exit code that fits.
+
 use std::io;
 use std::path::PathBuf;
 

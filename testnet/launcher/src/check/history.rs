@@ -1,3 +1,5 @@
+//! What clients asked and were told, and how the store stood in the end.
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;

@@ -70,6 +70,21 @@ fn an_expectation_that_fails_is_named_with_what_was_measured() {
 }
 
 #[test]
+fn one_that_cannot_be_held_ends_no_other() {
+    let temporary = tempfile::tempdir().unwrap();
+    let manifests = ["one", "two"].map(|name| SMALL.replace("\"small\"", &format!("\"{name}\"")));
+    // There is no folder for the replicas.
+    let done = run(&temporary.path().join("nowhere"), &[&manifests[0], &manifests[1]], &["-w", "simple"]);
+    let (told, complaints) = (text(&done.stdout), text(&done.stderr));
+    assert_eq!(done.status.code(), Some(99), "{told}{complaints}");
+    assert!(told.starts_with("FAIL one: a temporary folder: ") && told.contains("\nFAIL two: "), "{told}");
+    assert!(complaints.ends_with("0 of 2 manifests passed; failed: one, two\n"), "{complaints}");
+    let done = run(&temporary.path().join("nowhere"), &[SMALL], &["-w", "json"]);
+    let report: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&report["name"], &report["verdict"]), (&"small".into(), &"fail".into()));
+}
+
+#[test]
 fn one_bad_manifest_keeps_all_from_starting() {
     let temporary = tempfile::tempdir().unwrap();
     let bad = SMALL.replace("target = \"r2\"", "target = \"r2\"\ncolour = \"red\"");

@@ -3,8 +3,8 @@
 use pbft_testnet::Testnet;
 use pbft_testnet::attack::{Attack, Attacked};
 
-use crate::INTERRUPTED;
 use crate::arguments::AttackArguments;
+use crate::exit::INTERRUPTED;
 use crate::interrupt::Interrupt;
 use crate::output::{note, result};
 

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use pbft_testnet::damage::{self, Damage};
 
 use crate::arguments::{DamageArguments, Format};
-use crate::main_job::{VERDICT_FAILED, keep, keep_if_begun};
+use crate::exit::{VERDICT_FAILED, keep, keep_if_begun};
 use crate::output::{json, result};
 use crate::progress::Shown;
 

@@ -3,7 +3,7 @@
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::INTERRUPTED;
+use crate::exit::INTERRUPTED;
 
 /// Whether Ctrl-C, or SIGTERM, came.
 pub(crate) struct Interrupt(CancellationToken);

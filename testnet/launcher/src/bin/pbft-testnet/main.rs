@@ -4,6 +4,7 @@ mod arguments;
 mod attack;
 mod commands;
 mod damage;
+mod exit;
 mod faults;
 mod generators;
 mod interrupt;
@@ -25,13 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use pbft_testnet::TestnetError;
 
 use arguments::{Arguments, Command, FaultCommand};
+use exit::{BAD_INPUT, INTERRUPTED};
 use interrupt::Interrupt;
-
-/// What a command that was given something unusable ends with.
-const BAD_INPUT: u8 = 3;
-
-/// What a command that was interrupted ends with.
-const INTERRUPTED: u8 = 5;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::read(std::env::args_os()) {

@@ -12,11 +12,9 @@ use pbft_testnet::traffic::Plan;
 use pbft_testnet::{Durability, Verdict};
 
 use crate::arguments::JobArguments;
+use crate::exit::{VERDICT_FAILED, keep, keep_if_begun};
 use crate::output::{note, result};
 use crate::progress::Shown;
-
-/// What ends a job whose verdict is no good.
-pub(crate) const VERDICT_FAILED: u8 = 99;
 
 pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<u8> {
     let JobArguments { n, output, seed, records, sessions, calm, patience } = arguments;
@@ -58,18 +56,6 @@ pub(crate) async fn run(arguments: JobArguments, quiet: bool) -> anyhow::Result<
         write(&report, &output.join("report.json"))?;
     }
     Ok(if failed { VERDICT_FAILED } else { 0 })
-}
-
-/// Leaves the replicas' folders where they are, and says where.
-pub(crate) fn keep(temporary: tempfile::TempDir) {
-    note(&format!("the replicas' folders are kept in {}", temporary.keep().display()));
-}
-
-/// The same, unless there is nothing to look at: what could not even begin left nothing.
-pub(crate) fn keep_if_begun(temporary: tempfile::TempDir) {
-    if fs::read_dir(temporary.path()).is_ok_and(|mut entries| entries.next().is_some()) {
-        keep(temporary);
-    }
 }
 
 fn write(report: &Report, path: &Path) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Telling how the main job is getting on: a moving line on a terminal, plain lines elsewhere.
+//! Telling how a command is getting on: a moving line on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal as _, stderr};
 use std::sync::Mutex;

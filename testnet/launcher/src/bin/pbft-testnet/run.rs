@@ -9,12 +9,9 @@ use pbft_testnet::Verdict;
 use pbft_testnet::manifest::{self, Manifest, Report};
 
 use crate::arguments::Format;
-use crate::main_job::{VERDICT_FAILED, keep, keep_if_begun};
+use crate::exit::{BAD_INPUT, VERDICT_FAILED, keep, keep_if_begun};
 use crate::output::{json, note, result};
 use crate::progress::Shown;
-
-/// What a manifest that cannot be run ends with.
-const BAD_INPUT: u8 = 3;
 
 pub(crate) async fn run(paths: &[PathBuf], format: Format, quiet: bool) -> anyhow::Result<u8> {
     // All are read first: a mistake in the last one shows before minutes are spent on the others.
@@ -33,7 +30,21 @@ pub(crate) async fn run(paths: &[PathBuf], format: Format, quiet: bool) -> anyho
     }
     let mut failed = Vec::new();
     for manifest in &manifests {
-        let report = one(manifest, quiet).await?;
+        let report = match one(manifest, quiet).await {
+            Ok(report) => report,
+            // The others are run all the same.
+            Err(error) => {
+                let error = format!("{error:#}");
+                note(&format!("{}: {error}", manifest.name));
+                if format == Format::Json {
+                    json(&not_held(&manifest.name, &error))?;
+                } else {
+                    result(&format!("FAIL {}: {error}", manifest.name))?;
+                }
+                failed.push(manifest.name.clone());
+                continue;
+            }
+        };
         match format {
             Format::Simple => result(&manifest::lines(&report))?,
             Format::Table => result(&format!("{}\n", manifest::table(&report)))?,
@@ -50,6 +61,11 @@ pub(crate) async fn run(paths: &[PathBuf], format: Format, quiet: bool) -> anyho
         note(&format!("{passed} of {all} manifests passed{names}"));
     }
     Ok(if failed.is_empty() { 0 } else { VERDICT_FAILED })
+}
+
+/// The report of a trial that could not be held, for who reads JSON.
+pub(crate) fn not_held(name: &str, error: &str) -> serde_json::Value {
+    serde_json::json!({ "name": name, "verdict": Verdict::Fail, "reasons": [error] })
 }
 
 /// Runs one manifest, and keeps the replicas' folders if it failed.

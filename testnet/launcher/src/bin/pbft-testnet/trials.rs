@@ -8,9 +8,9 @@ use pbft_testnet::attack::Attacked;
 use pbft_testnet::manifest::{self, Report, StrategyTrial};
 
 use crate::arguments::Format;
-use crate::main_job::VERDICT_FAILED;
+use crate::exit::VERDICT_FAILED;
 use crate::output::{BadInput, json, note, result, table, word};
-use crate::run::one;
+use crate::run::{not_held, one};
 
 pub(crate) async fn run(names: &[String], format: Format, quiet: bool) -> anyhow::Result<u8> {
     let known = || STRATEGIES.iter().chain(CLIENT_STRATEGIES).map(|it| it.name);
@@ -38,17 +38,15 @@ pub(crate) async fn run(names: &[String], format: Format, quiet: bool) -> anyhow
             Ok(report) => report,
             // The others are tried all the same.
             Err(error) => {
-                note(&format!("{}: {error:#}", trial.manifest.name));
+                let (name, error) = (&trial.manifest.name, format!("{error:#}"));
+                note(&format!("{name}: {error}"));
                 let mut cells = <[String; 9]>::default();
                 cells[0] = trial.description.row.to_string();
-                (cells[1], cells[3], cells[8]) =
-                    (trial.manifest.name.clone(), "NO".into(), format!("{error:#}"));
+                (cells[1], cells[3], cells[8]) = (name.clone(), "NO".into(), error.clone());
                 match format {
                     Format::Simple => result(&cells.join(" "))?,
                     Format::Table => drop(rows.add_row(cells)),
-                    Format::Json => json(&serde_json::json!({
-                        "name": trial.manifest.name, "verdict": Verdict::Fail, "reasons": [format!("{error:#}")],
-                    }))?,
+                    Format::Json => json(&not_held(name, &error))?,
                 }
                 continue;
             }

@@ -15,15 +15,11 @@ use pbft_testnet::Progress as _;
 pub(crate) use byzzfuzz::{ByzzFuzzArguments, HELP as BYZZFUZZ_HELP, run as byzzfuzz};
 pub(crate) use twins::{HELP as TWINS_HELP, TwinsArguments, run as twins};
 
-use crate::INTERRUPTED;
 use crate::arguments::Format;
+use crate::exit::{BAD_INPUT, INTERRUPTED, VERDICT_FAILED};
 use crate::interrupt::Interrupt;
-use crate::main_job::VERDICT_FAILED;
 use crate::progress::Shown;
 use findings::Findings;
-
-/// What a size that cannot be played ends with.
-const BAD_INPUT: u8 = 3;
 
 /// How to run, and how to print.
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use pbft_simulator::scenario::Time;
 use pbft_testnet::Progress as _;
 
 use crate::arguments::Format;
-use crate::main_job::VERDICT_FAILED;
+use crate::exit::VERDICT_FAILED;
 use crate::output::{BadInput, json, result, table};
 use crate::progress::Shown;
 use build::Executable;

@@ -12,8 +12,8 @@ use super::tally::{Broken, Tally};
 use super::watchdog::Watchdog;
 use super::{INTERRUPTED, SimArguments};
 use crate::arguments::Format;
+use crate::exit::VERDICT_FAILED;
 use crate::interrupt::Interrupt;
-use crate::main_job::VERDICT_FAILED;
 use crate::output::{json, note, result};
 use crate::progress::Shown;
 

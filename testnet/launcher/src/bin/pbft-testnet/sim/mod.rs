@@ -12,11 +12,8 @@ use pbft_simulator::scenario::{Scenario, Swarm};
 pub(crate) use arguments::{HELP, SimArguments};
 pub(crate) use lesson::meaning;
 
-use crate::INTERRUPTED;
+use crate::exit::{BAD_INPUT, INTERRUPTED};
 use crate::interrupt::Interrupt;
-
-/// What a scenario that cannot be played ends with.
-const BAD_INPUT: u8 = 3;
 
 pub(crate) fn run(arguments: &SimArguments, quiet: bool, interrupt: &Interrupt) -> anyhow::Result<u8> {
     let swarm = Swarm { beyond_f: arguments.beyond_f, real_signatures: arguments.real_signatures };

@@ -16,8 +16,8 @@ use pbft_testnet::Progress as _;
 
 use super::{INTERRUPTED, SimArguments, lesson};
 use crate::arguments::Format;
+use crate::exit::VERDICT_FAILED;
 use crate::interrupt::Interrupt;
-use crate::main_job::VERDICT_FAILED;
 use crate::output::{json, note, result};
 use crate::progress::Shown;
 

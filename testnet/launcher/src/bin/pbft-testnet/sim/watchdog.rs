@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::main_job::VERDICT_FAILED;
+use crate::exit::VERDICT_FAILED;
 use crate::output::note;
 
 /// How many seconds a run may take: it usually takes less than one.
