@@ -15,6 +15,7 @@ mod chain;
 mod client;
 mod contradict;
 mod corrupt_chunks;
+mod deeds;
 mod description;
 mod drip;
 mod equivocate;

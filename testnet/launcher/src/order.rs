@@ -69,6 +69,9 @@ impl fmt::Display for Order {
 pub struct Faults {
     /// The malicious strategy that it follows.
     pub strategy: Option<Followed>,
+    /// How many messages its strategies have altered, withheld or made since its process started.
+    #[serde(default)]
+    pub altered: u64,
     /// What is wrong with its links to the others.
     pub network: Vec<LinkFault>,
 }

@@ -19,7 +19,7 @@ use crate::units::Time;
 
 /// Strategies and bad lines, behind the replica's control socket.
 pub(crate) struct Afflicted {
-    identity: Identity,
+    me: ReplicaId,
     /// The testnet's folder, where accomplices' keys are.
     folder: Folder,
     switch: Switch,
@@ -32,8 +32,8 @@ pub(crate) struct Afflicted {
 impl Afflicted {
     /// An honest replica with good links.
     pub(crate) fn new(identity: Identity, folder: Folder, layer: Layer) -> Self {
-        let switch = Switch::new(identity.clone());
-        Self { identity, folder, switch, accomplices: BTreeSet::new(), until: None, layer }
+        let (me, switch) = (identity.replica, Switch::new(identity));
+        Self { me, folder, switch, accomplices: BTreeSet::new(), until: None, layer }
     }
 
     fn follow(
@@ -44,10 +44,9 @@ impl Afflicted {
     ) -> Result<(), String> {
         // One that is followed already goes on undisturbed, for a new time.
         if self.switch.text() != Some(strategy) || self.accomplices != accomplices {
-            let accomplices_keys = self.keys(&accomplices)?;
-            let mut switch = Switch::new(Identity { accomplices: accomplices_keys, ..self.identity.clone() });
-            switch.set(strategy).map_err(|error| error.to_string())?;
-            (self.switch, self.accomplices) = (switch, accomplices);
+            let keys = self.keys(&accomplices)?;
+            self.switch.set(strategy, keys).map_err(|error| error.to_string())?;
+            self.accomplices = accomplices;
         }
         self.until = last.and_then(|last| Instant::now().checked_add(last));
         Ok(())
@@ -57,7 +56,7 @@ impl Afflicted {
         &self,
         accomplices: &BTreeSet<ReplicaId>,
     ) -> Result<BTreeMap<ReplicaId, Arc<dyn Signer>>, String> {
-        let others = accomplices.iter().filter(|it| **it != self.identity.replica);
+        let others = accomplices.iter().filter(|it| **it != self.me);
         let key = |replica: &ReplicaId| {
             let key =
                 key_file::read(&self.folder.replica_key(*replica)).map_err(|error| error.to_string())?;
@@ -107,7 +106,8 @@ impl Afflicted {
             let (text, accomplices) = (text.to_owned(), self.accomplices.clone());
             Followed { text, accomplices, left }
         };
-        Faults { strategy: self.switch.text().map(following), network: self.layer.faults() }
+        let strategy = self.switch.text().map(following);
+        Faults { strategy, altered: self.switch.altered(), network: self.layer.faults() }
     }
 }
 
@@ -139,7 +139,8 @@ impl Outlet for Afflicted {
 #[cfg(test)]
 mod tests {
     use pbft_crypto::SecretKey;
-    use pbft_messages::{Configuration, Member, Parameters};
+    use pbft_messages::{Configuration, Member, Parameters, PeerMessage, Sequence};
+    use pbft_protocol::Effect;
     use serde_json::json;
 
     use super::*;
@@ -196,6 +197,25 @@ mod tests {
         short["order"]["follow"]["last"] = "0ms".into();
         outlet.command(&short).unwrap();
         assert_eq!(faults(&mut outlet).strategy, None);
+    }
+
+    #[test]
+    fn what_was_altered_is_counted_after_the_strategy_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut outlet = outlet(&folder);
+        let pass = |outlet: &mut Afflicted| {
+            let effects = vec![Effect::Broadcast(PeerMessage::NoSnapshot(Sequence(1)))];
+            drop(outlet.pass(Now::default(), effects.into()));
+            faults(outlet).altered
+        };
+        assert_eq!(pass(&mut outlet), 0);
+        for (accomplices, altered) in [(json!([]), 3), (json!(["r2"]), 6)] {
+            let follow = json!({ "follow": { "strategy": "silent", "accomplices": accomplices } });
+            outlet.command(&json!({ "order": follow })).unwrap();
+            assert_eq!(pass(&mut outlet), altered);
+        }
+        outlet.command(&json!({ "order": "clear" })).unwrap();
+        assert_eq!(pass(&mut outlet), 6);
     }
 
     #[test]

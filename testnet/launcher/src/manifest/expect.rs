@@ -35,6 +35,9 @@ pub struct Expect {
     pub accused: BTreeSet<ReplicaId>,
     /// Of what kind the evidence against one of them must be; any, if left out.
     pub proof: Option<EvidenceKind>,
+    /// Whose strategies must have altered, withheld or made messages: one that did nothing was not defeated. A replica
+    /// that restarts begins to count anew.
+    pub altered: BTreeSet<ReplicaId>,
     /// Whether correct replicas must have asked for another view.
     pub view_change: bool,
     /// Replicas that must have executed more than so many batches in the end.
@@ -95,6 +98,9 @@ impl Expect {
             let detail = format!("{:.0} operations/s, wanted at least {limit}", measured.throughput);
             checks.push(Check::new("the cluster was fast enough", measured.throughput >= limit, detail));
         }
+        for replica in &self.altered {
+            checks.push(acted(*replica, measured.status.of(*replica).map_or(0, |it| it.altered)));
+        }
         for (replica, point) in &self.executed_past {
             let executed = measured.status.of(*replica).and_then(|status| status.last_executed);
             let text = executed.map_or("no answer".to_owned(), |executed| executed.to_string());
@@ -110,6 +116,12 @@ impl Expect {
         }
         checks
     }
+}
+
+/// Whether a strategy had any effect.
+fn acted(replica: ReplicaId, altered: u64) -> Check {
+    let detail = format!("{altered} messages altered, withheld or made");
+    Check::new(format!("the strategy of {replica} had an effect"), altered > 0, detail)
 }
 
 /// One line for all returns: the slowest, or those that were too slow.
@@ -173,6 +185,13 @@ mod tests {
         let slow = check(&[step(&[Some(1.0)]), step(&[Some(3.5)]), step(&[None])]);
         assert!(!slow.passed && slow.detail.contains("took 3.50 s") && slow.detail.contains("r1 did not"));
         assert!(!check(&[step(&[])]).passed);
+    }
+
+    #[test]
+    fn a_strategy_that_did_nothing_does_not_pass() {
+        let check = |altered| acted(ReplicaId(1), altered);
+        assert!(check(1).passed && !check(0).passed);
+        assert_eq!(check(0).detail, "0 messages altered, withheld or made");
     }
 
     #[test]

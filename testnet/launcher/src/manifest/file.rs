@@ -220,7 +220,7 @@ impl File {
         })?;
         let (place, expect) =
             self.expect.map_or((0..0, Expect::default()), |it| (it.span(), it.into_inner()));
-        for replica in expect.accused.iter().chain(expect.executed_past.keys()) {
+        for replica in expect.accused.iter().chain(&expect.altered).chain(expect.executed_past.keys()) {
             known(*replica, place.clone())?;
         }
         Ok(Manifest {

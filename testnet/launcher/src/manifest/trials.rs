@@ -83,6 +83,11 @@ fn of_replica(description: &Description) -> Manifest {
         manifest.parameters.checkpoint_interval = Some(512);
         manifest.parameters.window = Some(1024);
     }
+    if description.stage == Stage::Transfer {
+        // So many chunks that every source is asked for some, the liar too.
+        manifest.preload.keys = 20_000;
+    }
+    manifest.expect.altered = BTreeSet::from([liar]);
     manifest.expect.accused = description.proof().kind().map(|_| liar).into_iter().collect();
     manifest.expect.proof = description.proof().kind();
     // A primary that makes the service pause is unseated; what else was seen is told.
@@ -154,7 +159,10 @@ mod tests {
                 description.name
             );
             assert!(steps.iter().all(|step| step.at < manifest.duration));
-            if let Some(Action::Fault(malice)) = steps.first().map(|step| &step.action) {
+            if let Some((Action::Fault(malice), Target::One(liar))) =
+                steps.first().map(|step| (&step.action, &step.target))
+            {
+                assert_eq!(expect.altered, BTreeSet::from([*liar]), "{}", description.name);
                 assert!(pbft_byzantine::described(&malice.strategy).is_ok(), "{}", malice.strategy);
             }
         }

@@ -42,6 +42,9 @@ pub struct ReplicaStatus {
     pub strategy_left: Option<Time>,
     /// The others whose keys it has.
     pub accomplices: BTreeSet<ReplicaId>,
+    /// How many messages its strategies have altered, withheld or made since its process started.
+    #[serde(default)]
+    pub altered: u64,
     /// What is wrong with its links to the others, as it was told.
     pub network: Vec<LinkFault>,
     /// Whether another one that misbehaves has its key: then anything may be said in its name.
@@ -73,6 +76,7 @@ impl ReplicaStatus {
             strategy: None,
             strategy_left: None,
             accomplices: BTreeSet::new(),
+            altered: 0,
             network: Vec::new(),
             lends_key: false,
             has_lied: false,
@@ -83,8 +87,8 @@ impl ReplicaStatus {
 
     /// One that runs, with what it tells of its faults. A production replica tells nothing.
     pub(super) fn afflicted(replica: ReplicaId, faults: serde_json::Value) -> Self {
-        let Faults { strategy, network } = serde_json::from_value(faults).unwrap_or_default();
-        let mut status = Self { network, ..Self::silent(replica, true) };
+        let Faults { strategy, altered, network } = serde_json::from_value(faults).unwrap_or_default();
+        let mut status = Self { altered, network, ..Self::silent(replica, true) };
         if let Some(Followed { text, accomplices, left }) = strategy {
             (status.strategy, status.strategy_left, status.accomplices) = (Some(text), left, accomplices);
         }
@@ -241,7 +245,7 @@ mod tests {
             text,
             "{\"replica\":\"r2\",\"alive\":false,\"view\":null,\"is_primary\":null,\"last_executed\":null,\
              \"stable\":null,\"recovering\":false,\"lag\":null,\"state_root\":null,\"state_root_at\":null,\"strategy\":null,\"strategy_left\":null,\
-             \"accomplices\":[],\"network\":[],\"lends_key\":false,\"has_lied\":false,\"has_forgotten\":false,\"cut_off\":false}"
+             \"accomplices\":[],\"altered\":0,\"network\":[],\"lends_key\":false,\"has_lied\":false,\"has_forgotten\":false,\"cut_off\":false}"
         );
     }
 }

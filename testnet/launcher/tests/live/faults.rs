@@ -143,5 +143,6 @@ fn a_strategy_on_trial_is_named_by_its_evidence() {
     let report: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!((&report["name"], &report["verdict"]), (&"equivocate".into(), &"pass".into()));
     assert_eq!(report["evidence"][0]["accused"], "r0");
+    assert!(report["status"]["replicas"][0]["altered"].as_u64() > Some(0), "{report}");
     leaves_nothing(temporary.path());
 }

@@ -28,7 +28,7 @@ pub(crate) async fn run(names: &[String], format: Format, quiet: bool) -> anyhow
         "longest pause",
         "answers/s",
         "evidence",
-        "what others saw of it",
+        "what it did, and what others saw of it",
         "what did not hold",
     ]);
     let (mut passed, mut all) = (0, 0);
@@ -84,10 +84,12 @@ fn cells(StrategyTrial { description, manifest }: &StrategyTrial, report: &Repor
     ]
 }
 
-/// What correct replicas reported, and what malicious clients did.
+/// What malicious clients and replicas did, and what correct ones reported.
 fn seen(report: &Report) -> String {
     let attacks = report.attacks.iter().map(|(_, Attacked { sent, heard, cut })| {
         format!("{sent} messages sent, {heard} answers, {cut} connections cut")
     });
-    attacks.chain([report.seen.to_string()]).collect::<Vec<_>>().join("; ")
+    let replicas = report.status.iter().flat_map(|status| &status.replicas).filter(|it| it.altered > 0);
+    let altered = replicas.map(|it| format!("{} altered {} messages", it.replica, it.altered));
+    attacks.chain(altered).chain([report.seen.to_string()]).collect::<Vec<_>>().join("; ")
 }
