@@ -27,7 +27,7 @@ fn split(text: &str) -> Option<(f64, &str)> {
 /// The longest time that makes sense: sums of a few of them, and points in time that are so far off, don't overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
-/// A time: `500ms`, `2s`, `1.5s`, `10m`.
+/// A time: `500ms`, `1.5s`, `10m`, `2h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Duration);
 
@@ -41,14 +41,15 @@ impl FromStr for Time {
                 "ms" => 0.001,
                 "s" => 1.0,
                 "m" => 60.0,
+                "h" => 3600.0,
                 _ => return None,
             };
             Some(number * seconds)
         };
-        let seconds =
-            read().ok_or_else(|| Unreadable(format!("{text:?} is no time: write 500ms, 2s or 10m")))?;
+        let why = || Unreadable(format!("{text:?} is no time: write 500ms, 1.5s, 10m or 2h"));
+        let seconds = read().ok_or_else(why)?;
         let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST);
-        time.map(Self).ok_or_else(|| Unreadable(format!("{text:?} is too long: at most a year, 525600m")))
+        time.map(Self).ok_or_else(|| Unreadable(format!("{text:?} is too long: at most a year, 8760h")))
     }
 }
 
@@ -60,6 +61,17 @@ impl fmt::Display for Time {
         } else {
             write!(formatter, "{}s", (seconds * 1e3).round() / 1e3)
         }
+    }
+}
+
+/// Reads a time that something is to last: not 0.
+///
+/// # Errors
+/// [`Unreadable`]
+pub fn lasting(text: &str) -> Result<Time, Unreadable> {
+    match text.parse::<Time>()? {
+        Time(Duration::ZERO) => Err(Unreadable(format!("{text:?} is no time for anything to last"))),
+        time => Ok(time),
     }
 }
 
@@ -176,15 +188,22 @@ mod tests {
         assert_eq!(time("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(time("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(time("10m"), Some(Duration::from_secs(600)));
-        for text in ["", "7", "s", "-1s", "3h", "1s2", "1e400s", "1..5s", "99999999999999999999999s"] {
+        assert_eq!(time("0.5h"), Some(Duration::from_secs(1800)));
+        for text in ["", "7", "s", "-1s", "3d", "1s2", "1e400s", "1..5s", "99999999999999999999999s"] {
             assert_eq!(time(text), None, "{text}");
         }
-        assert_eq!(time("525600m"), Some(LONGEST));
+        assert_eq!(time("8760h"), Some(LONGEST));
         let refused = "99999999999999m".parse::<Time>().unwrap_err().to_string();
         assert!(refused.contains("at most a year"), "{refused}");
         for text in ["500ms", "1.5s", "600s", "0ms"] {
             assert_eq!(text.parse::<Time>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_lasts_lasts_some_time() {
+        assert_eq!(lasting("2h"), "7200s".parse());
+        assert!(lasting("0ms").is_err() && lasting("0.0000000001s").is_err() && lasting("soon").is_err());
     }
 
     #[test]

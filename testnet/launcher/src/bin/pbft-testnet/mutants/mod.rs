@@ -14,8 +14,8 @@ use clap::Args;
 use serde::Serialize;
 use tokio::process::Command;
 
-use pbft_simulator::scenario::Time;
 use pbft_testnet::Progress as _;
+use pbft_testnet::units::{Time, lasting};
 
 use crate::arguments::Format;
 use crate::exit::VERDICT_FAILED;
@@ -53,7 +53,7 @@ pub(crate) struct MutantsArguments {
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// How long each generator may look at each mutant
-    #[arg(long = "for", value_name = "TIME", default_value = "20s", env = "PBFT_MUTANTS_FOR")]
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", env = "PBFT_MUTANTS_FOR", value_parser = lasting)]
     limit: Time,
     /// Run the faults' own tests, and no generator
     #[arg(long, conflicts_with = "limit")]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use pbft_simulator::scenario::Time;
+use pbft_testnet::units::{Time, lasting};
 
 use crate::arguments::Format;
 
@@ -39,7 +39,7 @@ pub(crate) struct SimArguments {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) seeds: Option<u64>,
     /// For how long to begin with another seed: 30s, 10m, 2h
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", value_parser = lasting)]
     pub(crate) duration: Option<Time>,
     /// How many scenarios run at once; by default as many as there are processors
     #[arg(long, env = "PBFT_SIM_THREADS", value_parser = clap::value_parser!(u16).range(1..))]

@@ -2,11 +2,12 @@
 
 use std::ops::ControlFlow;
 use std::thread::available_parallelism;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pbft_simulator::parallel::spread;
-use pbft_simulator::scenario::{Scenario, Swarm, Time};
+use pbft_simulator::scenario::{Scenario, Swarm};
 use pbft_testnet::Progress as _;
+use pbft_testnet::units::Time;
 
 use super::tally::{Broken, Tally};
 use super::watchdog::Watchdog;
@@ -18,7 +19,7 @@ use crate::output::{json, note, result};
 use crate::progress::Shown;
 
 /// For how long seeds are drawn if nothing is said.
-const DURATION: Time = Time::ms(10_000);
+const DURATION: Time = Time(Duration::from_secs(10));
 
 pub(super) fn run(
     arguments: &SimArguments,
