@@ -14,150 +14,13 @@ use pbft_testnet::units::Time;
 use pbft_testnet::{Durability, ReplicaArguments};
 
 use crate::generators::{ByzzFuzzArguments, TwinsArguments};
+use crate::help;
 use crate::mutants::MutantsArguments;
 use crate::sim::SimArguments;
 
-const EXAMPLES: &str = "\
-Without a command it does the main job: starts a cluster, drives load, kills the primary, makes another one lie, \
-and judges what the clients saw.
-
-Examples:
-  pbft-testnet                            the main job with 4 replicas
-  pbft-testnet -n 7 --output out          with 7; out/report.json tells all
-  pbft-testnet run testnet/manifests/*.toml    trials that are written down; `run --help` tells how
-  pbft-testnet up -n 4 --dir /tmp/net     a cluster that goes on running
-  pbft-testnet kill r0 --dir /tmp/net
-  pbft-testnet wipe-disk r2 --dir /tmp/net
-  pbft-testnet fault set r1 equivocate --for 10s --dir /tmp/net
-  pbft-testnet partition r3 --for 5s --dir /tmp/net
-  pbft-testnet evidence --dir /tmp/net
-  pbft-testnet down --dir /tmp/net
-  pbft-testnet sim --for 2m               simulated clusters, a hundred a second; no testnet is needed
-  pbft-testnet twins --rounds 3           every scenario of replicas that run twice
-  pbft-testnet byzzfuzz --all             mutated messages
-
-Exit codes: 0 fine, 1 error, 2 not running or no answer, 3 bad input, 5 unhealthy or interrupted, 99 the verdict failed";
-
-const RUN_HELP: &str = "\
-A manifest:
-  name = \"wipe\"
-  description = \"what it shows\"
-  nodes = 4
-  durability = \"sync\"                        # or memory
-  duration = \"20s\"                          # of the load, after the preloading
-  patience = \"30s\"                          # with anything that has no limit of its own
-  late = []                                  # replicas that only a step starts
-  allow_exceed_f = false                     # whether steps may make more than f replicas faulty
-  parameters = { view_timeout_ms = 1000 }    # of the cluster, as in cluster.toml
-  preload = { keys = 200000, value_bytes = 100 }
-  load = { sessions = 4, depth = 2 }
-
-  [[step]]                                   # action: kill pause resume restart wipe-disk start
-  at = \"4s\"                                  # target: r0 r1 … primary all next (r0, then r1, and so on)
-  action = \"wipe-disk\"
-  target = \"r2\"                              # every = \"5s\", repeat = 3: the same again
-
-  [[step]]                                   # a malicious replica
-  at = \"5s\"
-  action = \"fault\"
-  target = \"primary\"
-  fault = \"slow:delay=300ms\"                 # or \"clear\"; accomplices = [\"r3\"]
-  for = \"5s\"                                 # without it, to the end
-
-  [[step]]                                   # bad lines, to all others or to peers = [\"r0\"]
-  at = \"6s\"
-  action = \"network\"
-  target = \"r1\"
-  network = { latency = \"50ms\", jitter = \"10ms\", loss = \"5%\", bandwidth = \"1mbit\" }
-
-  [[step]]                                   # 'r0 | r1,r2', 'r0 > r1' (one way), 'r3' (against all others)
-  at = \"8s\"
-  action = \"partition\"                       # action = \"heal\" ends it, and bad lines
-  partition = \"r3\"
-  for = \"3s\"
-
-  [[step]]                                   # a malicious client
-  at = \"9s\"
-  action = \"attack\"
-  attack = \"flood-requests\"                  # clients = 2: its identities
-
-  [expect]                                   # always: no acknowledged write is lost, nobody else is accused
-  all_equal_within = \"10s\"                   # after the load
-  caught_up_within = \"15s\"                   # after each return of a replica, under load
-  pause_at_most = \"2s\"
-  throughput_at_least = 100
-  accused = []                               # who must be proven guilty; other liars may be
-  proof = \"pre-prepare\"                      # the kind of the proof
-  view_change = false                        # whether correct replicas must ask for another view
-  executed_past = { r3 = 100 }               # a replica's last batch
-
-With malicious clients, who write too, what the load's clients saw is checked by their own keys.
-
-Examples:
-  pbft-testnet run testnet/manifests/wipe-disk.toml
-  pbft-testnet run testnet/manifests/*.toml -w json
-
-A manifest that is no good ends everything with 3 before anything is started; an expectation that does not hold
-ends with 99 after the others have run, and that cluster's files are kept";
-
-const TRIALS_HELP: &str = "\
-What is stated of a strategy, `fault list NAME` tells. Where a strategy needs an opportunity, the trial makes one: it
-kills the primary for a view change, or wipes a disk for a transfer of state; then there are seven replicas.
-
-Examples:
-  pbft-testnet trials                     all of them, about ten seconds each
-  pbft-testnet trials equivocate lie
-  pbft-testnet trials -w json > trials.jsonl
-
-A strategy that does more harm than stated ends with 99 after the others were tried, and its cluster's files are kept";
-
-const FAULT_HELP: &str = "\
-It takes effect at once, without a restart, and --for ends it by itself: the replica keeps the time.
-
-A bad network delays and loses datagrams between this replica and the others, each way, below QUIC, which repeats them.
-Clients are left alone. Latency and loss use up nothing of f, as long as something gets through: a replica counts as
-cut off when too few others are left to it for a quorum. A link is lost by a partition, or where no handshake gets
-through: from a latency of 750ms on, a loss of 75%, or below 26kbit, all of which both ends of a link add to.
-
-Who was told to sign contradictions counts as one of the f for as long as the testnet's folder is there, even when it
-behaves again: others keep what it signed. A new testnet starts clean, and --allow-exceed-f goes on with this one.
-
-A strategy that picks a client picks the testnet's own, which loads and pbft-client run as, unless told client=KEY.
-
-Examples:
-  pbft-testnet fault set r0 equivocate --for 10s --dir /tmp/net
-  pbft-testnet fault set r1 slow --param delay=300ms --dir /tmp/net
-  pbft-testnet fault set r2 network --latency 50ms --jitter 10ms --loss 5% --dir /tmp/net
-  pbft-testnet fault set r2 network --bandwidth 1mbit --peers r0,r1 --for 30s --dir /tmp/net";
-
-const ATTACK_HELP: &str = "\
-The client is admitted, with spare keys of the testnet, and speaks to the replicas over real connections. Without --for, Ctrl-C
-ends it, and that is no error. Malicious clients are no part of f: any number of them may do no harm to others.
-
-Examples:
-  pbft-testnet attack split-requests --for 10s --dir /tmp/net
-  pbft-testnet attack flood-requests:rate=2000 --clients 4 --dir /tmp/net";
-
-const EVIDENCE_HELP: &str = "\
-Examples:
-  pbft-testnet evidence --dir /tmp/net
-  pbft-testnet evidence -w json --dir /tmp/net | pbft-node verify-evidence --cluster /tmp/net/cluster.toml -
-                                          anybody can judge it, without a testnet";
-
-const PARTITION_HELP: &str = "\
-Replicas that are not named keep all their links, and clients keep theirs. Partitions add up, and `heal` ends them all.
-QUIC needs both ways: a link that is cut one way is lost after three seconds, and until then the other way works.
-A replica that is left with too few others for a quorum is cut off, and counts as one of the f.
-
-Examples:
-  pbft-testnet partition r3 --for 5s --dir /tmp/net
-  pbft-testnet partition 'r0 > r1' --dir /tmp/net
-  pbft-testnet partition 'r0,r1 | r2,r3' --for 5s --allow-exceed-f --dir /tmp/net
-  pbft-testnet heal --dir /tmp/net";
-
 /// Local PBFT clusters as real processes, and faults to try on them.
 #[derive(Debug, Parser)]
-#[command(name = "pbft-testnet", version, after_help = EXAMPLES)]
+#[command(name = "pbft-testnet", version, after_help = help::EXAMPLES)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) job: JobArguments,
@@ -355,7 +218,7 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run trials from manifests, one after the other, each on a cluster of its own
-    #[command(after_help = RUN_HELP)]
+    #[command(after_help = help::RUN)]
     Run {
         /// TOML files: the cluster, its load, what is done to it when, and what must hold
         #[arg(required = true, value_name = "MANIFEST")]
@@ -366,7 +229,7 @@ pub(crate) enum Command {
     },
     /// Set every strategy on a running cluster of its own, under load, and judge: correct replicas agree, service goes on
     /// or resumes in the stated time, and evidence names whoever signed contradictions
-    #[command(after_help = TRIALS_HELP)]
+    #[command(after_help = help::TRIALS)]
     Trials {
         /// Only these; all of replicas and of clients if left out
         #[arg(value_name = "STRATEGY")]
@@ -415,15 +278,15 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Fault(FaultCommand),
     /// Divide the network between replicas: what crosses the line is lost
-    #[command(after_help = PARTITION_HELP)]
+    #[command(after_help = help::PARTITION)]
     Partition(PartitionArguments),
     /// Make the network whole and good again, everywhere
     Heal(Dir),
     /// Be a malicious client, in the foreground, until interrupted or for a time
-    #[command(after_help = ATTACK_HELP)]
+    #[command(after_help = help::ATTACK)]
     Attack(AttackArguments),
     /// Who lied, verified anew from public keys
-    #[command(after_help = EVIDENCE_HELP)]
+    #[command(after_help = help::EVIDENCE)]
     Evidence(Shown),
     /// Every replica's typed events as JSON lines, merged by time
     Events {
@@ -469,7 +332,7 @@ pub(crate) enum Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum FaultCommand {
     /// Make a running replica misbehave, or spoil its network, from now on
-    #[command(after_help = FAULT_HELP)]
+    #[command(after_help = help::FAULT)]
     Set(SetFault),
     /// Let a replica behave again, and make its network good; what `partition` cut stays cut
     Clear(One),

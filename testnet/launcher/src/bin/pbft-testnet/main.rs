@@ -7,6 +7,7 @@ mod damage;
 mod exit;
 mod faults;
 mod generators;
+mod help;
 mod interrupt;
 mod main_job;
 mod mutants;
