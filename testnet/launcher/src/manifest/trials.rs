@@ -19,6 +19,9 @@ const ALLOWANCE: Duration = Duration::from_secs(1);
 /// The identities of a malicious client.
 const CLIENTS: usize = 3;
 
+/// The strategies that find nothing to lie about: the load has all its reads ordered, so that each one's place is known.
+const IDLE: [&str; 1] = ["stale-reads"];
+
 /// A strategy on trial.
 #[derive(Clone, Debug)]
 pub struct StrategyTrial {
@@ -87,7 +90,9 @@ fn of_replica(description: &Description) -> Manifest {
         // So many chunks that every source is asked for some, the liar too.
         manifest.preload.keys = 20_000;
     }
-    manifest.expect.altered = BTreeSet::from([liar]);
+    if !IDLE.contains(&description.name) {
+        manifest.expect.altered = BTreeSet::from([liar]);
+    }
     manifest.expect.accused = description.proof().kind().map(|_| liar).into_iter().collect();
     manifest.expect.proof = description.proof().kind();
     // A primary that makes the service pause is unseated; what else was seen is told.
@@ -162,7 +167,8 @@ mod tests {
             if let Some((Action::Fault(malice), Target::One(liar))) =
                 steps.first().map(|step| (&step.action, &step.target))
             {
-                assert_eq!(expect.altered, BTreeSet::from([*liar]), "{}", description.name);
+                let acts = !IDLE.contains(&description.name);
+                assert_eq!(expect.altered.contains(liar), acts, "{}", description.name);
                 assert!(pbft_byzantine::described(&malice.strategy).is_ok(), "{}", malice.strategy);
             }
         }

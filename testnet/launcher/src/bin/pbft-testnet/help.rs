@@ -105,7 +105,7 @@ Examples:
   pbft-testnet trials -w json > trials.jsonl
 
 A strategy that does more harm than stated, or that altered, withheld and made no message at all, ends with 99 after the
-others were tried, and its cluster's files are kept";
+others were tried, and its cluster's files are kept. stale-reads counts as untried: the load has its reads ordered";
 
 pub(crate) const FAULT: &str = "\
 It takes effect at once, without a restart, and --for ends it by itself: the replica keeps the time.
@@ -162,7 +162,7 @@ mod tests {
 
     /// The manifest that the help shows.
     fn shown() -> String {
-        let text = RUN.strip_prefix("A manifest:\n").unwrap();
+        let text = RUN.strip_prefix("A manifest:").unwrap();
         let text = text.split_once("\nWith malicious clients").unwrap().0;
         text.lines().map(|line| line.strip_prefix("  ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }

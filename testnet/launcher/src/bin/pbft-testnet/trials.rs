@@ -71,11 +71,18 @@ fn cells(StrategyTrial { description, manifest }: &StrategyTrial, report: &Repor
     let mut proofs: Vec<_> =
         report.evidence.iter().map(|it| format!("{}: {}", it.accused, word(&it.kind))).collect();
     proofs.dedup();
+    // Of one that did nothing it is not known whether it would be defeated.
+    let idle = manifest.expect.altered.is_empty() && report.attacks.is_empty();
+    let held = match report.verdict {
+        Verdict::Pass if idle => "untried",
+        Verdict::Pass => "yes",
+        Verdict::Fail => "NO",
+    };
     [
         description.row.to_string(),
         manifest.name.clone(),
         word(&description.stage),
-        if report.verdict == Verdict::Pass { "yes" } else { "NO" }.to_owned(),
+        held.to_owned(),
         format!("{:.2} of {limit:.1} s", report.longest_pause_seconds),
         format!("{:.0}", report.throughput),
         if proofs.is_empty() { "-".to_owned() } else { proofs.join(", ") },
