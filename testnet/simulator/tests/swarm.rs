@@ -27,6 +27,7 @@ fn what_is_drawn_breaks_nothing() {
     let played = play(0..200, &Swarm::default());
     for (seed, _, outcome) in &played {
         assert_eq!(outcome.violations, [], "seed {seed}");
+        assert!(outcome.recovery_time <= outcome.patience, "seed {seed}");
     }
     // The scenarios are worth playing: something is asked for, goes wrong, and is answered all the same.
     let sum = |of: fn(&Outcome) -> u64| played.iter().map(|(_, _, outcome)| of(outcome)).sum::<u64>();
@@ -175,21 +176,4 @@ fn whoever_writes_a_bad_scenario_is_told_what_to_change() {
 }
 
 /// The least that a scenario says.
-const CALM: &str = r#"
-seed = 1
-n = 4
-clients = 1
-core = ["r0", "r1", "r2"]
-write-latency = "1ms"
-
-[parameters]
-checkpoint-interval = 8
-window = 16
-view-timeout = "500ms"
-view-timeout-cap = "4s"
-status-interval = "100ms"
-pipeline = 4
-
-[network]
-latency = "1ms"
-"#;
+const CALM: &str = include_str!("scenarios/calm.toml");

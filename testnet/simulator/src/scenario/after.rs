@@ -58,9 +58,8 @@ impl Scenario {
 impl Player<'_> {
     /// Plays what follows the faults.
     pub(super) fn rest(&mut self) -> Option<Violation> {
-        let failed = self.recover();
-        self.recovered = self.cluster.elapsed();
-        let failed = failed
+        let failed = self
+            .recover()
             .or_else(|| self.cluster.missed_conviction())
             .or_else(|| self.unshared())
             .or_else(|| self.slow())
@@ -153,20 +152,27 @@ impl Player<'_> {
 
     /// Every client asks for something more; tells why, if that and what waits already is not executed in time.
     fn unexecuted(&mut self, awaited: &BTreeSet<ReplicaId>) -> Option<Violation> {
+        let began = self.cluster.elapsed();
         self.ask_more();
         self.patience = self.scenario.patience(self.cluster.unanswered());
-        if self.is_done_within(self.patience, awaited) {
-            return None;
-        }
-        let text =
-            format!("{:.1} s after the faults ended: {}", self.patience.as_secs_f64(), self.standings());
-        self.violation(Invariant::I8, text)
+        let failed = self.overdue(self.patience, awaited, "the faults ended");
+        self.recovery_time = self.cluster.elapsed() - began;
+        failed
     }
 
     fn ask_more(&mut self) {
         for client in self.scenario.correct_clients() {
             self.cluster.load_from(usize::from(client), LAST_REQUESTS, 1);
         }
+    }
+
+    /// Tells, if within the limit after something happened not everything is done; see [`Self::is_done_within`].
+    fn overdue(&mut self, limit: Duration, awaited: &BTreeSet<ReplicaId>, since: &str) -> Option<Violation> {
+        if self.is_done_within(limit, awaited) {
+            return None;
+        }
+        let text = format!("{:.1} s after {since}: {}", limit.as_secs_f64(), self.standings());
+        self.violation(Invariant::I8, text)
     }
 
     /// Whether in time all clients have their answers, the steady one's last request included, and these replicas have
@@ -226,19 +232,17 @@ impl Player<'_> {
             return None;
         }
         self.ask_more();
-        if !self.is_done_within(self.scenario.patience(self.cluster.unanswered()), core) || self.is_over() {
-            return None;
+        let patience = self.scenario.patience(self.cluster.unanswered());
+        let failed = self.overdue(patience, core, "more was asked for, when all was well");
+        if failed.is_some() || self.is_over() {
+            return failed;
         }
         let highest = core.iter().filter_map(|it| self.cluster.standing(*it)).max_by_key(|it| it.view)?;
         self.cluster.crash(highest.primary);
         let left: BTreeSet<_> = core.iter().copied().filter(|it| *it != highest.primary).collect();
         self.ask_more();
-        let limit = self.scenario.succession();
-        if self.is_done_within(limit, &left) {
-            return None;
-        }
-        let text = format!("{limit:?} after {} died, who led, {}", highest.primary, self.standings());
-        self.violation(Invariant::I8, text)
+        let since = format!("{} died, who led", highest.primary);
+        self.overdue(self.scenario.succession(), &left, &since)
     }
 
     /// Where everybody stands.
@@ -264,5 +268,23 @@ impl Player<'_> {
         let standings: Vec<_> = (0..self.scenario.n).map(|index| standing(ReplicaId(index))).collect();
         let all = if self.cluster.is_answered() { "every client has its answers" } else { "requests wait" };
         format!("{all}; a quorum is {quorum}; {}", standings.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A standstill that begins when all was well is told like any other.
+    #[test]
+    fn a_cluster_that_stops_when_all_was_well_breaks_liveness() {
+        let mut scenario = Scenario::from_toml(include_str!("../../tests/scenarios/calm.toml")).unwrap();
+        scenario.core = (0..scenario.n).map(ReplicaId).collect();
+        let mut player = Player::new(&scenario, false);
+        assert_eq!(player.recover(), None);
+        player.cluster.set_filter(|_, _, _| false);
+        let stopped = player.succeed().expect("nobody hears anybody");
+        assert_eq!(stopped.invariant, Invariant::I8);
+        assert!(stopped.text.contains("when all was well: requests wait"), "{}", stopped.text);
     }
 }

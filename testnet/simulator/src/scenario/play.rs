@@ -23,7 +23,7 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 pub struct Seen {
     /// In how many one entered a later view.
     pub moved: u64,
-    /// In how many a view carried a batch over.
+    /// In how many a view carried a batch over, null ones not counted.
     pub carried: u64,
     /// In how many a state was transferred.
     pub transferred: u64,
@@ -55,9 +55,9 @@ pub struct Outcome {
     pub steps: u64,
     /// How long it took, in virtual time.
     pub virtual_time: Duration,
-    /// How long it took after the faults had ended until everything was executed.
+    /// How long it took, from when the faults had ended and every client asked for more, until everything was executed.
     pub recovery_time: Duration,
-    /// How long it might have taken; see [`Scenario::patience`].
+    /// How long it might have taken, see [`Scenario::patience`]; zero if the run did not come to that.
     pub patience: Duration,
     /// How many requests were answered.
     pub answered: usize,
@@ -77,22 +77,16 @@ impl Scenario {
     /// Plays it; with `trace` the outcome tells the story.
     #[must_use]
     pub fn play(&self, trace: bool) -> Outcome {
-        let malicious = self.acts.iter().filter_map(|act| match act.action {
-            Action::Corrupt { replica, .. } => Some(replica),
-            _ => None,
-        });
-        let (accomplices, cluster) = (malicious.collect(), Cluster::new(self.settings(trace)));
-        let [ended, recovered, patience] = [Duration::ZERO; 3];
-        let mut player = Player { scenario: self, accomplices, cluster, ended, recovered, patience };
+        let mut player = Player::new(self, trace);
         let failed = caught(|| player.play());
-        let Player { cluster, ended, recovered, patience, .. } = player;
+        let Player { cluster, recovery_time, patience, .. } = player;
         let failed = failed.unwrap_or_else(|text| Some(cluster.violation(Invariant::Panic, text)));
         let (view_changes, seen) = seen(&cluster);
         Outcome {
             violations: cluster.violations().iter().cloned().chain(failed).collect(),
             steps: cluster.step_count(),
             virtual_time: cluster.elapsed(),
-            recovery_time: recovered.saturating_sub(ended),
+            recovery_time,
             patience,
             answered: cluster.answered(),
             view_changes,
@@ -111,9 +105,9 @@ fn seen(cluster: &Cluster) -> (u64, Seen) {
     let mut seen = Seen { power_cuts: cluster.power_cuts_come(), ..Seen::default() };
     for (_, _, report) in cluster.reports().iter().filter(|(_, at, _)| correct.contains(at)) {
         match report {
-            Report::ViewEntered { view, carried_over, .. } => {
+            Report::ViewEntered { view, carried_over, null, .. } => {
                 highest = highest.max(view.0);
-                (seen.moved, seen.carried) = (1, seen.carried.max(u64::from(*carried_over > 0)));
+                (seen.moved, seen.carried) = (1, seen.carried.max(u64::from(carried_over > null)));
             }
             Report::Transferred { .. } => seen.transferred = 1,
             Report::Recovered { .. } => seen.recovered = 1,
@@ -140,14 +134,22 @@ pub(super) struct Player<'a> {
     /// Those that are malicious at some time: they collude.
     accomplices: Vec<ReplicaId>,
     pub(super) cluster: Cluster,
-    /// When the faults ended, and when what waited then was executed.
-    pub(super) ended: Duration,
-    pub(super) recovered: Duration,
-    /// How long it may take from the one to the other.
+    /// See [`Outcome`].
+    pub(super) recovery_time: Duration,
     pub(super) patience: Duration,
 }
 
-impl Player<'_> {
+impl<'a> Player<'a> {
+    pub(super) fn new(scenario: &'a Scenario, trace: bool) -> Self {
+        let malicious = scenario.acts.iter().filter_map(|act| match act.action {
+            Action::Corrupt { replica, .. } => Some(replica),
+            _ => None,
+        });
+        let (accomplices, cluster) = (malicious.collect(), Cluster::new(scenario.settings(trace)));
+        let [recovery_time, patience] = [Duration::ZERO; 2];
+        Self { scenario, accomplices, cluster, recovery_time, patience }
+    }
+
     /// Whether a guarantee is broken: what follows tells nothing new.
     pub(super) fn is_over(&self) -> bool {
         !self.cluster.violations().is_empty()
@@ -162,7 +164,6 @@ impl Player<'_> {
         self.acts();
         self.cluster.expect_one_view(false);
         self.cluster.expect_within(None, None);
-        self.ended = self.cluster.elapsed();
         let failed = if self.is_over() { None } else { self.rest() };
         if self.is_over() {
             self.cluster.run_for(AFTERMATH);
