@@ -6,6 +6,7 @@ mod damage;
 mod effects;
 mod pace;
 mod power;
+mod processor;
 mod queries;
 mod traffic;
 mod watch;

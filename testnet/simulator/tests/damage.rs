@@ -1,5 +1,5 @@
-//! The environment's faults, each by itself (rows 2 to 7, 14 to 23 and 61 of the catalogue): nothing is lost or executed
-//! twice, and what is left of the cluster goes on.
+//! The environment's faults, each by itself (rows 2 to 6, 14 to 17, 20, 21, 23 and 61 of the catalogue): nothing is lost
+//! or executed twice, and what is left of the cluster goes on.
 
 use std::time::Duration;
 

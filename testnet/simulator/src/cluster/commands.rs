@@ -118,6 +118,11 @@ impl Cluster {
         self.network.cut(from.into(), to.into());
     }
 
+    /// Holds back all that is sent over a link, in this direction, for some time; it then comes at once.
+    pub fn clog(&mut self, from: impl Into<InstanceId>, to: impl Into<InstanceId>, duration: Duration) {
+        self.network.clog(from.into(), to.into(), self.now + duration);
+    }
+
     /// Lets an instance have no link to a client any more; until every link is mended.
     pub fn turn_clients_away(&mut self, instance: impl Into<InstanceId>) {
         self.network.turn_clients_away(instance.into());
@@ -153,6 +158,13 @@ impl Cluster {
     /// Sets an instance's wall clock, from now on; it survives crashes.
     pub fn set_wall_clock(&mut self, instance: impl Into<InstanceId>, clock: WallClock) {
         self.instances[instance.into().0].clock = WallClock { since: self.now, ..clock };
+    }
+
+    /// Makes an instance's monotonic clock too fast by so many millionths, or too slow.
+    pub fn set_drift(&mut self, instance: impl Into<InstanceId>, drift: i32) {
+        let now = self.now;
+        let instance = &mut self.instances[instance.into().0];
+        instance.pace = instance.pace.drifting(drift, now);
     }
 
     /// Changes how long a durable write takes, at every instance.

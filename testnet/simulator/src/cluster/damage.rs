@@ -1,12 +1,10 @@
-//! Disks that fail and processors that starve (rows 14 to 21, 23 and 61 of the catalogue of faults).
+//! Disks that fail (rows 14 to 17 and 20 of the catalogue of faults).
 //!
 //! Of the store, what counts is modelled: a write is there whole or not at all, since each is one transaction whose
 //! checksum tells a torn one; a record or chunk that has rotted or lies elsewhere is found by its checksum when the
 //! replica starts, which then refuses; a failed sync stops the replica before anything is told that waited for it.
 
-use std::time::Duration;
-
-use super::{Cluster, Event};
+use super::Cluster;
 use crate::InstanceId;
 
 impl Cluster {
@@ -59,36 +57,5 @@ impl Cluster {
             self.instances[at.0].disk = saved;
             self.count_as_malicious(at);
         }
-    }
-
-    /// Holds back all that is sent over a link, in this direction, for some time; it then comes at once.
-    pub fn clog(&mut self, from: impl Into<InstanceId>, to: impl Into<InstanceId>, duration: Duration) {
-        self.network.clog(from.into(), to.into(), self.now + duration);
-    }
-
-    /// Makes an instance's monotonic clock too fast by so many millionths, or too slow.
-    pub fn set_drift(&mut self, instance: impl Into<InstanceId>, drift: i32) {
-        let now = self.now;
-        let instance = &mut self.instances[instance.into().0];
-        instance.pace = instance.pace.drifting(drift, now);
-    }
-
-    /// Lets an instance's processor take so long for each input, of which the next ones wait; zero ends it.
-    pub fn starve(&mut self, instance: impl Into<InstanceId>, each: Duration) {
-        self.instances[instance.into().0].starved = (each > Duration::ZERO).then_some((each, self.now));
-    }
-
-    /// Until when an event waits for the processor; takes the processor if it is free.
-    pub(super) fn is_kept_waiting(&mut self, event: &Event) -> Option<Duration> {
-        let (Event::Arrival { to: at, .. } | Event::Request { to: at, .. } | Event::Local { at, .. }) = event
-        else {
-            return None;
-        };
-        let (each, free_at) = self.instances[at.0].starved.as_mut()?;
-        if *free_at > self.now {
-            return Some(*free_at);
-        }
-        *free_at = self.now + *each;
-        None
     }
 }
