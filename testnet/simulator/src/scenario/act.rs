@@ -55,7 +55,7 @@ pub enum Action {
         /// Which.
         replica: ReplicaId,
     },
-    /// Power goes at a persist point and comes back (10): of the victims' writes that were not synced, some survive.
+    /// Power goes at a persist point and comes back (10, 19): of the victims' writes that were not synced, some survive.
     PowerCut {
         /// By whose steps it is timed.
         replica: ReplicaId,
@@ -76,12 +76,12 @@ pub enum Action {
         /// The groups.
         groups: Vec<BTreeSet<ReplicaId>>,
     },
-    /// Links carry nothing any more, each in one direction: one-way and ring partitions (4).
+    /// Links carry nothing any more, each in one direction: one-way and ring partitions (5).
     Cut {
         /// From whom to whom.
         links: Vec<(ReplicaId, ReplicaId)>,
     },
-    /// A link holds back all that is sent over it in one direction, which then comes at once (7).
+    /// A link holds back all that is sent over it in one direction, which then comes at once (6).
     Clog {
         /// From whom.
         from: ReplicaId,
@@ -117,7 +117,7 @@ pub enum Action {
         /// Whose.
         replica: ReplicaId,
     },
-    /// A replica is killed and a bit of its disk flips, or a write is in the wrong place (15, 18, 19): it refuses to
+    /// A replica is killed and a bit of its disk flips, or a write is in the wrong place (15, 16): it refuses to
     /// start. It counts in f.
     Damage {
         /// Whose.

@@ -280,13 +280,13 @@ impl<'a> Draw<'a> {
             (false, false) => Time::default(),
         };
         // Two digits are enough, and read well.
-        let share = |on: bool, random: &mut ChaCha8Rng| {
-            if on { f64::from(random.random_range(1..30)) / 100.0 } else { 0.0 }
+        let mut share = |kind, most| {
+            if self.is_on(kind) { f64::from(self.random.random_range(1..=most)) / 100.0 } else { 0.0 }
         };
-        let loss = share(self.is_on(Kind::Loss), &mut self.random);
-        let duplication = share(self.is_on(Kind::Duplication), &mut self.random);
-        let tail = share(self.is_on(Kind::Tail), &mut self.random) / 4.0;
-        let replay = share(self.is_on(Kind::Replay), &mut self.random);
+        let loss = share(Kind::Loss, 30);
+        let duplication = share(Kind::Duplication, 50);
+        let tail = share(Kind::Tail, 30) / 4.0;
+        let replay = share(Kind::Replay, 50);
         Conditions { latency, jitter, loss, duplication, tail, replay }
     }
 
