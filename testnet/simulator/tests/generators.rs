@@ -30,6 +30,19 @@ fn more_twins_than_are_tolerated_break_agreement() {
     );
 }
 
+/// Of the three runs of a scenario it is told which one broke what, in the list and in the story.
+#[test]
+fn what_twins_break_is_told_with_its_schedule() {
+    let space = Space::new(4, 2, 1).unwrap();
+    let scenarios = space.scenarios();
+    let mut played = scenarios.iter().map(|scenario| twins::play(&space, scenario, true));
+    let broken = played.find(|played| !played.violations.is_empty()).expect("more than f are twins");
+    for it in broken.violations {
+        assert!(it.text.starts_with("in the schedule of "), "{it}");
+        assert!(broken.transcript.contains(&format!("\n{it}\n")), "{it}");
+    }
+}
+
 #[test]
 fn mutations_break_nothing_and_come_to_everything() {
     let mut tally = byzzfuzz::Tally::default();

@@ -52,7 +52,7 @@ impl AddAssign for Tally {
 /// What came of a scenario.
 #[derive(Clone, Debug, Default)]
 pub struct Played {
-    /// The guarantees that were broken.
+    /// The guarantees that were broken; each text begins with the schedule of the run that did.
     pub violations: Vec<Violation>,
     /// What happened.
     pub tally: Tally,
@@ -71,10 +71,14 @@ pub fn play(space: &Space, rounds: &[Round], trace: bool) -> Played {
             .unwrap_or_else(|text| Some(cluster.violation(Invariant::Panic, text)));
         // Beyond f nothing is promised once all are connected.
         let is_promised = |it: &Violation| it.invariant == Invariant::Panic || space.is_within_f();
+        let mut broken: Vec<_> =
+            cluster.violations().iter().cloned().chain(failed.filter(is_promised)).collect();
+        broken.iter_mut().for_each(|it| it.text = format!("in {schedule}: {}", it.text));
         if trace {
-            played.transcript += &format!("{schedule:?}\n{}", cluster.transcript());
+            let told: String = broken.iter().map(|it| format!("{it}\n")).collect();
+            played.transcript += &format!("{schedule}\n{}{told}", cluster.transcript());
         }
-        played.violations.extend(cluster.violations().iter().cloned().chain(failed.filter(is_promised)));
+        played.violations.extend(broken);
     }
     played
 }

@@ -1,6 +1,7 @@
 //! The partitions: who hears whom, by the view and the phase that a message belongs to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use pbft_messages::{PeerMessage, View};
@@ -39,6 +40,16 @@ impl Schedule {
             (Self::LateCommits, Phase::Commit | Phase::Checkpoint) => 1,
             _ => 0,
         }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Whole => "the schedule of whole views",
+            Self::LatePrepares => "the schedule of late PREPAREs",
+            Self::LateCommits => "the schedule of late COMMITs",
+        })
     }
 }
 
