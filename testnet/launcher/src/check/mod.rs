@@ -16,6 +16,8 @@ mod model;
 mod order;
 mod replay;
 #[cfg(test)]
+mod search;
+#[cfg(test)]
 mod testing;
 
 pub use exactly_once::exactly_once;
