@@ -5,7 +5,7 @@
 use std::panic::{catch_unwind, set_hook};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{env, fs, process};
+use std::{env, fmt, fs, process};
 
 use pbft_fuzz_targets::{TARGETS, Target, random_input, run};
 
@@ -32,7 +32,7 @@ fn hunt(limit: Duration) {
         for target in TARGETS.iter().filter(|target| target.name != "store_file") {
             tried += 1;
             if let Some(why) = failure(target, &input) {
-                return tell(tried, target, &format!("input {seed}"), &input, &why);
+                return tell(tried, target, &Origin::Seed(seed), &input, &why);
             }
         }
     }
@@ -42,8 +42,7 @@ fn hunt(limit: Duration) {
         let Ok(input) = fs::read(&path) else { continue };
         tried += 1;
         if let Some(why) = failure(target, &input) {
-            let name = path.file_name().unwrap_or_default().display();
-            return tell(tried, target, &format!("kept input {name}"), &input, &why);
+            return tell(tried, target, &Origin::Kept(&path), &input, &why);
         }
     }
     print(&format!("{{\"scenarios\": {tried}, \"found\": null}}"));
@@ -66,10 +65,31 @@ fn failure(target: &Target, input: &[u8]) -> Option<String> {
     Some(text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned())).unwrap_or_default())
 }
 
-fn tell(tried: u64, target: &Target, name: &str, input: &[u8], why: &str) {
+/// Where an input comes from.
+enum Origin<'a> {
+    /// It was drawn.
+    Seed(u64),
+    /// It is among the seeds or what was found before.
+    Kept(&'a Path),
+}
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seed(seed) => write!(formatter, "input {seed}"),
+            Self::Kept(path) => {
+                write!(formatter, "kept input {}", path.file_name().unwrap_or_default().display())
+            }
+        }
+    }
+}
+
+fn tell(tried: u64, target: &Target, origin: &Origin<'_>, input: &[u8], why: &str) {
     let alike = (0..AGAIN).all(|_| failure(target, input).as_deref() == Some(why));
-    let found = format!("{} {name}", target.name);
-    print(&format!("{{\"scenarios\": {tried}, \"found\": {found:?}, \"replays\": {alike}}}"));
+    let (found, kept) = (format!("{} {origin}", target.name), matches!(origin, Origin::Kept(_)));
+    print(&format!(
+        "{{\"scenarios\": {tried}, \"found\": {found:?}, \"kept\": {kept}, \"replays\": {alike}}}"
+    ));
 }
 
 #[allow(clippy::print_stdout)] // It is a program.

@@ -60,6 +60,9 @@ pub(super) struct Hunt {
     pub(super) scenarios: u64,
     /// The one that fails, and how.
     pub(super) found: Option<String>,
+    /// Whether that was kept from before, and not generated.
+    #[serde(default)]
+    pub(super) kept: bool,
     /// Whether it failed in the same way ten times again.
     #[serde(default)]
     pub(super) replays: bool,
@@ -89,6 +92,7 @@ impl Generator {
             return Ok(Hunt {
                 scenarios: 0,
                 found: Some("a scenario that does not end".into()),
+                kept: false,
                 replays: false,
             });
         };

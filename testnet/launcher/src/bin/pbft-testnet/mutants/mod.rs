@@ -34,9 +34,10 @@ const SHORT_TURN: u32 = 8;
 pub(crate) const HELP: &str = "\
 Each mutant is a fault that others shipped, or a rule that is broken, at one line of the code. The generators are tried \
 in this order until one finds a scenario that breaks a guarantee: swarm (see `sim`), byzzfuzz, twins; then inputs, which \
-are the fuzzers' targets on random bytes, and node, which draws what a real replica's disk and threads go through. Each \
-has an eighth of its time first, and then, if none has found anything, all of it. What was found is played ten times \
-again. Without a mutant none may find anything. Then the fault's own test runs, with it and without.
+are the fuzzers' targets on random bytes and, when its time is over, on the inputs that are kept; and node, which draws \
+what a real replica's disk and threads go through. Each has an eighth of its time first, and then, if none has found \
+anything, all of it. What was found is played ten times again. Without a mutant none may find anything. Then the fault's \
+own test runs, with it and without.
 
 Examples:
   pbft-testnet mutants                       all of them; takes about a quarter of an hour
@@ -52,8 +53,9 @@ pub(crate) struct MutantsArguments {
     /// Only these
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    // As --tests-only excludes it, it has no environment variable: one counts as given.
     /// How long each generator may look at each mutant
-    #[arg(long = "for", value_name = "TIME", default_value = "20s", env = "PBFT_MUTANTS_FOR", value_parser = lasting)]
+    #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = lasting)]
     limit: Time,
     /// Run the faults' own tests, and no generator
     #[arg(long, conflicts_with = "limit")]
@@ -102,6 +104,8 @@ struct Generated {
     by: Option<&'static str>,
     /// What it found.
     scenario: Option<String>,
+    /// Whether that was kept from before, and not generated.
+    kept: bool,
     /// How many scenarios that one tried, or all of them together if none found anything.
     scenarios: u64,
     /// Whether it failed in the same way ten times again.
@@ -176,16 +180,24 @@ async fn find(
     let mut all = 0;
     for turn in [limit / SHORT_TURN, limit] {
         for (generator, program) in generators {
-            let Hunt { scenarios, found, replays } = generator.hunt(program, Some(mutant), turn).await?;
+            let Hunt { scenarios, found, kept, replays } =
+                generator.hunt(program, Some(mutant), turn).await?;
             all += scenarios;
             if found.is_some() {
                 let (by, seconds) = (Some(generator.name), begun.elapsed().as_secs_f64());
-                return Ok(Generated { by, scenario: found, scenarios, replays, seconds });
+                return Ok(Generated { by, scenario: found, kept, scenarios, replays, seconds });
             }
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
-    Ok(Generated { by: None, scenario: None, scenarios: all, replays: false, seconds })
+    Ok(Generated { by: None, scenario: None, kept: false, scenarios: all, replays: false, seconds })
+}
+
+impl Generated {
+    /// What found it, if anything did.
+    fn finder(&self) -> Option<&'static str> {
+        if self.kept { Some("a kept input") } else { self.by }
+    }
 }
 
 impl Tried {
@@ -244,7 +256,7 @@ impl Outcome {
         for Judged { name, against, breaks, test, test_fails, generated } in &self.mutants {
             let found = generated.as_ref().map(|it| {
                 [
-                    it.by.unwrap_or("NONE").to_owned(),
+                    it.finder().unwrap_or("NONE").to_owned(),
                     it.scenario.clone().unwrap_or_default(),
                     it.scenarios.to_string(),
                     if it.replays { "ten times alike" } else { "" }.to_owned(),
@@ -261,7 +273,7 @@ impl Outcome {
     fn verdict(&self) -> String {
         let mut shares: BTreeMap<&str, usize> = BTreeMap::new();
         for generated in self.mutants.iter().filter_map(|it| it.generated.as_ref()) {
-            *shares.entry(generated.by.unwrap_or("no generator")).or_default() += 1;
+            *shares.entry(generated.finder().unwrap_or("no generator")).or_default() += 1;
         }
         let shares: Vec<_> = shares.iter().map(|(by, count)| format!("{count} by {by}")).collect();
         let shares = if shares.is_empty() { String::new() } else { format!(" ({})", shares.join(", ")) };
