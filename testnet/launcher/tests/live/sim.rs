@@ -49,4 +49,25 @@ fn beyond_f_it_is_told_what_breaks_and_why() {
     assert_eq!(first["replay"], again);
     assert!(text(&output.stderr).contains(&again));
     assert!(first["reason"].as_str().unwrap().contains("tolerates f = "), "{first}");
+
+    // For people it is a result as well, though nothing is told on the way.
+    let (seed, step) = (first["seed"].to_string(), format!("at step {},", first["step"]));
+    let quiet = ["--seeds", "1", "--quiet", "--write-out"];
+    for format in ["simple", "table"] {
+        let arguments = [&["sim", "--beyond-f", "--seed", &seed][..], &quiet, &[format]].concat();
+        let output = run(arguments);
+        let told = text(&output.stdout);
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(99), ""));
+        assert!(told.contains(&again) && told.contains(&step), "{told}");
+    }
+}
+
+/// What a rule generates is told as what a seed draws: which case broke, where, and how to see it again.
+#[test]
+fn what_twins_break_is_a_result() {
+    let output = run(["twins", "--twins", "2", "--rounds", "1", "--quiet", "--write-out", "simple"]);
+    let told = text(&output.stdout);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(99), ""), "{told}");
+    let again = "again: pbft-testnet twins --n 4 --twins 2 --rounds 1 --scenario ";
+    assert!(told.contains(again) && told.contains("in the schedule of "), "{told}");
 }

@@ -18,6 +18,7 @@ mod sim;
 mod strategies;
 mod tail;
 mod trials;
+mod watchdog;
 
 use std::process::ExitCode;
 

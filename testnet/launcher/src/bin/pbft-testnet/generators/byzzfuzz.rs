@@ -91,21 +91,24 @@ pub(crate) fn run(arguments: &ByzzFuzzArguments, quiet: bool, interrupt: &Interr
     let mut configurations: Vec<_> = sizes.iter().map(empty).collect();
     let cases: Vec<_> =
         (0..sizes.len()).flat_map(|size| (first..end).map(move |seed| (size, seed))).collect();
+    let named = |(size, seed): (usize, u64)| {
+        let Size { c, d, .. } = sizes[size];
+        (format!("c = {c}, d = {d}, seed {seed}"), (size, seed))
+    };
     let (mut findings, mut story) = (Findings::default(), None);
     let code = play_all(
-        cases.into_iter(),
+        cases.into_iter().map(named),
         running,
         quiet,
         interrupt,
         &mut findings,
         |(size, seed)| (size, seed, play(sizes[size], seed, *trace)),
-        |(size, seed, played), findings| {
+        |name, (size, seed, played), findings| {
             let Configuration { c, d, broken, tally } = &mut configurations[size];
             *tally += played.tally;
             *broken += usize::from(!played.violations.is_empty());
-            let case = format!("c = {c}, d = {d}, seed {seed}");
             let replay = format!("pbft-testnet byzzfuzz --n {n} --c {c} --d {d} --seed {seed} --trace");
-            findings.note(case, &played.violations, None, replay);
+            findings.note(name, &played.violations, None, replay);
             story = trace.then_some(played.transcript);
         },
     );
@@ -121,16 +124,25 @@ pub(crate) fn run(arguments: &ByzzFuzzArguments, quiet: bool, interrupt: &Interr
     let outcome = Outcome { n: *n, first_seed: first, configurations, findings, transcript };
     match running.write {
         Format::Json => json(&outcome)?,
-        Format::Simple => outcome.configurations.iter().try_for_each(|it| {
-            let Configuration { c, d, broken, tally } = it;
-            result(&format!("c = {c}, d = {d}: {} runs, {broken} broke a guarantee", tally.runs))
-        })?,
-        Format::Table => result(&outcome.table())?,
+        Format::Simple => {
+            result(&outcome.seeds())?;
+            outcome.configurations.iter().try_for_each(|it| {
+                let Configuration { c, d, broken, tally } = it;
+                result(&format!("c = {c}, d = {d}: {} runs, {broken} broke a guarantee", tally.runs))
+            })?;
+        }
+        Format::Table => result(&format!("{}\n{}", outcome.table(), outcome.seeds()))?,
     }
+    outcome.findings.print(running.write)?;
     Ok(code)
 }
 
 impl Outcome {
+    /// What to begin with to play all of it again.
+    fn seeds(&self) -> String {
+        format!("first seed: {}", self.first_seed)
+    }
+
     fn table(&self) -> String {
         let mut shown = table([
             "c",

@@ -1,9 +1,13 @@
 //! What broke, and how to see it again.
 
+use std::io;
+
 use serde::Serialize;
 
 use pbft_simulator::{Invariant, Violation};
 
+use crate::arguments::Format;
+use crate::output::result;
 use crate::sim::meaning;
 
 /// The most cases that are told one by one.
@@ -61,6 +65,17 @@ impl Findings {
     /// Those that are told, from one on.
     pub(super) fn since(&self, told: usize) -> impl Iterator<Item = &Broken> {
         self.violations.iter().skip(told)
+    }
+
+    /// Prints those that are told, unless they are a part of the one object of JSON.
+    ///
+    /// # Errors
+    /// As [`result`].
+    pub(super) fn print(&self, format: Format) -> io::Result<()> {
+        match format {
+            Format::Json => Ok(()),
+            Format::Simple | Format::Table => self.since(0).try_for_each(|broken| result(&broken.tell())),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::arguments::Format;
 use crate::exit::{BAD_INPUT, INTERRUPTED, VERDICT_FAILED};
 use crate::interrupt::Interrupt;
 use crate::progress::Shown;
+use crate::watchdog::Watchdog;
 use findings::Findings;
 
 /// How to run, and how to print.
@@ -32,23 +33,29 @@ pub(crate) struct Running {
     write: Format,
 }
 
-/// Plays every case; `take` gets what came of each, in order, and counts it and what broke. Gives the exit code.
+/// Plays every case, each with its name; `take` gets what came of each, in order, and counts it and what broke. Gives the
+/// exit code.
 fn play_all<T: Send, R: Send>(
-    cases: impl ExactSizeIterator<Item = T> + Send,
+    cases: impl ExactSizeIterator<Item = (String, T)> + Send,
     running: &Running,
     quiet: bool,
     interrupt: &Interrupt,
     findings: &mut Findings,
     play: impl Fn(T) -> R + Sync,
-    mut take: impl FnMut(R, &mut Findings),
+    mut take: impl FnMut(String, R, &mut Findings),
 ) -> u8 {
     let threads = running.threads.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let all = cases.len();
     let progress = Shown::up_to(quiet, all as u64);
     let mut done = 0;
-    spread(threads, cases, play, |played| {
+    let watchdog = Watchdog::start();
+    let play = |(name, case): (String, T)| {
+        let played = watchdog.during(&name, || play(case));
+        (name, played)
+    };
+    spread(threads, cases, play, |(name, played)| {
         let told = findings.told();
-        take(played, findings);
+        take(name, played, findings);
         findings.since(told).for_each(|broken| progress.step(&broken.tell()));
         done += 1;
         progress.at(done);

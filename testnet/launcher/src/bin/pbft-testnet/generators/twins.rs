@@ -116,20 +116,20 @@ pub(crate) fn run(arguments: &TwinsArguments, quiet: bool, interrupt: &Interrupt
     let mut findings = Findings::default();
     let mut stories = Vec::new();
     let code = play_all(
-        cases.into_iter(),
+        cases.into_iter().map(|(number, rounds)| (format!("scenario {number}"), (number, rounds))),
         running,
         quiet,
         interrupt,
         &mut findings,
-        |(number, scenario)| (number, play(&space, &scenario, *trace)),
-        |(number, played), findings| {
+        |(number, rounds)| (number, play(&space, &rounds, *trace)),
+        |name, (number, played), findings| {
             outcome.played += 1;
             outcome.tally += played.tally;
             let reason = (twins > f).then(|| reason(*n, twins));
             let replay = format!(
                 "pbft-testnet twins --n {n} --twins {twins} --rounds {rounds} --scenario {number} --trace"
             );
-            findings.note(format!("scenario {number}"), &played.violations, reason, replay);
+            findings.note(name, &played.violations, reason, replay);
             stories.extend(trace.then_some(played.transcript));
         },
     );
@@ -143,7 +143,7 @@ pub(crate) fn run(arguments: &TwinsArguments, quiet: bool, interrupt: &Interrupt
     match running.write {
         Format::Json => json(&outcome)?,
         Format::Simple => {
-            outcome.rows().into_iter().try_for_each(|(name, value)| result(&format!("{name}: {value}")))?
+            outcome.rows().into_iter().try_for_each(|(name, value)| result(&format!("{name}: {value}")))?;
         }
         Format::Table => {
             let mut shown = table(["twins", ""]);
@@ -153,6 +153,7 @@ pub(crate) fn run(arguments: &TwinsArguments, quiet: bool, interrupt: &Interrupt
             result(&shown.to_string())?;
         }
     }
+    outcome.findings.print(running.write)?;
     Ok(code)
 }
 

@@ -14,7 +14,9 @@ pub(crate) fn meaning(invariant: Invariant) -> &'static str {
         Invariant::I5 => "durability: what a client was told of stays executed",
         Invariant::I6 => "certificates: they verify, and none conflict",
         Invariant::I7 => "bounds: every queue and log keeps within its own",
-        Invariant::I8 => "liveness: once the faults end, what waits is executed",
+        Invariant::I8 => {
+            "liveness: once the faults end, what waits is executed; load alone changes no view, and delays nobody for long"
+        }
         Invariant::I9 => "evidence: liars are proven guilty, and nobody else is",
         Invariant::N5 => "reads: they show a state that is no older than what the client knew of",
         Invariant::N6 => "time: it is the same everywhere, and rises",
@@ -71,8 +73,12 @@ pub(super) fn reason(scenario: &Scenario, invariant: Invariant) -> Option<String
              date while at most {f} lie. {count} liars need only {} that lag behind",
             quorum.saturating_sub(count)
         ),
+        Invariant::I8 => format!(
+            "only {} replicas are sure to answer, and it takes a quorum of {quorum} to execute anything or to replace a \
+             primary. While at most {f} lie the others are one; {count} liars can stop everything by silence",
+            n - count
+        ),
         Invariant::I7
-        | Invariant::I8
         | Invariant::I9
         | Invariant::D1
         | Invariant::D2

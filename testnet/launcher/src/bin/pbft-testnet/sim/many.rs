@@ -10,13 +10,13 @@ use pbft_testnet::Progress as _;
 use pbft_testnet::units::Time;
 
 use super::tally::{Broken, Tally};
-use super::watchdog::Watchdog;
 use super::{INTERRUPTED, SimArguments};
 use crate::arguments::Format;
 use crate::exit::VERDICT_FAILED;
 use crate::interrupt::Interrupt;
 use crate::output::{json, note, result};
 use crate::progress::Shown;
+use crate::watchdog::Watchdog;
 
 /// For how long seeds are drawn if nothing is said.
 const DURATION: Time = Time(Duration::from_secs(10));
@@ -47,7 +47,7 @@ pub(super) fn run(
     let watchdog = Watchdog::start();
     let play = |seed| {
         let scenario = Scenario::draw(seed, swarm);
-        let outcome = watchdog.during(seed, || scenario.play(false));
+        let outcome = watchdog.during(&format!("seed {seed}"), || scenario.play(false));
         (seed, scenario, outcome)
     };
     spread(threads, seeds, play, |(seed, scenario, outcome)| {

@@ -5,7 +5,6 @@ mod lesson;
 mod many;
 mod one;
 mod tally;
-mod watchdog;
 
 use pbft_simulator::scenario::{Scenario, Swarm};
 

@@ -30,7 +30,7 @@ pub(super) struct Tally {
     /// In how many seeds what happened to correct replicas.
     seen: Seen,
     contradictions: Contradictions,
-    /// The longest time from the end of the faults until all was executed, as a share of what is allowed.
+    /// The longest time until all was executed that was asked for after the faults, as a share of what is allowed.
     longest_recovery: f64,
     faults: BTreeMap<String, u64>,
     /// How many seeds broke each guarantee, by the weightiest.
@@ -100,8 +100,10 @@ impl Tally {
         self.view_changes += outcome.view_changes;
         self.seen += outcome.seen;
         self.contradictions += outcome.contradictions;
-        let share = outcome.recovery_time.as_secs_f64() / outcome.patience.as_secs_f64();
-        self.longest_recovery = self.longest_recovery.max(share);
+        if !outcome.patience.is_zero() {
+            let share = outcome.recovery_time.as_secs_f64() / outcome.patience.as_secs_f64();
+            self.longest_recovery = self.longest_recovery.max(share);
+        }
         for (fault, count) in scenario.faults() {
             *self.faults.entry(fault).or_default() += count;
         }
@@ -167,10 +169,18 @@ impl Tally {
         rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
+    /// What it came to, a line each, and then what broke.
     pub(super) fn lines(&self) -> String {
-        self.rows().into_iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
+        let rows = self.rows().into_iter().map(|(name, value)| format!("{name}: {value}"));
+        rows.chain(self.told()).collect::<Vec<_>>().join("\n")
     }
 
+    /// Each of the seeds that are told, in a few lines.
+    fn told(&self) -> impl Iterator<Item = String> {
+        self.violations.iter().map(Broken::tell)
+    }
+
+    /// As [`Self::lines`], with a table.
     pub(super) fn table(&self) -> String {
         let mut shown = table(["simulation", ""]);
         for (name, value) in self.rows() {
@@ -179,7 +189,7 @@ impl Tally {
             let lines: Vec<_> = items.chunks(5).map(|items| items.join(", ")).collect();
             shown.add_row([name, lines.join(",\n")]);
         }
-        shown.to_string()
+        [shown.to_string()].into_iter().chain(self.told()).collect::<Vec<_>>().join("\n")
     }
 }
 
