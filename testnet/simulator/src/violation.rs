@@ -22,7 +22,8 @@ pub enum Invariant {
     I6,
     /// Every queue and log is within its bound.
     I7,
-    /// After the faults, what waits is executed.
+    /// After the faults, what waits is executed. Where nothing is in its way a request is answered in time, and load
+    /// alone changes no view (N8).
     I8,
     /// Contradictory signed statements give evidence, and nobody correct is accused.
     I9,
