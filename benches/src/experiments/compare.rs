@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::show;
 use super::statistics::Spread;
-use crate::lab::{Figures, Lab, LabError, Load};
+use super::stopped::early;
+use crate::lab::{Figures, Lab, LabError, Load, Subject};
 use crate::page::{Section, Table};
 use crate::references::{Ceiling, Etcd, EtcdRun, SignatureCosts, Unreplicated};
 
@@ -26,12 +27,18 @@ pub struct Comparison {
     pub etcd_version: Option<String>,
     /// One after the other.
     pub turns: Vec<Turn>,
+    /// Our median latencies in microseconds.
+    pub p50_us: Option<Spread>,
+    /// Ours within which 99% were answered.
+    pub p99_us: Option<Spread>,
     /// Our throughput to the signature ceiling's.
     pub to_ceiling: Option<Spread>,
     /// Our throughput to that of the unreplicated service; `null` if it was not among the others.
     pub to_unreplicated: Option<Spread>,
     /// Our throughput to etcd's; `null` if it was not among the others.
     pub to_etcd: Option<Spread>,
+    /// What ended it early; `null` if nothing did.
+    pub stopped: Option<String>,
 }
 
 /// One turn.
@@ -48,7 +55,8 @@ pub struct Turn {
 }
 
 impl Comparison {
-    /// Loads a cluster of `n` and others in turns. `name` is for the files of the runs.
+    /// Loads a cluster of `n` and others in turns. `name` is for the files of the runs. An error after the first turn ends it
+    /// with the turns until then.
     ///
     /// # Errors
     /// [`LabError`]
@@ -64,43 +72,45 @@ impl Comparison {
         let bed = lab.bed(n).await?;
         let subject = bed.subject()?;
         let mut turns = Vec::with_capacity(rounds);
-        for round in 1..=rounds {
-            let before = SignatureCosts::measure().await;
-            let ours = lab.run(&format!("{name}-{round}"), &subject, load, lasts).await?.figures();
-            let ceiling = before.between(SignatureCosts::measure().await).ceiling(n, load.bundle);
-            let unreplicated = match others.unreplicated {
-                None => None,
-                Some(server) => {
-                    let name = format!("{name}-{round}-unreplicated");
-                    Some(lab.run(&name, &server.subject()?, load, lasts).await?.figures())
-                }
-            };
-            let etcd = match others.etcd {
-                None => None,
-                Some(etcd) => Some(etcd.run(&lab.settings, load, lasts).await?),
-            };
-            if let Some(etcd) = &etcd {
-                lab.progress.step(&format!("etcd: {}/s", show::rate(etcd.throughput_per_s)));
+        let ended = async {
+            for round in 1..=rounds {
+                let name = format!("{name}-{round}");
+                turns.push(Turn::take(lab, &name, others, &subject, load, lasts).await?);
             }
-            turns.push(Turn { ceiling, ours, unreplicated, etcd });
+            Ok(())
         }
+        .await;
+        let stopped = early(ended, turns.is_empty())?;
+        Ok(Self::new(others.etcd.map(|etcd| etcd.version.clone()), turns, stopped))
+    }
+
+    /// What turns come to.
+    pub(super) fn new(etcd_version: Option<String>, turns: Vec<Turn>, stopped: Option<String>) -> Self {
         let ratios = |other: fn(&Turn) -> Option<f64>| {
-            let ratio = |turn: &Turn| Some(turn.ours.throughput_per_s / other(turn)?);
-            Spread::of(&turns.iter().filter_map(ratio).collect::<Vec<_>>())
+            Spread::over(&turns, |turn| Some(turn.ours.throughput_per_s / other(turn)?))
         };
-        Ok(Self {
-            etcd_version: others.etcd.map(|etcd| etcd.version.clone()),
+        Self {
+            etcd_version,
+            p50_us: Spread::over(&turns, |turn| turn.ours.p50_us.map(|it| it as f64)),
+            p99_us: Spread::over(&turns, |turn| turn.ours.p99_us.map(|it| it as f64)),
             to_ceiling: ratios(|turn| Some(turn.ceiling.requests_per_s)),
             to_unreplicated: ratios(|turn| turn.unreplicated.as_ref().map(|it| it.throughput_per_s)),
             to_etcd: ratios(|turn| turn.etcd.as_ref().map(|it| it.throughput_per_s)),
             turns,
-        })
+            stopped,
+        }
     }
 
     /// Our throughput in requests a second; `None` if there were no turns.
     #[must_use]
     pub fn throughput(&self) -> Option<Spread> {
-        Spread::of(&self.turns.iter().map(|turn| turn.ours.throughput_per_s).collect::<Vec<_>>())
+        Spread::over(&self.turns, |turn| Some(turn.ours.throughput_per_s))
+    }
+
+    /// Whether we kept our word each time.
+    #[must_use]
+    pub fn kept(&self) -> bool {
+        self.turns.iter().all(|turn| turn.ours.kept())
     }
 
     /// Whether all kept their word each time.
@@ -135,7 +145,6 @@ impl Comparison {
                 row("unreplicated", show::run(unreplicated));
             }
             if let Some(etcd) = etcd {
-                let verdict = if etcd.is_consistent() { "pass" } else { "FAIL" };
                 row(
                     "etcd",
                     [
@@ -144,7 +153,7 @@ impl Comparison {
                         show::latency(Some(etcd.p50_us)),
                         show::latency(Some(etcd.p99_us)),
                         show::processor(etcd.processor_us),
-                        verdict.to_owned(),
+                        show::verdict_on_etcd(etcd),
                     ],
                 );
             }
@@ -152,9 +161,12 @@ impl Comparison {
             let (rate, cost) = (show::rate(ceiling.requests_per_s), show::processor(Some(per_request)));
             row("signature ceiling", [none(), rate, none(), none(), cost, none()]);
         }
-        let told = |spread: Option<Spread>| spread.map_or("not measured".to_owned(), |it| it.told());
-        let mut section = Section::new(title).note(format!(
-            "Throughput to the signature ceiling's: {}; to the unreplicated service's: {}; to etcd's: {}.",
+        let told = |it: Option<Spread>| it.map_or("not measured".to_owned(), |it| show::ratios(Some(it)));
+        let mut section = Section::new(title).notes(show::stopped(self.stopped.as_ref())).note(format!(
+            "Ours: {}, p50 {}, p99 {}. Throughput to the signature ceiling's: {}; to the unreplicated service's: {}; to etcd's: {}.",
+            show::rates(self.throughput()),
+            show::latencies(self.p50_us),
+            show::latencies(self.p99_us),
             told(self.to_ceiling),
             told(self.to_unreplicated),
             told(self.to_etcd)
@@ -163,6 +175,37 @@ impl Comparison {
         section = section.notes(self.to_unreplicated.map(|_| UNREPLICATED.to_owned()));
         section = section.notes(self.etcd_version.as_ref().map(|version| format!("etcd {version}{ETCD}")));
         section.table(table)
+    }
+}
+
+impl Turn {
+    async fn take(
+        lab: &Lab,
+        name: &str,
+        others: Others<'_>,
+        subject: &Subject,
+        load: Load,
+        lasts: Duration,
+    ) -> Result<Self, LabError> {
+        let before = SignatureCosts::measure().await;
+        let ours = lab.run(name, subject, load, lasts).await?.figures();
+        let ceiling =
+            before.between(SignatureCosts::measure().await).ceiling(subject.cluster.n(), load.bundle);
+        let unreplicated = match others.unreplicated {
+            None => None,
+            Some(server) => {
+                let name = format!("{name}-unreplicated");
+                Some(lab.run(&name, &server.subject()?, load, lasts).await?.figures())
+            }
+        };
+        let etcd = match others.etcd {
+            None => None,
+            Some(etcd) => Some(etcd.run(&lab.settings, load, lasts).await?),
+        };
+        if let Some(etcd) = &etcd {
+            lab.progress.step(&format!("etcd: {}/s", show::rate(etcd.throughput_per_s)));
+        }
+        Ok(Self { ceiling, ours, unreplicated, etcd })
     }
 }
 

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use pbft_messages::ReplicaId;
 
+use super::show;
 use super::statistics::Spread;
-use crate::lab::{Bed, Figures, Lab, LabError, Load};
+use super::stopped::early;
+use crate::lab::{Bed, Figures, Lab, LabError, Load, warmup};
 use crate::page::{Bars, Plot, Section, Table};
 use crate::timeline::Pause;
 
@@ -42,10 +44,13 @@ pub struct Failover {
     pub kills: Vec<Kill>,
     /// The pauses together; `null` if nobody was killed.
     pub pause_ms: Option<Spread>,
+    /// What ended it early; `null` if nothing did.
+    pub stopped: Option<String>,
 }
 
 impl Failover {
-    /// Kills the primary of a cluster of `n` so many times under load, and starts it again each time.
+    /// Kills the primary of a cluster of `n` so many times under load, and starts it again each time. An error after the
+    /// first ends it with the deaths until then.
     ///
     /// # Errors
     /// [`LabError`]
@@ -53,15 +58,21 @@ impl Failover {
         let mut bed = lab.bed(n).await?;
         let view_timeout = bed.testnet().configuration().parameters().view_timeout;
         let mut kills = Vec::with_capacity(times);
-        for number in 1..=times {
-            let killed = kill(lab, &mut bed, number, load, view_timeout).await?;
-            bed.testnet_mut().restart(killed.replica, false).await?;
-            kills.push(killed);
-            bed.whole().await?;
+        let ended = async {
+            for number in 1..=times {
+                let killed = kill(lab, &mut bed, number, load, view_timeout).await?;
+                let replica = killed.replica;
+                kills.push(killed);
+                bed.testnet_mut().restart(replica, false).await?;
+                bed.whole().await?;
+            }
+            Ok(())
         }
-        let pauses: Vec<_> = kills.iter().map(|kill| kill.pause_ms).collect();
+        .await;
+        let stopped = early(ended, kills.is_empty())?;
         let view_timeout_ms = view_timeout.as_secs_f64() * 1e3;
-        Ok(Self { n, view_timeout_ms, kills, pause_ms: Spread::of(&pauses) })
+        let pause_ms = Spread::over(&kills, |kill| Some(kill.pause_ms));
+        Ok(Self { n, view_timeout_ms, kills, pause_ms, stopped })
     }
 
     /// The longest pause that is accepted.
@@ -86,14 +97,17 @@ impl Failover {
     #[must_use]
     pub fn section(&self) -> Section {
         let mut table =
-            Table::new(&["kills", "shortest pause", "median", "longest", "view timeout + 100 ms"]);
+            Table::new(&["kills", "shortest pause", "median", "longest", "view timeout + 100 ms", "verdict"]);
         if let Some(Spread { count, min, median, max }) = self.pause_ms {
             let shown = |ms: f64| format!("{ms:.0} ms");
-            table.add(vec![count.to_string(), shown(min), shown(median), shown(max), shown(self.limit_ms())]);
+            let verdict = show::verdicts(self.kills.iter().map(|kill| &kill.figures));
+            let limit = self.limit_ms();
+            table.add(vec![count.to_string(), shown(min), shown(median), shown(max), shown(limit), verdict]);
         }
         let bar =
             |(number, kill): (usize, &Kill)| (format!("{}: {}", number + 1, kill.replica), kill.pause_ms);
         Section::new("Death of the primary")
+            .notes(show::stopped(self.stopped.as_ref()))
             .note(
                 "The primary is killed (kill -9) under load, and started again when service goes on. The pause is the longest \
                  time without an answer to any client, from the last answer before the kill to the first one after it.",
@@ -116,10 +130,11 @@ async fn kill(
     view_timeout: Duration,
 ) -> Result<Kill, LabError> {
     let subject = bed.subject()?;
-    let warmup = lab.settings.warmup;
     let lasts = CALM + view_timeout * 2 + AFTER;
+    let (warms_up, warmed_up) = warmup();
     let killed = async {
-        tokio::time::sleep(warmup + CALM).await;
+        warmed_up.over().await;
+        tokio::time::sleep(CALM).await;
         // Now, since the view may have changed under load; soon, so that the load outlasts what the kill brings.
         let leader = tokio::time::timeout(AFTER, bed.leader()).await;
         let (_, primary) = leader.map_err(|_| LabError::Stuck("nobody leads under load".into()))??;
@@ -128,7 +143,7 @@ async fn kill(
     };
     let name = format!("failover-{number:02}");
     let (run, (primary, killed)) =
-        tokio::try_join!(lab.run_while_some_end(&name, &subject, load, lasts), killed)?;
+        tokio::try_join!(lab.run_while_some_end(&name, &subject, load, lasts, warms_up), killed)?;
     let killed = killed.saturating_duration_since(run.measured.measured_from);
     let pause = longest_past(&run.measured.timeline.pauses, killed).ok_or_else(|| {
         LabError::Stuck(format!(

@@ -8,11 +8,12 @@ mod scale;
 mod show;
 mod soak;
 mod statistics;
+mod stopped;
 mod sweep;
 mod targets;
 
-pub use attacks::{Attack, AttackMatrix, Attacked, Who};
-pub use brief::{Brief, Plan};
+pub use attacks::{Attack, AttackMatrix, Attacked, Round, Trials, Who};
+pub use brief::{Brief, Failed, Plan};
 pub use compare::{Comparison, Others, Turn};
 pub use failover::{Failover, Kill};
 pub use scale::{Scale, Size};

@@ -26,11 +26,10 @@ impl Spread {
         Some(Self { count: sorted.len(), min, median: f64::midpoint(low, high), max })
     }
 
-    /// For people.
+    /// What one value of each comes to; `None` if none has it.
     #[must_use]
-    pub fn told(&self) -> String {
-        let Self { count, min, median, max } = self;
-        format!("{median:.2} ({min:.2} to {max:.2} over {count})")
+    pub fn over<T>(all: &[T], value: impl Fn(&T) -> Option<f64>) -> Option<Self> {
+        Self::of(&all.iter().filter_map(value).collect::<Vec<_>>())
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::show;
+use super::stopped::early;
 use crate::lab::{Figures, Lab, LabError, Load, Subject};
 use crate::page::{Axis, Line, Plot, Section};
 use crate::references::{Ceiling, SignatureCosts};
@@ -88,11 +89,13 @@ pub struct Sweep {
     pub ceiling: Ceiling,
     /// The peak as a part of the ceiling.
     pub ratio_to_ceiling: f64,
+    /// What ended it early; `null` if nothing did.
+    pub stopped: Option<String>,
 }
 
 impl Sweep {
     /// Sweeps over a cluster with submissions of so many requests, each load for so long. The search ends at the latest
-    /// where the sessions' windows are full.
+    /// where the sessions' windows are full. An error after the first load ends it with what was measured until then.
     ///
     /// # Errors
     /// [`LabError`]
@@ -108,12 +111,25 @@ impl Sweep {
         let before = SignatureCosts::measure().await;
         let mut search = search.up_to(Load::most(subject.cluster.parameters(), bundle, connections));
         let mut points: Vec<Figures> = Vec::new();
-        while let Some(submissions) = search.next_load() {
-            let load = Load::of(submissions, bundle, connections);
-            let run = lab.run(&format!("{name}-{}", load.outstanding()), subject, load, lasts).await?;
-            search.found(submissions, run.report.throughput_per_s);
-            points.push(run.figures());
+        let ended = async {
+            while let Some(submissions) = search.next_load() {
+                let load = Load::of(submissions, bundle, connections);
+                // Connections share a load evenly, so that two numbers of submissions can come to the same load.
+                let point = match points.iter().find(|point| point.load == load) {
+                    Some(point) => point.throughput_per_s,
+                    None => {
+                        let run =
+                            lab.run(&format!("{name}-{}", load.outstanding()), subject, load, lasts).await?;
+                        points.push(run.figures());
+                        run.report.throughput_per_s
+                    }
+                };
+                search.found(submissions, point);
+            }
+            Ok(())
         }
+        .await;
+        let stopped = early(ended, points.is_empty())?;
         points.sort_by_key(|point| point.load.outstanding());
         let ceiling = before.between(SignatureCosts::measure().await).ceiling(subject.cluster.n(), bundle);
         let best = |one: &&Figures, other: &&Figures| one.throughput_per_s.total_cmp(&other.throughput_per_s);
@@ -121,7 +137,7 @@ impl Sweep {
         // A search begins with one load at least.
         let peak = peak.ok_or_else(|| LabError::Stuck("nothing was measured".into()))?;
         let ratio_to_ceiling = peak.throughput_per_s / ceiling.requests_per_s;
-        Ok(Self { bundle, points, peak, ceiling, ratio_to_ceiling })
+        Ok(Self { bundle, points, peak, ceiling, ratio_to_ceiling, stopped })
     }
 
     /// Whether the cluster kept its word under every load.
@@ -143,6 +159,7 @@ impl Sweep {
             Line { name: "p99".into(), points: points_of(|it| it.p99_us) },
         ];
         Section::new(title)
+            .notes(show::stopped(self.stopped.as_ref()))
             .note(format!(
                 "Peak: {} a second with {} requests under way ({} connections × {} submissions × {} requests), {} of the \
                  signature ceiling.",

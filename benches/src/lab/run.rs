@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use pbft_crypto::key_file;
 use pbft_testnet::process::ProcessId;
 use pbft_testnet::{Durability, TestnetError};
 
-use super::{Bed, Environment, LabError, Load, Subject};
+use super::{Bed, Environment, LabError, Load, Subject, WarmsUp, warmup};
 use crate::files::{prepare_folder, write_files};
 use crate::load::Measured;
 use crate::record::Durability as Told;
@@ -63,6 +63,10 @@ pub struct Figures {
     pub load: Load,
     /// Answered requests a second.
     pub throughput_per_s: f64,
+    /// Requests that may or may not have been executed.
+    pub unknown: u64,
+    /// Requests that surely were not executed.
+    pub failed: u64,
     /// The median latency in microseconds; `null` if nothing was answered.
     pub p50_us: Option<u64>,
     /// 99% were answered within; `null` if nothing was answered.
@@ -82,6 +86,8 @@ impl Run {
             name: self.name.clone(),
             load: self.load,
             throughput_per_s: self.report.throughput_per_s,
+            unknown: self.report.all.unknown,
+            failed: self.report.all.failed,
             p50_us: latency.map(|it| it.p50),
             p99_us: latency.map(|it| it.p99),
             processor_us: self.processor_us,
@@ -91,10 +97,17 @@ impl Run {
 }
 
 impl Figures {
-    /// Whether something was answered, and all that was acknowledged was seen to be kept. Not known is not kept.
+    /// Requests without an answer.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.unknown + self.failed
+    }
+
+    /// Whether there were requests, all were answered, and all that was acknowledged was seen to be kept. Not known is not
+    /// kept.
     #[must_use]
     pub fn kept(&self) -> bool {
-        self.verdict == VerdictResult::Pass && self.p50_us.is_some()
+        self.verdict == VerdictResult::Pass && self.p50_us.is_some() && self.unanswered() == 0
     }
 }
 
@@ -125,12 +138,12 @@ impl Lab {
         load: Load,
         lasts: Duration,
     ) -> Result<Run, LabError> {
-        let run = self.run_while_some_end(name, subject, load, lasts).await?;
+        let run = self.run_while_some_end(name, subject, load, lasts, warmup().0).await?;
         subject.all_live()?;
         Ok(run)
     }
 
-    /// The same where processes of the subject may end meanwhile.
+    /// The same where processes of the subject may end meanwhile. It tells when the warm-up is over.
     ///
     /// # Errors
     /// [`LabError`]; a verdict that fails is none.
@@ -140,6 +153,7 @@ impl Lab {
         subject: &Subject,
         load: Load,
         lasts: Duration,
+        warms_up: WarmsUp,
     ) -> Result<Run, LabError> {
         let settings = Settings { extent: Extent::Lasts(lasts), ..load.applied_to(&self.settings) };
         settings.check(&subject.cluster)?;
@@ -155,15 +169,20 @@ impl Lab {
             Durability::Sync => Told::Sync,
             Durability::Memory => Told::Memory,
         };
+        let mut warms_up = Some(warms_up);
         let observe = |stage: Stage<'_>| match stage {
             Stage::Opening | Stage::Preloading => {}
-            Stage::Loading(progress) => {
-                if let Some(progress) = progress
-                    && let Some(elapsed) = progress.elapsed
-                {
+            Stage::Loading(None) => {
+                if let Some(warms_up) = warms_up.take() {
+                    warms_up.until(Instant::now() + settings.warmup);
+                }
+            }
+            Stage::Loading(Some(progress)) => {
+                if let Some(elapsed) = progress.elapsed {
                     before.get_or_insert_with(|| (subject.processor_time(), progress.completed));
-                    let rate = progress.completed as f64 / elapsed.as_secs_f64().max(0.001);
-                    self.progress.live(&format!("{name}: {:.0} s, {rate:.0}/s", elapsed.as_secs_f64()));
+                    let (elapsed, all) = (elapsed.as_secs_f64(), lasts.as_secs_f64());
+                    let rate = progress.completed as f64 / elapsed.max(0.001);
+                    self.progress.live(&format!("{name}: {elapsed:.0} of {all:.0} s, {rate:.0}/s"));
                 }
             }
             Stage::ReadingBack => after = subject.processor_time(),
@@ -197,11 +216,52 @@ impl Lab {
 fn told_of(figures: &Figures) -> String {
     let Figures { name, load, throughput_per_s, p50_us, .. } = figures;
     let p50 = p50_us.map_or("-".to_owned(), |p50| format!("{:.2} ms", p50 as f64 / 1000.0));
-    format!("{name}: {load} under way, {throughput_per_s:.0}/s, p50 {p50}")
+    let unanswered = match figures.unanswered() {
+        0 => String::new(),
+        count => format!(", {count} unanswered"),
+    };
+    format!("{name}: {load} under way, {throughput_per_s:.0}/s, p50 {p50}{unanswered}")
 }
 
 /// The processor time of this process and these; `None` if one has ended.
 pub(crate) fn processor_time<'a>(processes: impl IntoIterator<Item = &'a ProcessId>) -> Option<Duration> {
     let own = ProcessId::of(std::process::id());
     own.into_iter().chain(processes.into_iter().copied()).map(|it| it.processor_time()).sum()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A run of one request at a time that went well.
+    pub(crate) fn figures(throughput_per_s: f64, p50_us: u64, p99_us: u64) -> Figures {
+        Figures {
+            name: "test".into(),
+            load: Load::ONE,
+            throughput_per_s,
+            unknown: 0,
+            failed: 0,
+            p50_us: Some(p50_us),
+            p99_us: Some(p99_us),
+            processor_us: None,
+            verdict: VerdictResult::Pass,
+        }
+    }
+
+    #[test]
+    fn only_what_was_answered_and_seen_to_be_kept_is_kept() {
+        let good = figures(10.0, 1, 2);
+        assert!(good.kept());
+        for wrong in [
+            Figures { verdict: VerdictResult::Fail, ..good.clone() },
+            Figures { verdict: VerdictResult::Unknown, ..good.clone() },
+            Figures { p50_us: None, ..good.clone() },
+            Figures { unknown: 1, ..good.clone() },
+            Figures { failed: 1, ..good.clone() },
+        ] {
+            assert!(!wrong.kept(), "{wrong:?}");
+        }
+        let some = Figures { unknown: 2, failed: 3, ..good.clone() };
+        assert!(told_of(&some).ends_with(", 5 unanswered") && !told_of(&good).contains("unanswered"));
+    }
 }

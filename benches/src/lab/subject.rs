@@ -22,7 +22,7 @@ pub struct Subject {
 impl Subject {
     /// # Errors
     /// [`LabError::Stuck`] names those of its processes that have ended.
-    pub(super) fn all_live(&self) -> Result<(), LabError> {
+    pub(crate) fn all_live(&self) -> Result<(), LabError> {
         let dead = self.processes.iter().filter(|(_, process)| process.condition() == Condition::Dead);
         let dead: Vec<_> = dead.map(|(name, _)| name.as_str()).collect();
         let ended =

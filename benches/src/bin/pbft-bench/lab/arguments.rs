@@ -7,8 +7,9 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand};
 
 use pbft_bench::Settings;
-use pbft_messages::Submission;
+use pbft_messages::{Configuration, Submission};
 use pbft_testnet::Durability;
+use pbft_transport::ClientLimits;
 
 use crate::arguments::Format;
 use crate::duration;
@@ -25,8 +26,10 @@ Examples:
     Sweep {
         #[command(flatten)]
         varied: Varied,
+        #[command(flatten)]
+        timed: Timed,
         /// How many replicas
-        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
+        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_parser = size(), value_name = "COUNT")]
         n: usize,
         /// How many requests go under one signature, 1 to 64
         #[arg(long, env = "PBFT_BUNDLE", default_value_t = 1, value_parser = bundle(), value_name = "COUNT")]
@@ -39,20 +42,25 @@ Examples:
         factor: usize,
     },
     /// The same load on clusters of several sizes, beside the signature ceiling's own fall
-    #[command(after_help = "Example: pbft-bench scale --sizes 4,7,10,13 --outstanding 256 -z 10s")]
+    #[command(after_help = "Example: pbft-bench scale --sizes 4,7,10,13 --outstanding 256 -z 10s --rounds 5")]
     Scale {
         #[command(flatten)]
         varied: Varied,
         #[command(flatten)]
+        timed: Timed,
+        #[command(flatten)]
         offered: Offered,
         /// How many replicas; the others are compared with the first
-        #[arg(long, env = "PBFT_SIZES", value_delimiter = ',', default_values_t = [4, 7, 10, 13], value_name = "COUNTS")]
+        #[arg(long, env = "PBFT_SIZES", value_delimiter = ',', default_values_t = [4, 7, 10, 13], value_parser = size(), value_name = "COUNTS")]
         sizes: Vec<usize>,
+        /// How many rounds: from three on, medians, and the least and the most, mean something
+        #[arg(long, env = "PBFT_ROUNDS", default_value_t = 1, value_parser = count(), value_name = "COUNT")]
+        rounds: usize,
     },
     /// Throughput and latency under attack, beside no attack; each attack on a cluster of its own
     #[command(after_help = "\
 Examples:
-  pbft-bench attack-matrix -z 30s
+  pbft-bench attack-matrix -z 30s --rounds 5
   pbft-bench attack-matrix --all -n 7
   pbft-bench attack-matrix --strategy silent --strategy slow:delay=40%
 
@@ -61,9 +69,11 @@ Examples:
         #[command(flatten)]
         varied: Varied,
         #[command(flatten)]
+        timed: Timed,
+        #[command(flatten)]
         offered: Offered,
         /// How many replicas
-        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
+        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_parser = size(), value_name = "COUNT")]
         n: usize,
         /// Every strategy but those that lie in view changes or while state is fetched: they have no opportunity here
         #[arg(long, env = "PBFT_ALL")]
@@ -74,6 +84,9 @@ Examples:
         /// How long a malicious primary is watched: the others replace it after some time
         #[arg(long, env = "PBFT_PRIMARY_DURATION", default_value = "30s", value_parser = duration::positive, value_name = "TIME")]
         primary_duration: Duration,
+        /// How many rounds: from three on, medians, and the least and the most, mean something
+        #[arg(long, env = "PBFT_ROUNDS", default_value_t = 1, value_parser = count(), value_name = "COUNT")]
+        rounds: usize,
     },
     /// Kill the primary under load again and again: how long service pauses
     #[command(after_help = "Example: pbft-bench failover --times 20 --output results/failover")]
@@ -83,7 +96,7 @@ Examples:
         #[command(flatten)]
         offered: Offered,
         /// How many replicas
-        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
+        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_parser = size(), value_name = "COUNT")]
         n: usize,
         /// How often
         #[arg(long, env = "PBFT_TIMES", default_value_t = 20, value_parser = count(), value_name = "COUNT")]
@@ -97,7 +110,7 @@ Examples:
         #[command(flatten)]
         offered: Offered,
         /// How many replicas
-        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
+        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_parser = size(), value_name = "COUNT")]
         n: usize,
         /// How long
         #[arg(long = "for", env = "PBFT_FOR", default_value = "10m", value_parser = duration::positive, value_name = "TIME")]
@@ -110,16 +123,19 @@ Examples:
     #[command(after_help = "\
 Examples:
   pbft-bench compare etcd --rounds 5 -z 10s
-  pbft-bench compare unreplicated --bundle 64 -c 32 --outstanding 32")]
+  pbft-bench compare unreplicated --bundle 64 -c 32 --outstanding 32
+  pbft-bench compare unreplicated -c 1 --outstanding 1 --durability memory      the latency of one request at a time")]
     Compare {
         /// The other system
         other: Other,
         #[command(flatten)]
         varied: Varied,
         #[command(flatten)]
+        timed: Timed,
+        #[command(flatten)]
         offered: Offered,
         /// How many replicas
-        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_name = "COUNT")]
+        #[arg(short, env = "PBFT_REPLICAS", default_value_t = 4, value_parser = size(), value_name = "COUNT")]
         n: usize,
         /// How many turns each has
         #[arg(long, env = "PBFT_ROUNDS", default_value_t = 5, value_parser = count(), value_name = "COUNT")]
@@ -153,17 +169,22 @@ pub(crate) struct Offered {
     pub(crate) bundle: usize,
 }
 
+/// Loads as long as one likes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Timed {
+    /// How long each load lasts after the warm-up
+    #[arg(short = 'z', long, env = "PBFT_DURATION", default_value = "5s", value_parser = duration::positive, value_name = "TIME")]
+    pub(crate) duration: Duration,
+}
+
 /// What all but the short form of everything, which has a plan of its own, have in common.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Varied {
     #[command(flatten)]
     pub(crate) common: Common,
     /// Connections that share the load, at most: each is a session of its own
-    #[arg(short, long, env = "PBFT_CONNECTIONS", default_value_t = 16, value_parser = count(), value_name = "COUNT")]
+    #[arg(short, long, env = "PBFT_CONNECTIONS", default_value_t = 16, value_parser = connections(), value_name = "COUNT")]
     pub(crate) connections: usize,
-    /// How long each load lasts after the warm-up
-    #[arg(short = 'z', long, env = "PBFT_DURATION", default_value = "5s", value_parser = duration::positive, value_name = "TIME")]
-    pub(crate) duration: Duration,
     /// Whether the replicas' votes, and the answers of others, wait for the disk
     #[arg(long, env = "PBFT_DURABILITY", value_enum, default_value_t)]
     pub(crate) durability: Durability,
@@ -204,6 +225,16 @@ pub(crate) struct Common {
 /// A number of things of which there is at least one.
 fn count() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
+}
+
+/// How many replicas a cluster may have.
+fn size() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(4..=Configuration::MAXIMUM_REPLICAS as u64)
+}
+
+/// How many connections replicas take of the one client that these experiments are.
+fn connections() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=ClientLimits::default().connections_per_client as u64)
 }
 
 /// How many requests a submission may have.

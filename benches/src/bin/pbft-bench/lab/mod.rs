@@ -2,6 +2,7 @@
 
 mod arguments;
 mod output;
+mod planned;
 mod progress;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use pbft_bench::experiments::{
-    Attack, AttackMatrix, Brief, Comparison, Failover, Others, Plan, Scale, Search, Soak, Sweep,
+    Attack, AttackMatrix, Brief, Comparison, Failover, Others, Plan, Scale, Search, Soak, Sweep, Trials,
 };
 use pbft_bench::lab::{Environment, Lab, Load};
 use pbft_bench::page::Section;
@@ -31,7 +32,7 @@ pub(crate) async fn run(experiment: &Experiment, interrupt: &CancellationToken) 
     if let Some(folder) = &common.output {
         output::prepare(folder)?;
     }
-    let shown = Arc::new(Shown::new(common.quiet));
+    let shown = Arc::new(Shown::new(common.quiet, planned::planned(experiment)));
     let lab = Lab {
         settings: common.settings(),
         durability,
@@ -50,39 +51,40 @@ pub(crate) async fn run(experiment: &Experiment, interrupt: &CancellationToken) 
 async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
     let (common, durability) = experiment.common();
     match experiment {
-        Experiment::Sweep { varied, n, bundle, most, factor, .. } => {
+        Experiment::Sweep { varied, timed, n, bundle, most, factor } => {
             let bed = lab.bed(*n).await?;
             let (search, subject) = (Search::new(*factor, *most), bed.subject()?);
             let done =
-                Sweep::run(&lab, "sweep", &subject, *bundle, search, varied.connections, varied.duration)
+                Sweep::run(&lab, "sweep", &subject, *bundle, search, varied.connections, timed.duration)
                     .await?;
             tell("sweep", &lab, common, &done, &[done.section("Sweep")])?;
-            consistent(done.is_consistent())
+            consistent(done.is_consistent())?;
+            complete(done.stopped)
         }
-        Experiment::Scale { varied, offered, sizes, .. } => {
-            let done = Scale::run(&lab, sizes, load(varied, offered)?, varied.duration).await?;
+        Experiment::Scale { varied, timed, offered, sizes, rounds } => {
+            distinct(sizes)?;
+            let done = Scale::run(&lab, sizes, *rounds, load(varied, offered)?, timed.duration).await?;
             tell("scale", &lab, common, &done, &[done.section()])?;
-            consistent(done.is_consistent())
+            consistent(done.is_consistent())?;
+            complete(done.stopped)
         }
-        Experiment::AttackMatrix { varied, offered, n, all, strategy, primary_duration, .. } => {
-            let attacks = match (all, strategy.is_empty()) {
-                (true, _) => Attack::all(),
-                (false, true) => Attack::chosen(),
-                (false, false) => named(strategy)?,
-            };
+        Experiment::AttackMatrix { varied, timed, offered, n, all, strategy, primary_duration, rounds } => {
+            let attacks = attacks(*all, strategy)?;
             let load = load(varied, offered)?;
-            let done =
-                AttackMatrix::run(&lab, *n, &attacks, load, varied.duration, *primary_duration).await?;
+            let trials = Trials { rounds: *rounds, lasts: timed.duration, primary_lasts: *primary_duration };
+            let done = AttackMatrix::run(&lab, *n, &attacks, load, trials).await?;
             tell("attack-matrix", &lab, common, &done, &[done.section()])?;
-            consistent(done.is_consistent())
+            consistent(done.is_consistent())?;
+            complete(done.stopped)
         }
-        Experiment::Failover { varied, offered, n, times, .. } => {
+        Experiment::Failover { varied, offered, n, times } => {
             let done = Failover::run(&lab, *n, *times, load(varied, offered)?).await?;
             tell("failover", &lab, common, &done, &[done.section()])?;
             consistent(done.is_consistent())?;
-            held(done.is_within_limit(), "a pause was longer than the view timeout + 100 ms")
+            held(done.is_within_limit(), "a pause was longer than the view timeout + 100 ms")?;
+            complete(done.stopped)
         }
-        Experiment::Soak { varied, offered, n, lasts, preload, .. } => {
+        Experiment::Soak { varied, offered, n, lasts, preload } => {
             lab.settings.preload = *preload;
             let done = Soak::run(&lab, *n, load(varied, offered)?, *lasts).await?;
             tell("soak", &lab, common, &done, &[done.section()])?;
@@ -90,7 +92,7 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
             held(done.view_changes.is_empty(), "the primary was replaced although nothing was wrong")?;
             held(done.is_flat(), "a replica's memory is not flat, or above 256 MB")
         }
-        Experiment::Compare { other, varied, offered, n, rounds, .. } => {
+        Experiment::Compare { other, varied, timed, offered, n, rounds } => {
             let load = load(varied, offered)?;
             if *other == Other::Etcd && durability == Durability::Memory {
                 return Err(Failure::bad_input(
@@ -104,14 +106,16 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
                 Other::Unreplicated => (None, Some(Unreplicated::start(lab.durability)?)),
             };
             let others = Others { etcd: etcd.as_ref(), unreplicated: unreplicated.as_ref() };
-            let done = Comparison::run(&lab, "turn", others, *n, *rounds, load, varied.duration).await?;
+            let done = Comparison::run(&lab, "turn", others, *n, *rounds, load, timed.duration).await?;
             tell("compare", &lab, common, &done, &[done.section("Side by side")])?;
-            consistent(done.is_consistent())
+            consistent(done.is_consistent())?;
+            complete(done.stopped)
         }
         Experiment::Report { .. } => {
             let done = Brief::run(&lab, Plan::default()).await?;
             tell("report", &lab, common, &done, &done.sections())?;
-            consistent(done.is_consistent())
+            consistent(done.is_consistent())?;
+            complete(done.stopped())
         }
     }
 }
@@ -129,8 +133,25 @@ fn load(varied: &Varied, offered: &Offered) -> Outcome<Load> {
     Ok(Load::of(outstanding, bundle, connections))
 }
 
-fn named(strategies: &[String]) -> Outcome<Vec<Attack>> {
-    strategies.iter().map(|it| Attack::named(it)).collect::<Result<_, _>>().map_err(Failure::bad_input)
+/// The strategies that are asked for.
+fn attacks(all: bool, strategies: &[String]) -> Outcome<Vec<Attack>> {
+    match (all, strategies) {
+        (true, _) => Ok(Attack::all()),
+        (false, []) => Ok(Attack::chosen()),
+        (false, named) => {
+            named.iter().map(|it| Attack::named(it)).collect::<Result<_, _>>().map_err(Failure::bad_input)
+        }
+    }
+}
+
+/// What a size is told by is its number: twice the same would be one file.
+fn distinct(sizes: &[usize]) -> Outcome {
+    match sizes.iter().enumerate().find(|(place, size)| sizes[..*place].contains(size)) {
+        Some((_, size)) => Err(Failure::bad_input(format!(
+            "--sizes names {size} twice: name each size once, and see --rounds"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Keeps the result if it is to be kept, and prints it.
@@ -158,4 +179,12 @@ fn consistent(holds: bool) -> Outcome {
 
 fn held(holds: bool, otherwise: &str) -> Outcome {
     if holds { Ok(()) } else { Err(Failure::verdict(otherwise)) }
+}
+
+/// An experiment that an error ended early has a result, and is a failure nevertheless.
+fn complete(stopped: Option<String>) -> Outcome {
+    match stopped {
+        Some(why) => Err(Failure::error(format!("ended early, with what was measured until then: {why}"))),
+        None => Ok(()),
+    }
 }
