@@ -18,9 +18,10 @@
 //! says which it is.
 //!
 //! # What is counted
-//! Every request that was sent, or in an open loop: due, after the warm-up, also if its answer came after the end. The
-//! rate is the number of answers by the time from the end of the warm-up to the end of the load or to the last of these
-//! answers, whichever is later; so a pause at the end counts.
+//! The time from the end of the warm-up to the end of the load is measured. Throughput is the answers that came in it,
+//! whenever their requests had been sent: so neither end is better or worse than what lies between. Latency is that of
+//! the requests that were sent in it, or in an open loop: due, also if the answer came after the end, for those that
+//! take long must not be missing.
 
 pub mod experiments;
 pub mod lab;

@@ -13,7 +13,7 @@ use pbft_client::Client;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::order::Order;
-use crate::settings::{Extent, Settings};
+use crate::settings::Settings;
 use crate::tally::Tally;
 use crate::timeline::Timeline;
 use crate::values::Values;
@@ -30,9 +30,9 @@ const GRACE: Duration = Duration::from_secs(2);
 pub struct Progress {
     /// The time since the warm-up ended; `None` while it lasts.
     pub elapsed: Option<Duration>,
-    /// How many counted requests were answered.
-    pub completed: u64,
-    /// The counted requests' median latency so far; `None` before the first.
+    /// How many answers came since the warm-up ended, also after the end of the load.
+    pub answered: u64,
+    /// The median latency so far of the requests that count; `None` before the first.
     pub p50: Option<Duration>,
 }
 
@@ -47,11 +47,11 @@ pub struct Measured {
     pub(crate) journal: Journal,
     /// When the warm-up ended; all times count from then.
     pub measured_from: Instant,
-    /// The time that the counted requests took.
+    /// The time from then to the end of the load. Answers that came in it are what throughput counts.
     pub duration: Duration,
     /// How well an open loop kept its times; `None` for a closed one.
     pub punctuality: Option<Punctuality>,
-    /// The processor time that this process used after the warm-up.
+    /// The processor time that this process used meanwhile.
     pub cpu: Duration,
     /// Whether the load was ended early.
     pub interrupted: bool,
@@ -59,7 +59,7 @@ pub struct Measured {
     pub sessions_lost: usize,
 }
 
-/// How well an open loop kept its times. Of counted requests.
+/// How well an open loop kept its times. Of requests that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Punctuality {
     /// How many requests were due.
@@ -81,7 +81,8 @@ pub(crate) struct Run<'a> {
 /// Loads the cluster through all sessions, until the load ends or is interrupted. `journal` holds what was written
 /// before, which was `written` writes.
 ///
-/// `observe` is told the progress every second. After an interruption, answers are waited for a short while.
+/// `observe` is told the progress when the warm-up ends, every second, and when all is answered. After an interruption,
+/// answers are waited for a short while.
 pub(crate) async fn drive(
     run: &Run<'_>,
     journal: Journal,
@@ -107,31 +108,39 @@ pub(crate) async fn drive(
         });
     }
     let keeper = keep_gate(&shared);
-    let (mut interrupted_at, mut cpu_before) = (None, None);
+    let planned = settings.extent.end(shared.measured_from);
+    let (mut interrupted_at, mut cpu_before, mut cpu_after) = (None, None, None);
     let mut ticks = tokio::time::interval(PROGRESS);
     loop {
         tokio::select! {
             worker = running.join_next() => if worker.is_none() { break },
             () = interrupt.cancelled(), if interrupted_at.is_none() => {
-                interrupted_at = Some(Instant::now());
+                let now = Instant::now();
+                interrupted_at = Some(now);
+                shared.ledger().end(now);
+                cpu_after.get_or_insert_with(processor_time);
                 shared.stop.store(true, Ordering::Relaxed);
             }
-            () = grace(interrupted_at), if !abandon.is_cancelled() => abandon.cancel(),
-            () = tokio::time::sleep_until(shared.measured_from.into()), if cpu_before.is_none() => {
+            () = until(interrupted_at.map(|at| at + GRACE)), if !abandon.is_cancelled() => abandon.cancel(),
+            () = until(Some(shared.measured_from)), if cpu_before.is_none() => {
                 cpu_before = Some(processor_time());
+                observe(&progress(&shared));
             }
+            () = until(planned), if cpu_after.is_none() => cpu_after = Some(processor_time()),
             _ = ticks.tick() => observe(&progress(&shared)),
         }
     }
     let ended = Instant::now();
-    let cpu = cpu_before.map_or(Duration::ZERO, |before| processor_time().saturating_sub(before));
+    observe(&progress(&shared));
+    let cpu_after = cpu_after.unwrap_or_else(processor_time);
+    let cpu = cpu_before.map_or(Duration::ZERO, |before| cpu_after.saturating_sub(before));
     shared.stop.store(true, Ordering::Relaxed);
     if let Some(keeper) = keeper {
         // It does not panic, and it ends soon after the load does.
         let _ = keeper.await;
     }
-    let end = end(settings, &shared, interrupted_at, ended);
-    let punctuality = punctuality(settings, &shared, interrupted_at.unwrap_or(end));
+    let end = shared.ledger().end(planned.unwrap_or(ended));
+    let punctuality = punctuality(settings, &shared, end);
     let measured_from = shared.measured_from;
     let duration = end.saturating_duration_since(measured_from);
     let shared = Arc::into_inner(shared).expect("all workers have ended, and the keeper of the gate too");
@@ -161,22 +170,12 @@ fn keep_gate(shared: &Arc<Shared>) -> Option<tokio::task::JoinHandle<()>> {
     }))
 }
 
-/// Waits for the end of the grace after an interruption, for ever if there was none.
-async fn grace(interrupted_at: Option<Instant>) {
-    match interrupted_at {
-        Some(at) => tokio::time::sleep_until((at + GRACE).into()).await,
+/// Waits until then; for ever if that is never.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
-}
-
-/// The end of the load, or the last counted answer if that is later: a pause at the end must not vanish.
-fn end(settings: &Settings, shared: &Shared, interrupted_at: Option<Instant>, ended: Instant) -> Instant {
-    let planned = match (interrupted_at, settings.extent) {
-        (Some(at), _) => at,
-        (None, Extent::Lasts(duration)) => shared.measured_from + duration,
-        (None, Extent::Requests(_)) => ended,
-    };
-    planned.max(shared.ledger().last_answer.unwrap_or(planned))
 }
 
 fn punctuality(settings: &Settings, shared: &Shared, end: Instant) -> Option<Punctuality> {
@@ -187,11 +186,14 @@ fn punctuality(settings: &Settings, shared: &Shared, end: Instant) -> Option<Pun
 }
 
 fn progress(shared: &Shared) -> Progress {
-    let all = shared.ledger().tally.all();
-    let completed = all.completed();
-    let p50 = (completed > 0).then(|| Duration::from_micros(all.latencies().value_at_quantile(0.5)));
+    let (all, answered) = {
+        let ledger = shared.ledger();
+        (ledger.tally.all(), ledger.answers)
+    };
+    let p50 = || Duration::from_micros(all.latencies().value_at_quantile(0.5));
+    let p50 = (all.completed() > 0).then(p50);
     let elapsed = Instant::now().checked_duration_since(shared.measured_from);
-    Progress { elapsed, completed, p50 }
+    Progress { elapsed, answered, p50 }
 }
 
 /// What this process has used, all threads together.

@@ -32,11 +32,11 @@ pub struct Report {
     pub punctuality: Option<Punctuality>,
     /// Whether the load was ended early by a signal.
     pub interrupted: bool,
-    /// The time that the counted requests took.
+    /// The time from the end of the warm-up to the end of the load.
     pub duration_s: f64,
-    /// Answered requests a second, reads and writes together.
+    /// Answers a second that came in this time, to reads and writes together.
     pub throughput_per_s: f64,
-    /// The processor time of the load generator for an answered request, in microseconds; `null` without any.
+    /// The processor time of the load generator for each of these answers, in microseconds; `null` without any.
     pub load_cpu_us: Option<f64>,
     /// Reads and writes together.
     pub all: SeriesReport,
@@ -81,15 +81,17 @@ pub struct TimelineReport {
 /// One kind of requests.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SeriesReport {
-    /// How many were answered.
+    /// How many requests that were sent (open loop: due) in the time that was measured were answered, whenever that was.
     pub completed: u64,
+    /// How many answers came in the time that was measured, whenever their requests had been sent.
+    pub answered: u64,
     /// How many may or may not have been executed.
     pub unknown: u64,
     /// How many surely were not executed.
     pub failed: u64,
-    /// Answers a second.
+    /// `answered` a second.
     pub throughput_per_s: f64,
-    /// The latencies of the answered ones; `null` if there are none.
+    /// The latencies of the `completed` ones; `null` if there are none.
     pub latency_us: Option<Latency>,
 }
 
@@ -121,9 +123,9 @@ impl Report {
         };
         let timeline = &measured.timeline;
         let load_cpu_us =
-            (all.completed > 0).then(|| rounded(measured.cpu.as_secs_f64() * 1e6 / all.completed as f64));
+            (all.answered > 0).then(|| rounded(measured.cpu.as_secs_f64() * 1e6 / all.answered as f64));
         Self {
-            format: 2,
+            format: 3,
             kind,
             loop_note,
             punctuality: measured.punctuality,
@@ -162,8 +164,15 @@ impl SeriesReport {
             max: latencies.max(),
         });
         let seconds = duration.as_secs_f64();
-        let rate = if seconds > 0.0 { rounded(completed as f64 / seconds) } else { 0.0 };
-        Self { completed, unknown: series.unknown, failed: series.failed, throughput_per_s: rate, latency_us }
+        let throughput_per_s = if seconds > 0.0 { rounded(series.answered as f64 / seconds) } else { 0.0 };
+        Self {
+            completed,
+            answered: series.answered,
+            unknown: series.unknown,
+            failed: series.failed,
+            throughput_per_s,
+            latency_us,
+        }
     }
 }
 
@@ -203,8 +212,11 @@ pub(crate) mod tests {
             let kind = if milliseconds <= 25 { Kind::Read } else { Kind::Write };
             let latency = Duration::from_millis(milliseconds);
             tally.series_mut(kind).record(latency);
+            tally.series_mut(kind).answered += 1;
             timeline.answered(Duration::from_millis(4 * milliseconds), latency);
         }
+        // To requests of the warm-up.
+        tally.writes.answered += 5;
         tally.not_found = 3;
         tally.writes.unknown = 2;
         tally.errors.insert("outcome_unknown", 2);

@@ -1,6 +1,6 @@
 //! What a run is to do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pbft_messages::{Configuration, Submission};
 use pbft_service::kv::MAX_VALUE;
@@ -17,6 +17,16 @@ pub enum Extent {
     Lasts(Duration),
     /// When so many requests were sent after the warm-up.
     Requests(u64),
+}
+
+impl Extent {
+    /// When a load is over whose warm-up ends then; `None` if the answer to the last request ends it.
+    pub(crate) fn end(self, measured_from: Instant) -> Option<Instant> {
+        match self {
+            Self::Lasts(duration) => Some(measured_from + duration),
+            Self::Requests(_) => None,
+        }
+    }
 }
 
 /// What a request waits for before it is sent.

@@ -18,6 +18,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     latencies: Histogram<u64>,
+    /// How many answers came while the load was measured, whichever requests they answer: what throughput counts.
+    pub answered: u64,
     /// How many requests may or may not have been executed: no answer came in time.
     pub unknown: u64,
     /// How many requests surely were not executed.
@@ -55,12 +57,12 @@ pub(crate) fn microseconds(latency: Duration) -> u64 {
 
 impl Default for Series {
     fn default() -> Self {
-        Self { latencies: histogram(DIGITS), unknown: 0, failed: 0 }
+        Self { latencies: histogram(DIGITS), answered: 0, unknown: 0, failed: 0 }
     }
 }
 
 impl Series {
-    /// Adds an answered request.
+    /// Adds a request that counts and was answered, whenever that was.
     pub(crate) fn record(&mut self, latency: Duration) {
         self.latencies.saturating_record(microseconds(latency));
     }
@@ -69,17 +71,18 @@ impl Series {
     pub(crate) fn merge(&mut self, other: &Self) {
         // All series have the same bounds.
         self.latencies.add(&other.latencies).expect("histograms with equal bounds can be added");
+        self.answered += other.answered;
         self.unknown += other.unknown;
         self.failed += other.failed;
     }
 
-    /// How many requests were answered.
+    /// How many of the requests that count were answered.
     #[must_use]
     pub fn completed(&self) -> u64 {
         self.latencies.len()
     }
 
-    /// The latencies of the answered requests, in microseconds.
+    /// The latencies of those, in microseconds.
     #[must_use]
     pub fn latencies(&self) -> &Histogram<u64> {
         &self.latencies
@@ -123,6 +126,7 @@ mod tests {
             tally.series_mut(kind).record(latency);
             one.record(latency);
         }
+        (tally.writes.answered, tally.reads.answered, one.answered) = (7, 8, 15);
         (tally.writes.unknown, tally.reads.unknown, one.unknown) = (1, 2, 3);
         (tally.writes.failed, tally.reads.failed, one.failed) = (4, 5, 9);
         assert_eq!((tally.all(), tally.sent()), (one, 20_012));

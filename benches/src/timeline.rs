@@ -19,12 +19,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How many pauses are kept: the longest.
 const PAUSES: usize = 1000;
 
-/// What was answered in one interval.
+/// What came in one interval, whenever the requests had been sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// How many requests were answered.
     pub completed: u64,
-    /// How many were given up.
+    /// How many requests were given up.
     pub unanswered: u64,
     /// The median latency of the answered ones in microseconds; 0 if there are none.
     pub p50_us: u64,
@@ -43,14 +43,15 @@ pub struct Pause {
     pub length: Duration,
 }
 
-/// A run over time, from the end of the warm-up on. Of counted requests only.
+/// A run over time, from the end of the warm-up to the end of the load.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     /// The length of a row.
     pub interval: Duration,
     /// All rows, in order and without a gap.
     pub rows: Vec<Row>,
-    /// The times of 20 ms or more without an answer, in order; if there are more than a thousand, the longest.
+    /// The times of 20 ms or more without an answer, in order; if there are more than a thousand, the longest. The last
+    /// one goes on until the first answer after the end, if one came.
     pub pauses: Vec<Pause>,
     current: Histogram<u64>,
     unanswered: u64,
@@ -77,9 +78,14 @@ impl Timeline {
     /// Takes note of an answer that came `at` after the end of the warm-up. Answers may be told a little out of order.
     pub(crate) fn answered(&mut self, at: Duration, latency: Duration) {
         self.close_rows_before(at);
+        self.answered_late(at);
+        self.current.saturating_record(microseconds(latency));
+    }
+
+    /// Takes note of an answer that came after the end of the load: all that it may tell is how long a pause was.
+    pub(crate) fn answered_late(&mut self, at: Duration) {
         self.pause_until(at);
         self.last_answer = self.last_answer.max(at);
-        self.current.saturating_record(microseconds(latency));
     }
 
     /// Takes note of a request that was given up `at` after the end of the warm-up.
@@ -88,13 +94,14 @@ impl Timeline {
         self.unanswered += 1;
     }
 
-    /// The load took `duration`. Fills up.
+    /// The load took `duration`. Fills up, and forgets that answers became few when nothing was sent any more.
     pub(crate) fn finish(&mut self, duration: Duration) {
         self.pause_until(duration);
         self.close_rows_before(duration);
         if self.current.len() + self.unanswered > 0 || self.interval * (self.rows.len() as u32) < duration {
             self.close_row();
         }
+        self.pauses.retain(|pause| pause.from < duration);
         self.pauses.sort_by_key(|pause| pause.from);
     }
 
@@ -186,6 +193,18 @@ mod tests {
         timeline.finish(milliseconds(1000));
         let pause = |from, length| Pause { from: milliseconds(from), length: milliseconds(length) };
         assert_eq!(timeline.pauses, [pause(0, 30), pause(59, 41), pause(100, 900)]);
+    }
+
+    #[test]
+    fn a_pause_at_the_end_lasts_until_the_next_answer_and_none_comes_after_it() {
+        let mut timeline = timeline();
+        timeline.answered(milliseconds(350), milliseconds(1));
+        timeline.answered_late(milliseconds(900));
+        timeline.answered_late(milliseconds(2000));
+        timeline.finish(milliseconds(400));
+        let pause = |from, length| Pause { from: milliseconds(from), length: milliseconds(length) };
+        assert_eq!(timeline.pauses, [pause(0, 350), pause(350, 550)]);
+        assert_eq!(timeline.rows.iter().map(|row| row.completed).collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]

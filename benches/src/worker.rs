@@ -9,7 +9,7 @@ use pbft_client::{Client, ClientError, Executed, KvError};
 use crate::arrivals::{Gate, Schedule};
 use crate::journal::Journal;
 use crate::keys::Keys;
-use crate::ledger::Ledger;
+use crate::ledger::{Arrived, Ledger};
 use crate::order::Order;
 use crate::outcome::Failed;
 use crate::request::Request;
@@ -87,9 +87,9 @@ impl Shared {
         let measured_from = begins + settings.warmup;
         let gate = Schedule::new(settings, begins).map(Gate::new);
         let tail = if gate.is_some() { TAIL } else { Duration::ZERO };
-        let (ends, remaining) = match settings.extent {
-            Extent::Lasts(duration) => (Some(measured_from + duration + tail), u64::MAX),
-            Extent::Requests(count) => (None, count),
+        let remaining = match settings.extent {
+            Extent::Lasts(_) => u64::MAX,
+            Extent::Requests(count) => count,
         };
         Self {
             order,
@@ -99,7 +99,7 @@ impl Shared {
             ledger: Mutex::new(Ledger::new(settings.extent, journal, measured_from)),
             gate,
             measured_from,
-            ends,
+            ends: settings.extent.end(measured_from).map(|end| end + tail),
             remaining: AtomicU64::new(remaining),
             writes: AtomicU64::new(written),
             late: AtomicU64::default(),
@@ -224,10 +224,12 @@ impl Worker {
                     if request.write().is_some() {
                         keys.written(request.key());
                     }
-                    ledger.answered(request, sequence, told);
-                    if counts {
-                        ledger.count(request.kind(), told.found, ended - from, ended);
-                    }
+                    ledger.answered(
+                        request,
+                        sequence,
+                        told,
+                        Arrived { counts, latency: ended - from, at: ended },
+                    );
                 }
                 Err(error) => {
                     let failed = Failed::from(&error);

@@ -92,6 +92,23 @@ fn a_number_of_requests_is_sent_and_read_back() {
 }
 
 #[test]
+fn both_ends_of_a_load_are_as_its_middle() {
+    let scene = Scene::new(&CORRECT);
+    let mut command =
+        scene.command(&["-c", "4", "--pipeline", "8", "-z", "400ms", "--read-ratio", "0.5", "-q"]);
+    let result = report(&command.args(["--warmup", "200ms"]).output().unwrap());
+    assert_eq!(result["duration_s"], 0.4, "the answers to the last requests do not lengthen it");
+    let count = |of: &str, what: &str| result[of][what].as_u64().unwrap();
+    let answered = count("all", "answered");
+    assert_eq!(answered, count("reads", "answered") + count("writes", "answered"));
+    assert_eq!(result["throughput_per_s"].as_f64(), Some((answered as f64 / 0.4 * 1000.0).round() / 1000.0));
+    let rows = result["timeline"]["rows"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["completed"].as_u64().unwrap()).sum::<u64>(), answered);
+    // What is under way at one end is under way at the other.
+    assert!(answered.abs_diff(count("all", "completed")) <= 32, "{answered}");
+}
+
+#[test]
 fn bundles_and_pipelines_are_counted_request_by_request() {
     let scene = Scene::new(&CORRECT);
     // The last bundle is not full, and the window holds six of them.

@@ -171,7 +171,7 @@ impl Lab {
         };
         let mut warms_up = Some(warms_up);
         let observe = |stage: Stage<'_>| match stage {
-            Stage::Opening | Stage::Preloading => {}
+            Stage::Opening | Stage::Preloading | Stage::ReadingBack => {}
             Stage::Loading(None) => {
                 if let Some(warms_up) = warms_up.take() {
                     warms_up.until(Instant::now() + settings.warmup);
@@ -179,13 +179,13 @@ impl Lab {
             }
             Stage::Loading(Some(progress)) => {
                 if let Some(elapsed) = progress.elapsed {
-                    before.get_or_insert_with(|| (subject.processor_time(), progress.completed));
+                    after = Some((subject.processor_time(), progress.answered));
+                    before = before.or(after);
                     let (elapsed, all) = (elapsed.as_secs_f64(), lasts.as_secs_f64());
-                    let rate = progress.completed as f64 / elapsed.max(0.001);
+                    let rate = progress.answered as f64 / elapsed.max(0.001);
                     self.progress.live(&format!("{name}: {elapsed:.0} of {all:.0} s, {rate:.0}/s"));
                 }
             }
-            Stage::ReadingBack => after = subject.processor_time(),
         };
         let remarks = Remarks { durability: told, note: Some(name.to_owned()) };
         let connectors = [connector];
@@ -201,10 +201,9 @@ impl Lab {
             write_files(&folder, &report, &measured)?;
         }
         self.environment.get_or_init(|| (&report.record).into());
-        let counted = report.all.completed;
-        let processor_us = before.zip(after).and_then(|((before, answered), after)| {
-            let spent = after.checked_sub(before?)?;
-            (counted > answered).then(|| spent.as_secs_f64() * 1e6 / (counted - answered) as f64)
+        let processor_us = before.zip(after).and_then(|((before, earlier), (after, later))| {
+            let spent = after?.checked_sub(before?)?;
+            (later > earlier).then(|| spent.as_secs_f64() * 1e6 / (later - earlier) as f64)
         });
         let run = Run { name: name.to_owned(), load, report, measured, processor_us };
         self.progress.step(&told_of(&run.figures()));

@@ -60,7 +60,7 @@ impl Display {
         self.bar.set_message(text.clone());
         self.bar.set_position(match self.extent {
             Extent::Lasts(_) => progress.elapsed.unwrap_or_default().as_millis() as u64,
-            Extent::Requests(_) => progress.completed,
+            Extent::Requests(_) => progress.answered,
         });
         if let Some(last) = &mut self.last_line
             && last.elapsed() >= PLAIN_INTERVAL
@@ -78,9 +78,9 @@ impl Display {
 fn line(progress: &Progress) -> String {
     let Some(elapsed) = progress.elapsed else { return "warming up".to_owned() };
     let seconds = elapsed.as_secs_f64();
-    let rate = if seconds > 0.0 { progress.completed as f64 / seconds } else { 0.0 };
+    let rate = if seconds > 0.0 { progress.answered as f64 / seconds } else { 0.0 };
     let p50 = progress.p50.map_or("-".to_owned(), |p50| readable(p50.as_micros() as f64));
-    format!("{seconds:.0} s, {} requests, {rate:.0}/s, p50 {p50}", progress.completed)
+    format!("{seconds:.0} s, {} requests, {rate:.0}/s, p50 {p50}", progress.answered)
 }
 
 #[cfg(test)]
@@ -89,13 +89,13 @@ mod tests {
 
     #[test]
     fn lines() {
-        let mut progress = Progress { elapsed: None, completed: 0, p50: None };
+        let mut progress = Progress { elapsed: None, answered: 0, p50: None };
         assert_eq!(line(&progress), "warming up");
         progress.elapsed = Some(Duration::ZERO);
         assert_eq!(line(&progress), "0 s, 0 requests, 0/s, p50 -");
         progress = Progress {
             elapsed: Some(Duration::from_secs(4)),
-            completed: 1000,
+            answered: 1000,
             p50: Some(Duration::from_micros(1500)),
         };
         assert_eq!(line(&progress), "4 s, 1000 requests, 250/s, p50 1.50 ms");
