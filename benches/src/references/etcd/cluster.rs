@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use pbft_testnet::process::ProcessId;
 
-use super::protocol::Connection;
+use super::protocol::{CallError, Connection, NodeStatus};
 use crate::lab::LabError;
 
 /// How many nodes.
@@ -19,13 +19,23 @@ const NODES: usize = 3;
 /// How long they may take until one leads and takes puts.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Who leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    /// Where its clients connect.
+    pub(super) address: SocketAddr,
+    /// The number of its election: nobody else leads in the same term.
+    term: u64,
+}
+
 /// A cluster of three nodes, each with its files on disk. Dropping it ends them; they end with this process too.
 pub struct Etcd {
     tether: Option<Tether>,
     nodes: Vec<Child>,
     /// What `etcd --version` says.
     pub version: String,
-    pub(super) leader: SocketAddr,
+    /// Where its clients connect.
+    clients: Vec<SocketAddr>,
     folder: TempDir,
 }
 
@@ -41,8 +51,8 @@ impl Etcd {
         let ports = free_ports(2 * NODES).map_err(LabError::io("free ports"))?;
         let (clients, peers) = ports.split_at(NODES);
         let all: Vec<_> = (0..NODES).map(|node| format!("n{node}=http://{}", peers[node])).collect();
-        let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut cluster = Self { tether: None, nodes: Vec::new(), version, leader: nobody, folder };
+        let mut cluster =
+            Self { tether: None, nodes: Vec::new(), version, clients: clients.to_vec(), folder };
         for node in 0..NODES {
             let log = std::fs::File::create(cluster.log(node)).map_err(LabError::io("a log"))?;
             let (client, peer) = (format!("http://{}", clients[node]), format!("http://{}", peers[node]));
@@ -60,7 +70,7 @@ impl Etcd {
             cluster.nodes.push(command.spawn().map_err(LabError::io("etcd"))?);
         }
         cluster.tether = Some(Tether::hold(&cluster.nodes).map_err(LabError::io("etcd's tether"))?);
-        cluster.leader = cluster.elected(clients).await?;
+        cluster.leader().await?;
         Ok(cluster)
     }
 
@@ -71,14 +81,14 @@ impl Etcd {
     }
 
     /// Waits until a node leads and has taken a put, and all nodes answer.
-    async fn elected(&self, clients: &[SocketAddr]) -> Result<SocketAddr, LabError> {
+    pub(super) async fn leader(&self) -> Result<Leader, LabError> {
         let began = Instant::now();
         let mut why = "it does not listen".to_owned();
         // Nobody tells when a node is ready, so this tries again and again.
         let mut attempts = tokio::time::interval(Duration::from_millis(50));
         while began.elapsed() < PATIENCE {
             attempts.tick().await;
-            match leader(clients).await {
+            match leader(&self.clients).await {
                 Ok(Some(leader)) => return Ok(leader),
                 Ok(None) => why = "no node leads".to_owned(),
                 Err(error) => why = error.to_string(),
@@ -92,13 +102,14 @@ impl Etcd {
     }
 }
 
-async fn leader(clients: &[SocketAddr]) -> Result<Option<SocketAddr>, super::protocol::CallError> {
+async fn leader(clients: &[SocketAddr]) -> Result<Option<Leader>, CallError> {
     let mut leader = None;
     for &client in clients {
         let connection = Connection::open(client).await?;
-        if connection.status().await?.leads {
+        let NodeStatus { leads, term } = connection.status().await?;
+        if leads {
             connection.put(b"pbft-bench/ready", b"yes").await?;
-            leader = Some(client);
+            leader = Some(Leader { address: client, term });
         }
     }
     Ok(leader)

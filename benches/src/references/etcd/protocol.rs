@@ -28,9 +28,19 @@ pub(super) struct Connection {
 }
 
 /// What a node says of itself.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct NodeStatus {
     /// Whether it leads.
     pub(super) leads: bool,
+    /// The number of the last election that it knows of.
+    pub(super) term: u64,
+}
+
+impl NodeStatus {
+    fn read(answer: &[u8]) -> Result<Self, CallError> {
+        let (own, leader) = (header(answer)?.number(2)?, Message(answer).number(4)?);
+        Ok(Self { leads: own == leader && leader != 0, term: Message(answer).number(6)? })
+    }
 }
 
 impl Connection {
@@ -55,8 +65,7 @@ impl Connection {
     /// Asks a node who leads.
     pub(super) async fn status(&self) -> Result<NodeStatus, CallError> {
         let answer = self.call("/etcdserverpb.Maintenance/Status", &[]).await?;
-        let (own, leader) = (header(&answer)?.number(2)?, Message(&answer).number(4)?);
-        Ok(NodeStatus { leads: own == leader && leader != 0 })
+        NodeStatus::read(&answer)
     }
 
     async fn call(&self, path: &str, message: &[u8]) -> Result<Vec<u8>, CallError> {
@@ -187,6 +196,9 @@ mod tests {
         assert_eq!(header(&answer).unwrap().number(3).unwrap(), 128);
         assert_eq!(header(&answer).unwrap().number(9).unwrap(), 0, "absent");
         assert!(header(&[]).is_err());
+        // StatusResponse { header: { member_id: 300 }, version: "3", leader: 300, raftTerm: 7 }
+        let status = [0x0a, 3, 0x10, 0xac, 2, 0x12, 1, b'3', 0x20, 0xac, 2, 0x30, 7];
+        assert_eq!(NodeStatus::read(&status).unwrap(), NodeStatus { leads: true, term: 7 });
         assert_eq!(Message(&[0x0a, 200, 1]).fields().count(), 0, "cut off");
     }
 }
