@@ -80,13 +80,21 @@ fn the_unreplicated_service_keeps_its_word_too() {
     let folder = tempfile::tempdir().unwrap();
     let arguments =
         ["compare", "unreplicated", "-z", "300ms", "--rounds", "2", "--outstanding", "4", "--bundle", "8"];
-    let kept = quick(&arguments, folder.path());
-    let turn = &kept["result"]["turns"][0];
-    for who in ["ours", "unreplicated"] {
-        let figures = &turn[who];
-        assert_eq!((&figures["verdict"], &figures["load"]["bundle"]), (&"pass".into(), &8.into()), "{turn}");
-        assert!(figures["throughput_per_s"].as_f64() > Some(10.0), "{turn}");
+    let kept = quick(&[&arguments[..], &["--output", "out"]].concat(), folder.path());
+    for turn in kept["result"]["turns"].as_array().unwrap() {
+        for who in ["ours", "unreplicated"] {
+            let (figures, verdict) = (&turn[who], &turn[who]["verdict"]);
+            assert_eq!((verdict, &figures["load"]["bundle"]), (&"pass".into(), &8.into()), "{turn}");
+            assert!(figures["throughput_per_s"].as_f64() > Some(10.0), "{turn}");
+        }
     }
+    let started = |run: &str| {
+        let result = fs::read(folder.path().join("out/runs").join(run).join("result.json")).unwrap();
+        let result: Value = serde_json::from_slice(&result).unwrap();
+        result["record"]["started_unix_ms"].as_u64().unwrap()
+    };
+    let order = ["turn-1", "turn-1-unreplicated", "turn-2-unreplicated", "turn-2"].map(started);
+    assert!(order.is_sorted(), "each is first in turn: {order:?}");
     for spread in ["to_unreplicated", "p50_us", "p99_us"] {
         let Value::Object(spread) = &kept["result"][spread] else { panic!("{kept}") };
         assert!(spread["count"] == 2 && spread["min"].as_f64() > Some(0.0), "{spread:?}");

@@ -20,7 +20,7 @@ pub struct Others<'a> {
     pub etcd: Option<&'a Etcd>,
 }
 
-/// The cluster, the signature ceiling and others, turn by turn under the same load.
+/// The cluster, the signature ceiling and others, turn by turn under the same load; every other turn the others are first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// What `etcd --version` says; `null` if it was not among the others.
@@ -35,7 +35,7 @@ pub struct Comparison {
     pub to_ceiling: Option<Spread>,
     /// Our throughput to that of the unreplicated service; `null` if it was not among the others.
     pub to_unreplicated: Option<Spread>,
-    /// Our throughput to etcd's; `null` if it was not among the others.
+    /// Our throughput to etcd's, of the turns in which its leader did not change; `null` if there are none.
     pub to_etcd: Option<Spread>,
     /// What ended it early; `null` if nothing did.
     pub stopped: Option<String>,
@@ -52,6 +52,34 @@ pub struct Turn {
     pub unreplicated: Option<Figures>,
     /// etcd's.
     pub etcd: Option<EtcdRun>,
+}
+
+impl Others<'_> {
+    /// One turn of those that there are, with names for their runs' files that begin so.
+    async fn run(
+        &self,
+        lab: &Lab,
+        name: &str,
+        load: Load,
+        lasts: Duration,
+    ) -> Result<(Option<Figures>, Option<EtcdRun>), LabError> {
+        let unreplicated = match self.unreplicated {
+            None => None,
+            Some(server) => {
+                let name = format!("{name}-unreplicated");
+                Some(lab.run(&name, &server.subject()?, load, lasts).await?.figures())
+            }
+        };
+        let etcd = match self.etcd {
+            None => None,
+            Some(etcd) => Some(etcd.run(&lab.settings, load, lasts).await?),
+        };
+        if let Some(EtcdRun { throughput_per_s, led, .. }) = &etcd {
+            let changed = if *led { "" } else { "; its leader changed, so this turn is not compared" };
+            lab.progress.step(&format!("etcd: {}/s{changed}", show::rate(*throughput_per_s)));
+        }
+        Ok((unreplicated, etcd))
+    }
 }
 
 impl Comparison {
@@ -75,7 +103,9 @@ impl Comparison {
         let ended = async {
             for round in 1..=rounds {
                 let name = format!("{name}-{round}");
-                turns.push(Turn::take(lab, &name, others, &subject, load, lasts).await?);
+                // Nobody always comes first: what goes before may leave the disk, or the processor's clock, in another state.
+                let is_first = round % 2 == 1;
+                turns.push(Turn::take(lab, &name, others, &subject, load, lasts, is_first).await?);
             }
             Ok(())
         }
@@ -95,7 +125,7 @@ impl Comparison {
             p99_us: Spread::over(&turns, |turn| turn.ours.p99_us.map(|it| it as f64)),
             to_ceiling: ratios(|turn| Some(turn.ceiling.requests_per_s)),
             to_unreplicated: ratios(|turn| turn.unreplicated.as_ref().map(|it| it.throughput_per_s)),
-            to_etcd: ratios(|turn| turn.etcd.as_ref().map(|it| it.throughput_per_s)),
+            to_etcd: ratios(|turn| turn.etcd.as_ref().filter(|it| it.led).map(|it| it.throughput_per_s)),
             turns,
             stopped,
         }
@@ -179,6 +209,7 @@ impl Comparison {
 }
 
 impl Turn {
+    /// Loads the cluster before the others, or after them.
     async fn take(
         lab: &Lab,
         name: &str,
@@ -186,25 +217,22 @@ impl Turn {
         subject: &Subject,
         load: Load,
         lasts: Duration,
+        is_first: bool,
     ) -> Result<Self, LabError> {
-        let before = SignatureCosts::measure().await;
-        let ours = lab.run(name, subject, load, lasts).await?.figures();
-        let ceiling =
-            before.between(SignatureCosts::measure().await).ceiling(subject.cluster.n(), load.bundle);
-        let unreplicated = match others.unreplicated {
-            None => None,
-            Some(server) => {
-                let name = format!("{name}-unreplicated");
-                Some(lab.run(&name, &server.subject()?, load, lasts).await?.figures())
-            }
+        let ours = async {
+            let before = SignatureCosts::measure().await;
+            let ours = lab.run(name, subject, load, lasts).await?.figures();
+            let after = SignatureCosts::measure().await;
+            Ok::<_, LabError>((before.between(after).ceiling(subject.cluster.n(), load.bundle), ours))
         };
-        let etcd = match others.etcd {
-            None => None,
-            Some(etcd) => Some(etcd.run(&lab.settings, load, lasts).await?),
+        let theirs = others.run(lab, name, load, lasts);
+        let ((ceiling, ours), (unreplicated, etcd)) = if is_first {
+            let ours = ours.await?;
+            (ours, theirs.await?)
+        } else {
+            let theirs = theirs.await?;
+            (ours.await?, theirs)
         };
-        if let Some(etcd) = &etcd {
-            lab.progress.step(&format!("etcd: {}/s", show::rate(etcd.throughput_per_s)));
-        }
         Ok(Self { ceiling, ours, unreplicated, etcd })
     }
 }

@@ -91,7 +91,9 @@ pub(super) fn verdicts<'a>(runs: impl IntoIterator<Item = &'a Figures>) -> Strin
 
 /// The same of a run on etcd.
 pub(super) fn verdict_on_etcd(it: &EtcdRun) -> String {
-    if it.violations > 0 { "FAIL".to_owned() } else { answered(it.throughput_per_s > 0.0, it.failed) }
+    let verdict =
+        if it.violations > 0 { "FAIL".to_owned() } else { answered(it.throughput_per_s > 0.0, it.failed) };
+    if it.led { verdict } else { format!("{verdict}; its leader changed: not compared") }
 }
 
 /// Why an experiment ended early, if it did.
