@@ -80,7 +80,7 @@ fn the_unreplicated_service_keeps_its_word_too() {
     let folder = tempfile::tempdir().unwrap();
     let arguments =
         ["compare", "unreplicated", "-z", "300ms", "--rounds", "2", "--outstanding", "4", "--bundle", "8"];
-    let kept = quick(&[&arguments[..], &["--output", "out"]].concat(), folder.path());
+    let kept = quick(&[&arguments[..], &["--identities", "2", "--output", "out"]].concat(), folder.path());
     for turn in kept["result"]["turns"].as_array().unwrap() {
         for who in ["ours", "unreplicated"] {
             let (figures, verdict) = (&turn[who], &turn[who]["verdict"]);
@@ -91,6 +91,7 @@ fn the_unreplicated_service_keeps_its_word_too() {
     let started = |run: &str| {
         let result = fs::read(folder.path().join("out/runs").join(run).join("result.json")).unwrap();
         let result: Value = serde_json::from_slice(&result).unwrap();
+        assert_eq!(result["record"]["settings"]["identities"], 2);
         result["record"]["started_unix_ms"].as_u64().unwrap()
     };
     let order = ["turn-1", "turn-1-unreplicated", "turn-2-unreplicated", "turn-2"].map(started);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use pbft_messages::{ParametersTable, ReplicaId};
-use pbft_testnet::{ClusterStatus, Durability, Lifetime, Options, Roots, Testnet, TestnetError};
+use pbft_testnet::{
+    ClusterStatus, Durability, Lifetime, Options, Roots, SPARE_CLIENTS, Testnet, TestnetError,
+};
 
 use super::{LabError, Subject};
 
@@ -16,15 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Bed {
     // First, so that the replicas have ended when the folder is removed.
     testnet: Testnet,
+    /// How many clients the load may come from.
+    identities: usize,
     _folder: TempDir,
 }
 
 impl Bed {
-    /// Starts so many replicas; returns when they serve.
+    /// Starts so many replicas, for load from so many clients; returns when they serve.
     ///
     /// # Errors
     /// [`LabError`]
-    pub async fn start(n: usize, durability: Durability) -> Result<Self, LabError> {
+    pub async fn start(n: usize, durability: Durability, identities: usize) -> Result<Self, LabError> {
         let folder = tempfile::Builder::new().prefix("pbft-bench-").tempdir();
         let folder = folder.map_err(LabError::io("a temporary folder"))?;
         let options = Options::new(folder.path()).map_err(LabError::io("the path of this program"))?;
@@ -32,11 +36,12 @@ impl Bed {
             n: Some(n),
             durability: Some(durability),
             parameters: ParametersTable::default(),
+            more_clients: identities.saturating_sub(1),
             lifetime: Lifetime::Tethered,
             ..options
         };
         match Testnet::up(options).await {
-            Ok(testnet) => Ok(Self { testnet, _folder: folder }),
+            Ok(testnet) => Ok(Self { testnet, identities, _folder: folder }),
             Err(error) => {
                 if matches!(error, TestnetError::DidNotStart { .. } | TestnetError::NoService(_)) {
                     // The error names logs in it.
@@ -69,9 +74,12 @@ impl Bed {
             .into_iter()
             .map(|(replica, process)| (replica.to_string(), process))
             .collect();
+        let folder = self.testnet.folder();
+        // The first spare ones are for malicious clients.
+        let more = (1..self.identities).map(|number| folder.spare_client_key(SPARE_CLIENTS + number - 1));
         Ok(Subject {
             cluster: self.testnet.configuration().clone(),
-            client_key: self.testnet.folder().client_key(),
+            client_keys: std::iter::once(folder.client_key()).chain(more).collect(),
             processes,
         })
     }

@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use pbft_client::{ClientSettings, Connector};
-use pbft_crypto::key_file;
+use pbft_testnet::Durability;
 use pbft_testnet::process::ProcessId;
-use pbft_testnet::{Durability, TestnetError};
 
 use super::{Bed, Environment, LabError, Load, Subject, WarmsUp, warmup};
 use crate::files::{prepare_folder, write_files};
@@ -124,7 +122,7 @@ impl Lab {
     /// [`LabError`]
     pub async fn bed(&self, n: usize) -> Result<Bed, LabError> {
         self.progress.step(&format!("starting {n} replicas, durability {}", self.durability));
-        Bed::start(n, self.durability).await
+        Bed::start(n, self.durability, self.settings.identities).await
     }
 
     /// Loads a subject for so long after the warm-up, and reads back what it acknowledged.
@@ -159,9 +157,7 @@ impl Lab {
         settings.check(&subject.cluster)?;
         let folder = self.output.as_ref().map(|output| output.join("runs").join(name));
         folder.as_deref().map(prepare_folder).transpose()?;
-        let key = key_file::read(&subject.client_key).map_err(TestnetError::from)?;
-        let client = ClientSettings { timeout: settings.timeout, ..ClientSettings::default() };
-        let connector = Connector::new(&subject.cluster, key, client)?;
+        let connectors = subject.connectors(&settings)?;
         self.progress.live(name);
 
         let (mut before, mut after) = (None, None);
@@ -188,12 +184,12 @@ impl Lab {
             }
         };
         let remarks = Remarks { durability: told, note: Some(name.to_owned()) };
-        let connectors = [connector];
         // Who wants to end an experiment drops its future.
         let for_ever = CancellationToken::new();
         let (report, measured) =
             crate::run(&connectors, &subject.cluster, &settings, remarks, &for_ever, observe).await?;
-        for connector in connectors {
+        // All share one socket.
+        if let Some(connector) = connectors.into_iter().next() {
             // Being late here harms nobody.
             let _ = tokio::time::timeout(FAREWELL, connector.shutdown()).await;
         }

@@ -17,7 +17,7 @@ use crate::ports::free_ports;
 use crate::{Folder, TestnetError};
 
 /// How many clients are admitted besides the one that people use: for those that are to be malicious.
-pub(crate) const SPARE_CLIENTS: usize = 4;
+pub const SPARE_CLIENTS: usize = 4;
 
 /// An address that [`choose_ports`] is about to replace.
 const UNCHOSEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -48,11 +48,17 @@ pub(crate) fn prepare(folder: &Folder, n: usize) -> Result<(), TestnetError> {
     make_folder(folder.path())
 }
 
-/// Makes the files of a testnet of `n` replicas. The caller holds the lock. `cluster.toml` comes last: where it is, everything is.
-pub(crate) fn create(folder: &Folder, n: usize, parameters: ParametersTable) -> Result<(), TestnetError> {
+/// Makes the files of a testnet of `n` replicas, which admits `spare_clients`. The caller holds the lock. `cluster.toml`
+/// comes last: where it is, everything is.
+pub(crate) fn create(
+    folder: &Folder,
+    n: usize,
+    spare_clients: usize,
+    parameters: ParametersTable,
+) -> Result<(), TestnetError> {
     check_size(n)?;
     let keys = generate(n)?;
-    let (client, spare) = (generate_one()?, generate(SPARE_CLIENTS)?);
+    let (client, spare) = (generate_one()?, generate(spare_clients)?);
     let clients = std::iter::once(&client).chain(&spare);
     let mut file = blueprint(&keys, clients, parameters);
     choose_ports(&mut file, folder)?;
@@ -216,7 +222,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = Folder::at(folder.path()).unwrap();
         let parameters = ParametersTable { window: Some(60_000), ..ParametersTable::default() };
-        assert!(matches!(create(&folder, 100, parameters), Err(TestnetError::Impossible(_))));
+        assert!(matches!(create(&folder, 100, SPARE_CLIENTS, parameters), Err(TestnetError::Impossible(_))));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing half-done");
     }
 }

@@ -40,6 +40,7 @@ mod status;
 mod testnet;
 mod trial;
 
+pub use create::SPARE_CLIENTS;
 pub use error::TestnetError;
 pub use events::Following;
 pub use evidence::EvidenceReport;

@@ -11,7 +11,7 @@ use pbft_messages::{Configuration, ParametersTable, ReplicaId};
 use pbft_service::kv::Operation;
 
 use crate::control::Control;
-use crate::create::{choose_ports, create, prepare, read_cluster_file, write_cluster_file};
+use crate::create::{SPARE_CLIENTS, choose_ports, create, prepare, read_cluster_file, write_cluster_file};
 use crate::launch::{Started, spawn};
 use crate::process::{Condition, ProcessId, Signal};
 use crate::state::{Lock, State};
@@ -41,6 +41,9 @@ pub struct Options {
     pub durability: Option<Durability>,
     /// The parameters of a new cluster.
     pub parameters: ParametersTable,
+    /// How many clients a new cluster admits besides `client.key` and the [`SPARE_CLIENTS`]; their keys are
+    /// [`Folder::spare_client_key`] from that number on.
+    pub more_clients: usize,
     /// How long the replicas live.
     pub lifetime: Lifetime,
     /// The replicas' program.
@@ -60,6 +63,7 @@ impl Options {
             n: None,
             durability: None,
             parameters: ParametersTable::default(),
+            more_clients: 0,
             lifetime: Lifetime::Detached,
             program: Program::current()?,
             late: BTreeSet::new(),
@@ -99,7 +103,7 @@ impl Testnet {
         let _lock = Lock::take(&folder).await?;
         // Another command may have made the testnet while this one waited for the lock.
         if !folder.cluster_file().exists() {
-            create(&folder, n, options.parameters.clone())?;
+            create(&folder, n, SPARE_CLIENTS + options.more_clients, options.parameters.clone())?;
         }
         let (_, configuration) = read_cluster_file(&folder)?;
         let state = match State::read(&folder)? {

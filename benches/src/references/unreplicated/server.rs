@@ -13,7 +13,7 @@ use bytes::Bytes;
 use clap::Args;
 use tokio::sync::mpsc;
 
-use pbft_crypto::{SecretKey, Signer as _, Verified, key_file};
+use pbft_crypto::{PublicKey, SecretKey, Signer as _, Verified, key_file};
 use pbft_messages::{
     ClientMessage, ClientTable, ClusterFile, Configuration, ParametersTable, ReplicaMessage, ReplicaTable,
     SessionId, Submission, WeakQuorum, codec,
@@ -38,12 +38,20 @@ pub(super) const READY: &str = "ready";
 /// The arguments of the process.
 #[derive(Clone, Debug, Args)]
 pub struct UnreplicatedArguments {
-    /// Where to put the cluster file, the client's key and the log
+    /// Where to put the cluster file, the clients' keys and the log
     #[arg(long)]
     pub folder: PathBuf,
     /// Whether answers wait for the disk
     #[arg(long, value_enum, default_value_t)]
     pub durability: Durability,
+    /// How many clients are admitted
+    #[arg(long, default_value_t = 1)]
+    pub identities: usize,
+}
+
+/// The file of a client's key.
+pub(super) fn client_key(folder: &Path, index: usize) -> PathBuf {
+    folder.join(format!("client-{index}.key"))
 }
 
 /// What was received and is believed, with its bytes for the log.
@@ -64,21 +72,24 @@ pub fn unreplicated_main(arguments: &UnreplicatedArguments) -> ExitCode {
 fn serve(arguments: &UnreplicatedArguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _within = runtime.enter();
-    let client = SecretKey::generate().context("no randomness for a key")?;
-    let keys: Vec<_> = (0..MEMBERS).map(|_| SecretKey::generate()).collect::<Result<_, _>>()?;
-    let keys: Vec<_> = keys.into_iter().map(Arc::new).collect();
+    let generate = |count: usize| (0..count).map(|_| SecretKey::generate()).collect::<Result<Vec<_>, _>>();
+    let clients = generate(arguments.identities).context("no randomness for keys")?;
+    let admitted: Vec<_> = clients.iter().map(SecretKey::public_key).collect();
+    let keys: Vec<_> = generate(MEMBERS)?.into_iter().map(Arc::new).collect();
     // A cluster's identity does not depend on addresses, so it is known before the ports are.
-    let file = cluster_file(&keys, &client, &|index| nobody(MEMBERS + index));
+    let file = cluster_file(&keys, &admitted, &|index| nobody(MEMBERS + index));
     let early = Arc::new(file.configuration()?);
     let (frames, incoming) = mpsc::unbounded_channel();
     let mut members = Vec::with_capacity(MEMBERS);
     for key in keys.iter().cloned() {
-        members.push(Member::start(key, &client, &early, frames.clone())?);
+        members.push(Member::start(key, admitted.clone(), &early, frames.clone())?);
     }
-    let file = cluster_file(&keys, &client, &|index| members[index].listener.local_addr());
+    let file = cluster_file(&keys, &admitted, &|index| members[index].listener.local_addr());
     let path = arguments.folder.join("cluster.toml");
     std::fs::write(&path, file.to_text()).with_context(|| path.display().to_string())?;
-    key_file::create(&arguments.folder.join("client.key"), &client)?;
+    for (index, client) in clients.iter().enumerate() {
+        key_file::create(&client_key(&arguments.folder, index), client)?;
+    }
 
     let log = match arguments.durability {
         Durability::Sync => Some(Log::create(&arguments.folder.join("log"))?),
@@ -104,7 +115,7 @@ fn serve(arguments: &UnreplicatedArguments) -> anyhow::Result<()> {
 
 fn cluster_file(
     keys: &[Arc<SecretKey>],
-    client: &SecretKey,
+    admitted: &[PublicKey],
     client_address: &dyn Fn(usize) -> SocketAddr,
 ) -> ClusterFile {
     let replica = keys.iter().enumerate().map(|(index, key)| ReplicaTable {
@@ -117,7 +128,7 @@ fn cluster_file(
         name: "unreplicated".into(),
         parameters: ParametersTable::default(),
         replica: replica.collect(),
-        client: vec![ClientTable { key: client.public_key().to_string() }],
+        client: admitted.iter().map(|key| ClientTable { key: key.to_string() }).collect(),
     }
 }
 
@@ -129,6 +140,7 @@ fn nobody(index: usize) -> SocketAddr {
 /// One of the members that clients see.
 struct Member {
     listener: ClientListener,
+    /// By session: one process makes the load, and no two sessions of a process have the same id, whoever's they are.
     connections: Arc<Mutex<BTreeMap<SessionId, ConnectionId>>>,
 }
 
@@ -136,7 +148,7 @@ impl Member {
     /// Listens on a port that the system chooses, and passes on what clients send.
     fn start(
         key: Arc<SecretKey>,
-        client: &SecretKey,
+        admitted: Vec<PublicKey>,
         configuration: &Configuration,
         frames: mpsc::UnboundedSender<Bytes>,
     ) -> anyhow::Result<Self> {
@@ -144,7 +156,7 @@ impl Member {
             identity: key,
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             cluster: configuration.scope().cluster,
-            admitted: vec![client.public_key()],
+            admitted,
             limits: ClientLimits {
                 frame_bytes: configuration.parameters().frame_bytes,
                 ..ClientLimits::default()

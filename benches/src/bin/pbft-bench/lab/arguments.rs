@@ -196,6 +196,9 @@ pub(crate) struct Common {
     /// How long each load runs before anything is counted
     #[arg(long, env = "PBFT_WARMUP", default_value = "1s", value_parser = duration::parse, value_name = "TIME")]
     pub(crate) warmup: Duration,
+    /// The client keys that the load comes from: the connections belong to them in turn
+    #[arg(long, env = "PBFT_IDENTITIES", default_value_t = 1, value_parser = count(), value_name = "COUNT")]
+    identities: usize,
     /// The bytes of a value
     #[arg(long, env = "PBFT_PAYLOAD", default_value_t = 100, value_name = "BYTES")]
     payload: usize,
@@ -262,6 +265,7 @@ impl Common {
     /// What all loads have in common. A seed is drawn if none was given.
     pub(crate) fn settings(&self) -> Settings {
         Settings {
+            identities: self.identities,
             warmup: self.warmup,
             payload: self.payload,
             keys: self.keys,

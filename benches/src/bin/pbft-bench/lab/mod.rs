@@ -103,7 +103,9 @@ async fn carry_out(experiment: &Experiment, mut lab: Lab) -> Outcome {
             // First, so that what is missing is told before anything else is done.
             let (etcd, unreplicated) = match other {
                 Other::Etcd => (Some(Etcd::start().await?), None),
-                Other::Unreplicated => (None, Some(Unreplicated::start(lab.durability)?)),
+                Other::Unreplicated => {
+                    (None, Some(Unreplicated::start(lab.durability, lab.settings.identities)?))
+                }
             };
             let others = Others { etcd: etcd.as_ref(), unreplicated: unreplicated.as_ref() };
             let done = Comparison::run(&lab, "turn", others, *n, *rounds, load, timed.duration).await?;
