@@ -96,6 +96,8 @@ fn the_unreplicated_service_keeps_its_word_too() {
     };
     let order = ["turn-1", "turn-1-unreplicated", "turn-2-unreplicated", "turn-2"].map(started);
     assert!(order.is_sorted(), "each is first in turn: {order:?}");
+    assert_eq!(kept["environment"]["identities"], 2);
+    assert!(kept["environment"]["file_system"].is_string(), "{}", kept["environment"]);
     for spread in ["to_unreplicated", "p50_us", "p99_us"] {
         let Value::Object(spread) = &kept["result"][spread] else { panic!("{kept}") };
         assert!(spread["count"] == 2 && spread["min"].as_f64() > Some(0.0), "{spread:?}");

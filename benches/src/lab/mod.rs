@@ -3,6 +3,7 @@
 mod bed;
 mod environment;
 mod error;
+mod file_system;
 mod load;
 mod run;
 mod subject;

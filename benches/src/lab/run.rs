@@ -196,7 +196,13 @@ impl Lab {
         if let Some(folder) = folder {
             write_files(&folder, &report, &measured)?;
         }
-        self.environment.get_or_init(|| (&report.record).into());
+        self.environment.get_or_init(|| {
+            let environment = Environment::from(&report.record);
+            if let Some(warning) = environment.warning() {
+                self.progress.step(&format!("warning: {warning}"));
+            }
+            environment
+        });
         let processor_us = before.zip(after).and_then(|((before, earlier), (after, later))| {
             let spent = after?.checked_sub(before?)?;
             (later > earlier).then(|| spent.as_secs_f64() * 1e6 / (later - earlier) as f64)
