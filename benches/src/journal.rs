@@ -59,6 +59,11 @@ impl Journal {
         }
     }
 
+    /// The revision of the key's acknowledged write that comes last in the cluster's order; 0 if there is none.
+    pub(crate) fn newest(&self, key: u32) -> u64 {
+        self.last.get(key as usize).copied().flatten().map_or(0, |last| last.revision)
+    }
+
     /// A write may or may not take effect.
     pub(crate) fn doubt(&mut self, key: u32, number: u64) {
         self.rest.entry(key).or_default().unknown.push(number);
@@ -91,6 +96,7 @@ mod tests {
         journal.acknowledge(2, write(21, 6));
         journal.doubt(1, 22);
         journal.doubt(3, 23);
+        assert_eq!([0, 1, 2, 3].map(|key| journal.newest(key)), [0, 5, 6, 0]);
         let known: Vec<_> = journal.acknowledged().collect();
         let first = KeyRecord { last: Some(write(10, 5)), clashes: vec![], unknown: vec![22] };
         let second = KeyRecord { last: Some(write(21, 6)), ..KeyRecord::default() };

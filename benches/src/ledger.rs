@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
 pub(crate) struct Arrived {
     /// Whether its request counts: it was sent, or due, after the warm-up.
     pub(crate) counts: bool,
+    /// Whether the request is an unordered read that was ordered after all.
+    pub(crate) fell_back: bool,
     /// The request's latency.
     pub(crate) latency: Duration,
     /// When.
@@ -63,7 +65,7 @@ impl Ledger {
             let write = Write { number, revision: told.revision, sequence };
             self.journal.acknowledge(request.key(), write);
         }
-        let Arrived { counts, latency, at } = arrived;
+        let Arrived { counts, fell_back, latency, at } = arrived;
         let series = self.tally.series_mut(request.kind());
         if counts {
             series.record(latency);
@@ -78,6 +80,7 @@ impl Ledger {
             }
         }
         self.tally.not_found += u64::from(counts && !told.found);
+        self.tally.fell_back += u64::from(counts && fell_back);
     }
 
     /// A request was given up then.
@@ -116,6 +119,7 @@ mod tests {
     fn read(ledger: &mut Ledger, begins: Instant, sent: u32, answered: u32) {
         let arrived = Arrived {
             counts: sent >= 1000,
+            fell_back: false,
             latency: (answered - sent) * MILLISECOND,
             at: begins + answered * MILLISECOND,
         };

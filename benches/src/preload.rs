@@ -71,7 +71,7 @@ impl Writer {
         let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
         for (request, result) in requests.zip(results) {
             let executed = result?;
-            let told = request.told(&executed, &self.values)?;
+            let told = request.told(&executed.result, &self.values)?;
             self.order.answered(request.kind(), newest_before, told.revision);
             let Request::Write { key, number } = request else { continue };
             journal.acknowledge(key, Write { number, revision: told.revision, sequence: executed.sequence });

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use pbft_client::ReadPath;
 use pbft_messages::Configuration;
 
 use crate::keys::Distribution;
@@ -89,6 +90,8 @@ pub struct SettingsRecord {
     pub payload: usize,
     /// The parts of the requests; what they leave of 1 is updates.
     pub workload: Workload,
+    /// How reads and scans went: `"ordered"` or `"unordered"`.
+    pub read_path: &'static str,
     /// Whether all keys were written before the load.
     pub preload: bool,
     /// How many keys there are at the start.
@@ -153,6 +156,10 @@ impl From<&Settings> for SettingsRecord {
             warmup_s: settings.warmup.as_secs_f64(),
             payload: settings.payload,
             workload: settings.workload,
+            read_path: match settings.read_path {
+                ReadPath::Ordered => "ordered",
+                ReadPath::Unordered => "unordered",
+            },
             preload: settings.preload,
             keys: settings.keys,
             key_distribution: settings.workload.distribution,

@@ -46,6 +46,8 @@ pub struct Report {
     pub writes: SeriesReport,
     /// How many answered reads found no such key.
     pub reads_not_found: u64,
+    /// How many answered unordered reads were ordered after all.
+    pub reads_fell_back: u64,
     /// How many requests have no answer, by reason.
     pub errors: BTreeMap<&'static str, u64>,
     /// How many connections ended early, since their sessions had expired.
@@ -137,6 +139,7 @@ impl Report {
             reads: series(&measured.tally.reads),
             writes: series(&measured.tally.writes),
             reads_not_found: measured.tally.not_found,
+            reads_fell_back: measured.tally.fell_back,
             errors: measured.tally.errors.clone(),
             sessions_lost: measured.sessions_lost,
             pauses: longest(&timeline.pauses),
@@ -218,6 +221,7 @@ pub(crate) mod tests {
         // To requests of the warm-up.
         tally.writes.answered += 5;
         tally.not_found = 3;
+        tally.fell_back = 1;
         tally.writes.unknown = 2;
         tally.errors.insert("outcome_unknown", 2);
         let duration = Duration::from_millis(2500);

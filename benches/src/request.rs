@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use pbft_client::{Executed, KvError};
+use pbft_client::KvError;
 use pbft_service::kv::{
     Answer, KeyValue, Keys, Operation, Put, Range, Reply, Step, StepAnswer, Txn, TxnAnswer,
 };
@@ -76,10 +76,9 @@ impl Request {
         operation.encode()
     }
 
-    /// Reads the answer.
-    pub(crate) fn told(self, executed: &Executed, values: &Values) -> Result<Told, KvError> {
-        let Reply { revision, answer } =
-            Reply::decode(&executed.result).map_err(|_| KvError::ForeignAnswer)??;
+    /// Reads the service's result.
+    pub(crate) fn told(self, result: &[u8], values: &Values) -> Result<Told, KvError> {
+        let Reply { revision, answer } = Reply::decode(result).map_err(|_| KvError::ForeignAnswer)??;
         let (found, altered) = match (self, &answer) {
             (Self::Read { .. } | Self::Scan { .. }, Answer::Range(range)) => looked(&range.entries, values),
             (Self::Write { .. }, Answer::Put(_)) => (true, false),
@@ -101,7 +100,7 @@ fn looked(entries: &[KeyValue], values: &Values) -> (bool, bool) {
 
 #[cfg(test)]
 mod tests {
-    use pbft_messages::{ClientId, RequestNumber, Sequence, SessionId, Timestamp};
+    use pbft_messages::{ClientId, Sequence, SessionId, Timestamp};
     use pbft_service::kv::KeyValueStore;
     use pbft_service::{Context, Service as _};
 
@@ -111,7 +110,7 @@ mod tests {
         let (sequence, session) = (Sequence(1), SessionId(1));
         let context = Context { sequence, time: Timestamp(1), client: ClientId([1; 32]), session };
         let result = store.execute(&context, &request.operation(values)).result;
-        request.told(&Executed { sequence, session, number: RequestNumber(1), result }, values)
+        request.told(&result, values)
     }
 
     #[test]
@@ -154,9 +153,7 @@ mod tests {
             session: SessionId(1),
         };
         let result = store.execute(&context, &Request::Read { key: 1 }.operation(&values)).result;
-        let executed =
-            Executed { sequence: Sequence(1), session: SessionId(1), number: RequestNumber(1), result };
-        let told = Request::Write { key: 1, number: 1 }.told(&executed, &values);
+        let told = Request::Write { key: 1, number: 1 }.told(&result, &values);
         assert!(matches!(told, Err(KvError::ForeignAnswer)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use pbft_client::ReadPath;
 use pbft_messages::{Configuration, Submission};
 use pbft_service::kv::MAX_VALUE;
 use pbft_transport::ClientLimits;
@@ -73,6 +74,8 @@ pub struct Settings {
     pub payload: usize,
     /// What is asked, and of which keys.
     pub workload: Workload,
+    /// How reads and scans go.
+    pub read_path: ReadPath,
     /// Whether all keys are written before the load begins.
     pub preload: bool,
     /// How many keys there are; those that the workload inserts come on top.
@@ -98,6 +101,7 @@ impl Default for Settings {
             warmup: Duration::from_secs(1),
             payload: 100,
             workload: Workload::reading(0.0),
+            read_path: ReadPath::Ordered,
             preload: false,
             keys: 10_000,
             seed: 0,
@@ -147,6 +151,10 @@ impl Settings {
             format!(
                 "--pipeline times --bundle must be from 1 to {window}, the window of a session of this cluster"
             )
+        })?;
+        require(self.read_path == ReadPath::Ordered || self.bundle == 1, &|| {
+            "--read-path unordered works with --bundle 1 only: such a read is sent without a signature"
+                .to_owned()
         })?;
         if let Pace::Open { rate, .. } = self.pace {
             require((0.001..=1e7).contains(&rate), &|| {
@@ -216,7 +224,7 @@ pub(crate) mod tests {
         assert_eq!(check(&|_| {}), Ok(()));
         assert_eq!(check(&|settings| settings.payload = Values::MINIMUM), Ok(()));
         type Change<'a> = &'a dyn Fn(&mut Settings);
-        let wrong: [(&str, Change<'_>); 17] = [
+        let wrong: [(&str, Change<'_>); 18] = [
             ("--connections", &|settings| settings.connections = 0),
             ("to 128", &|settings| settings.connections = 129),
             ("to 256", &|settings| (settings.connections, settings.identities) = (257, 2)),
@@ -225,6 +233,9 @@ pub(crate) mod tests {
             ("--bundle", &|settings| settings.bundle = 65),
             ("to 64", &|settings| (settings.pipeline, settings.bundle) = (13, 5)),
             ("--pipeline", &|settings| settings.pipeline = 0),
+            ("--read-path", &|settings| {
+                (settings.read_path, settings.bundle) = (ReadPath::Unordered, 2);
+            }),
             ("--rate", &|settings| {
                 settings.pace = Pace::Open { rate: 0.0, arrivals: Arrivals::Poisson };
             }),

@@ -35,6 +35,8 @@ pub struct Tally {
     pub writes: Series,
     /// How many of the answered reads found no such key. A store answers them with less work.
     pub not_found: u64,
+    /// How many of the answered unordered reads were ordered after all, and have cost both.
+    pub fell_back: u64,
     /// How many requests have no answer, by the reason's name.
     pub errors: BTreeMap<&'static str, u64>,
 }

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pbft_client::{Client, ClientError, Executed, KvError};
+use bytes::Bytes;
+
+use pbft_client::{Answered, Client, ClientError, Executed, KvError, ReadPath};
 
 use crate::arrivals::{Gate, Schedule};
 use crate::journal::Journal;
@@ -14,6 +16,7 @@ use crate::order::Order;
 use crate::outcome::Failed;
 use crate::request::Request;
 use crate::settings::{Extent, Settings};
+use crate::tally::Kind;
 use crate::values::Values;
 use crate::verdict::Violation;
 use crate::workload::{Choice, Mix};
@@ -36,6 +39,7 @@ pub(crate) struct Shared {
     values: Values,
     keys: Arc<Keys>,
     bundle: usize,
+    read_path: ReadPath,
     ledger: Mutex<Ledger>,
     /// When an open loop's requests are due; `None` for a closed one.
     pub(crate) gate: Option<Gate>,
@@ -63,6 +67,15 @@ pub(crate) struct Worker {
     mix: Mix,
     /// The bundle on its way, and whether it counts.
     on_its_way: (Vec<Request>, bool),
+}
+
+/// The newest revisions that were known before a bundle was sent: none of its answers may be older.
+#[derive(Clone, Copy)]
+struct Known {
+    /// The store's.
+    store: u64,
+    /// Of an unordered read, whose answer tells of no other keys: that of the key; 0 if there is none.
+    key: u64,
 }
 
 /// A bundle that may be sent.
@@ -96,6 +109,7 @@ impl Shared {
             values,
             keys: Arc::new(Keys::new(settings.keys, settings.workload.distribution)),
             bundle: settings.bundle,
+            read_path: settings.read_path,
             ledger: Mutex::new(Ledger::new(settings.extent, journal, measured_from)),
             gate,
             measured_from,
@@ -116,6 +130,14 @@ impl Shared {
     /// Everything that was written down, when all workers are gone.
     pub(crate) fn into_ledger(self) -> Ledger {
         self.ledger.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a bundle goes: unordered, if that is asked for and it is one read.
+    fn path(&self, bundle: &[Request]) -> ReadPath {
+        match bundle {
+            [request] if request.kind() == Kind::Read => self.read_path,
+            _ => ReadPath::Ordered,
+        }
     }
 
     /// Waits until a bundle may be sent; `None` if no more are.
@@ -168,16 +190,38 @@ impl Worker {
             let bundle: Vec<_> = (0..size).map(|_| self.next_request()).collect();
             // A client that has something to write has it already: in a closed loop, the clock starts afterwards.
             let operations = bundle.iter().map(|request| request.operation(&self.shared.values)).collect();
+            let path = self.shared.path(&bundle);
+            let known = Known {
+                store: self.shared.order.newest(),
+                key: match path {
+                    ReadPath::Ordered => 0,
+                    ReadPath::Unordered => self.shared.ledger().journal.newest(bundle[0].key()),
+                },
+            };
             self.on_its_way = (bundle, counts);
-            let newest_before = self.shared.order.newest();
             let from = if self.shared.gate.is_some() { from } else { Instant::now() };
-            let results = self.client.execute_bundle(operations).await;
-            match self.settle(results, newest_before, from) {
+            let results = self.ask(operations, path).await;
+            match self.settle(results, known, from) {
                 Some(failed) if failed.over => return,
                 Some(failed) if !failed.unknown => tokio::time::sleep(AFTER_FAILURE).await,
                 _ => {}
             }
         }
+    }
+
+    /// Sends a bundle; an unordered one is one read.
+    async fn ask(&self, operations: Vec<Bytes>, path: ReadPath) -> Vec<Result<Answered, ClientError>> {
+        if path == ReadPath::Unordered {
+            let mut answers = Vec::with_capacity(operations.len());
+            for operation in operations {
+                answers.push(self.client.read(operation, path).await);
+            }
+            return answers;
+        }
+        let executed = self.client.execute_bundle(operations).await;
+        let answered =
+            |Executed { sequence, result, .. }| Answered { path: ReadPath::Ordered, sequence, result };
+        executed.into_iter().map(|executed| executed.map(answered)).collect()
     }
 
     /// Gives up what is still on its way, if anything.
@@ -201,23 +245,28 @@ impl Worker {
     /// Learns from the answers to the bundle on its way. Tells the last of those that are none.
     fn settle(
         &mut self,
-        results: Vec<Result<Executed, ClientError>>,
-        newest_before: u64,
+        results: Vec<Result<Answered, ClientError>>,
+        mut known: Known,
         from: Instant,
     ) -> Option<Failed> {
         let (Shared { order, values, keys, .. }, ended) = (&*self.shared, Instant::now());
         let (bundle, counts) = std::mem::take(&mut self.on_its_way);
-        let (mut newest_before, mut last_failed) = (newest_before, None);
+        let unordered = self.shared.path(&bundle) == ReadPath::Unordered;
+        let mut last_failed = None;
         let mut ledger = self.shared.ledger();
         for (request, result) in bundle.into_iter().zip(results) {
             let told = result
                 .map_err(KvError::from)
-                .and_then(|executed| Ok((executed.sequence, request.told(&executed, values)?)));
+                .and_then(|answered| Ok((request.told(&answered.result, values)?, answered)));
             match told {
-                Ok((sequence, told)) => {
+                Ok((told, Answered { path, sequence, .. })) => {
+                    let newest_before = match path {
+                        ReadPath::Ordered => known.store,
+                        ReadPath::Unordered => known.key,
+                    };
                     order.answered(request.kind(), newest_before, told.revision);
                     // A bundle's requests are executed in their order.
-                    newest_before = newest_before.max(told.revision);
+                    known.store = known.store.max(told.revision);
                     if told.altered {
                         order.report(Violation::Altered { key: request.key() });
                     }
@@ -228,7 +277,12 @@ impl Worker {
                         request,
                         sequence,
                         told,
-                        Arrived { counts, latency: ended - from, at: ended },
+                        Arrived {
+                            counts,
+                            fell_back: unordered && path == ReadPath::Ordered,
+                            latency: ended - from,
+                            at: ended,
+                        },
                     );
                 }
                 Err(error) => {

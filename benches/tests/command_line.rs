@@ -109,6 +109,24 @@ fn both_ends_of_a_load_are_as_its_middle() {
 }
 
 #[test]
+fn unordered_reads_go_to_every_replica_and_are_told_of() {
+    let scene = Scene::new(&CORRECT);
+    let arguments = ["-c", "2", "-n", "100", "--keys", "20", "--workload", "b", "--read-path", "unordered"];
+    let ran = scene.run(&arguments);
+    assert_eq!(ran.status.code(), Some(0), "{}", text(&ran.stderr));
+    let result = report(&ran);
+    let reads = result["reads"]["completed"].as_u64().unwrap();
+    let fell_back = result["reads_fell_back"].as_u64().unwrap();
+    assert!(fell_back < reads && scene.cluster.reads() as u64 >= reads, "{fell_back} of {reads}");
+    assert_eq!(
+        (&result["verdict"]["result"], &result["record"]["settings"]["read_path"]),
+        (&"pass".into(), &"unordered".into())
+    );
+    let printed = text(&scene.run(&[&arguments[..], &["-w", "simple"]].concat()).stdout);
+    assert!(printed.contains("% reads (unordered)"), "{printed}");
+}
+
+#[test]
 fn bundles_and_pipelines_are_counted_request_by_request() {
     let scene = Scene::new(&CORRECT);
     // The last bundle is not full, and the window holds six of them.
@@ -217,6 +235,7 @@ fn bad_input_is_named_before_anything_is_sent() {
     scene.fails(&["--key", "missing.key"], 3, "--key or PBFT_KEY");
     scene.fails(&["--identities", "2"], 3, "spare-client-0.key");
     scene.fails(&["--rate", "0"], 3, "--rate must be from");
+    scene.fails(&["--read-path", "unordered", "--bundle", "2"], 3, "--bundle 1 only");
     fs::write(scene.path("file"), "").unwrap();
     scene.fails(&["--output", "file"], 3, "cannot write file");
     let both = scene.run(&["-n", "5", "-z", "5s"]);

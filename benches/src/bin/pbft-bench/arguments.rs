@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use pbft_bench::{Arrivals, Distribution, Durability, Extent, Pace, Settings, Workload, Ycsb};
+use pbft_client::ReadPath;
 use pbft_messages::Configuration;
 
 use crate::duration;
@@ -102,6 +103,9 @@ pub(crate) struct Options {
     /// The part of the requests that read, from 0 to 1; the others write
     #[arg(long, env = "PBFT_READ_RATIO", default_value_t = 0.0, value_name = "RATIO")]
     read_ratio: f64,
+    /// How reads and scans go
+    #[arg(long, env = "PBFT_READ_PATH", default_value = "ordered", value_name = "PATH")]
+    read_path: ReadPathTold,
     /// A workload of YCSB: sets the mix, the distribution and --preload
     #[arg(long, env = "PBFT_WORKLOAD", value_name = "LETTER", conflicts_with_all = ["read_ratio", "distribution"])]
     workload: Option<YcsbTold>,
@@ -161,6 +165,14 @@ pub(crate) enum DurabilityTold {
     Sync,
     /// In memory only
     Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ReadPathTold {
+    /// Agreed on in order, like a write
+    Ordered,
+    /// Each replica answers for itself, and a quorum must agree; ordered after all if it does not
+    Unordered,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -254,6 +266,7 @@ impl Options {
             warmup: self.warmup,
             payload: self.payload,
             workload: self.workload(),
+            read_path: self.read_path.into(),
             preload: self.preload || self.workload.is_some(),
             keys: self.keys,
             // 32 bits, since programs that read JSON may keep numbers as floats.
@@ -282,6 +295,15 @@ impl From<YcsbTold> for Ycsb {
             YcsbTold::D => Self::D,
             YcsbTold::E => Self::E,
             YcsbTold::F => Self::F,
+        }
+    }
+}
+
+impl From<ReadPathTold> for ReadPath {
+    fn from(told: ReadPathTold) -> Self {
+        match told {
+            ReadPathTold::Ordered => Self::Ordered,
+            ReadPathTold::Unordered => Self::Unordered,
         }
     }
 }

@@ -64,6 +64,9 @@ fn text(report: &Report, numbers: &str) -> String {
     if report.reads_not_found > 0 {
         let _ = writeln!(text, "{} reads found no such key", report.reads_not_found);
     }
+    if report.reads_fell_back > 0 {
+        let _ = writeln!(text, "{} unordered reads were ordered after all", report.reads_fell_back);
+    }
     if report.sessions_lost > 0 {
         let _ =
             writeln!(text, "{} connections ended early: their sessions had expired", report.sessions_lost);
@@ -105,6 +108,9 @@ fn load(settings: &SettingsRecord) -> String {
         if part > 0.0 || name == "reads" {
             let _ = write!(text, ", {}% {name}", (part * 1000.0).round() / 10.0);
         }
+    }
+    if reads + scans > 0.0 {
+        let _ = write!(text, " ({})", settings.read_path);
     }
     text
 }
