@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
+use pbft_crypto::MerkleTree;
 use pbft_messages::{ClientId, Sequence, SessionId, Timestamp};
 use pbft_service::kv::{KeyValueStore, Operation, Put, Step, Txn};
 use pbft_service::{Context, Service};
@@ -73,5 +74,18 @@ fn snapshots(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, puts, snapshots);
+/// The digests' tree, which replicas build anew for each checkpoint, whatever changed.
+fn trees(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("Merkle tree and root");
+    for count in [1_000, 10_000, 100_000, 1_000_000] {
+        let leaves = filled(count).snapshot().leaves();
+        let name = format!("{count} keys, leaves");
+        group.bench_function(BenchmarkId::new(name, leaves.len()), |bencher| {
+            let root = |leaves| MerkleTree::new(leaves).root();
+            bencher.iter_batched(|| leaves.clone(), root, BatchSize::SmallInput);
+        });
+    }
+}
+
+criterion_group!(benches, puts, snapshots, trees);
 criterion_main!(benches);
