@@ -44,8 +44,8 @@ impl Scene {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pbft-bench"));
-        command.arg("--cluster").arg(self.path("cluster.toml")).args(["--warmup", "0s"]);
-        command.env("PBFT_WRITE_OUT", "json");
+        command.arg("--cluster").arg(self.path("cluster.toml"));
+        command.env("PBFT_WRITE_OUT", "json").env("PBFT_WARMUP", "0s");
         command.args(arguments).current_dir(self.folder.path());
         command
     }
