@@ -120,7 +120,9 @@ impl Brief {
         parts.stopped("sweep", sweep.stopped.as_ref());
         let one_in_memory = parts.done("one_in_memory", in_memory(lab, lasts).await, |_| None);
         let peak = sweep.peak.load;
-        let unreplicated = parts.done("unreplicated", Unreplicated::start(lab.durability, lab.settings.identities), |_| None);
+        let unreplicated =
+            parts
+                .done("unreplicated", Unreplicated::start(lab.durability, lab.settings.identities), |_| None);
         let others = Others { unreplicated: unreplicated.as_ref(), etcd: None };
         let mut bundle_comparison = None;
         if let Some(load) = bundles.as_ref().map(|it| it.peak.load) {
