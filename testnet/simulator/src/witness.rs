@@ -363,8 +363,8 @@ impl Witness {
 /// Whether a VIEW-CHANGE keeps back what its signer must show, having sent this COMMIT in an earlier view: the
 /// certificate that the COMMIT stands for or one of a later view, unless its checkpoint covers the sequence (VC2).
 fn is_hidden(commit: &Commit, view_change: &ViewChange) -> bool {
-    let covered =
-        view_change.stable.as_ref().is_some_and(|stable| stable.statement.sequence >= commit.sequence);
+    let stable = view_change.stable.as_ref().map_or(Sequence(0), |stable| stable.statement.sequence);
+    let covered = stable >= commit.sequence;
     let shown = |certificate: &PreparedCertificate| {
         let it = certificate.proposal();
         it.sequence == commit.sequence

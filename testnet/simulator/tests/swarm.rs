@@ -77,6 +77,8 @@ fn what_once_broke_a_guarantee_holds() {
         ("primary-of-a-view-long-past", include_str!("scenarios/primary-of-a-view-long-past.toml")),
         // I7: what a checkpoint covers was on disk still when the replica was killed, and stayed in its log.
         ("crash-before-the-disk-forgot", include_str!("scenarios/crash-before-the-disk-forgot.toml")),
+        // I9: the observer took a COMMIT at sequence 0, where nothing is agreed on, for one that is to be shown.
+        ("a-commit-before-the-first", include_str!("scenarios/a-commit-before-the-first.toml")),
         // I8: the simulated disk, become faster, dropped what waited for an earlier write.
         ("a-disk-that-becomes-faster", include_str!("scenarios/a-disk-that-becomes-faster.toml")),
         // I8: a starved processor heard of the end of a later write first, and the simulated disk dropped what waited for the
