@@ -1,13 +1,18 @@
 mod boot;
 mod damage;
+mod full_disk;
 pub(crate) mod generated;
 mod writer;
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, channel};
 
-use pbft_crypto::{Digest, Domain, SecretKey, Signer as _};
-use pbft_messages::{Body, Configuration, Sequence, Timestamp, View};
+use bytes::Bytes;
+
+use pbft_crypto::{Digest, Domain, SecretKey, Signer as _, Verified};
+use pbft_messages::{
+    Body, ClientId, Configuration, RequestNumber, Sequence, SessionId, Submission, Timestamp, View,
+};
 use pbft_protocol::{Effect, Record, WriteId};
 
 use super::{Binding, Opened, StoreError, Writer, Written, create, open};
@@ -64,6 +69,14 @@ fn binding_of(configuration: &Configuration, key: &SecretKey) -> Binding {
 
 fn body(sequence: u64) -> Record {
     Record::Body(Sequence(sequence), Body::new(Timestamp(sequence), []).into())
+}
+
+/// A body with one operation of so many bytes.
+fn large(sequence: u64, bytes: usize) -> Record {
+    let (client, operations) = (ClientId([1; 32]), vec![Bytes::from(vec![0; bytes])]);
+    let value = Submission::Requests { session: SessionId(1), first: RequestNumber(sequence), operations };
+    let submission = Verified::sign(value, client, &replica_key(0), configuration(4).scope());
+    Record::Body(Sequence(sequence), Body::new(Timestamp(1), &[submission]).into())
 }
 
 fn snapshot(sequence: u64) -> Record {

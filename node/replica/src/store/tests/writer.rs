@@ -4,11 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use bytes::Bytes;
-
-use pbft_crypto::Verified;
-use pbft_messages::{ClientId, RequestNumber, SessionId, Submission};
-
 use super::*;
 use crate::store::batch::Batch;
 use crate::store::writer::Commit;
@@ -151,14 +146,7 @@ fn one_commit_covers_what_queued_up_and_nothing_leaves_before_it() {
 /// R1: of large records a transaction covers a few, however many wait.
 #[test]
 fn one_commit_covers_so_many_bytes() {
-    let configuration = configuration(4);
-    let large = |sequence: u64| {
-        let (client, operations) = (ClientId([1; 32]), vec![Bytes::from(vec![0; 7 << 20])]);
-        let value =
-            Submission::Requests { session: SessionId(1), first: RequestNumber(sequence), operations };
-        let submission = Verified::sign(value, client, &replica_key(0), configuration.scope());
-        Record::Body(Sequence(sequence), Body::new(Timestamp(1), &[submission]).into())
-    };
+    let large = |sequence| large(sequence, 7 << 20);
     let Gated { writer, begun, allow, reports: _reports } = gated();
     writer.persist(WriteId(1), vec![reservation(1)], vec![]);
     begun.recv().unwrap();
