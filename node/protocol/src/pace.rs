@@ -14,19 +14,20 @@
 //! soon as can be.
 //!
 //! **The trial.** The primary's limit follows how long requests do wait, too. After rounds of statuses for more than
-//! T/8, in each of which some were shed, something was done and nothing waited for longer than T/8, twice as much
-//! may wait (to refuse what a client may not ask for is something done too, or such clients would keep others out): none of it should wait for longer than T/4. Before, nobody knows how long all of it will wait. Nothing
-//! more is tried while waits are longer, and what was tried counts no more when something waits for longer than T/4.
-//! While nobody is shed it is forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
+//! T/8, in each of which some were shed, something was done and nothing waited for longer than T/8, twice as much may
+//! wait: none of it should wait for longer than T/4. Before, nobody knows how long all of it will wait. To refuse a
+//! request in its place in the order is something done too, or clients that ask for nothing else would keep others out.
+//! Nothing more is tried while waits are longer, and what was tried counts no more when something waits for longer than
+//! T/4. While nobody is shed it is forgotten, slowly: what a quick disk could do yesterday says nothing about today's.
 //!
 //! From whatever state, then, as long as a primary sheds clients, either requests wait for T/8 and more, or what may
 //! wait doubles each time that so much has passed. A replica for which they wait so long has enough to do, unless
 //! agreement itself takes that long: a cluster in which it takes T/4 without any load lets in less than it could.
-
+//!
 //! **What it does not promise.** However slow execution is, two full submissions may wait at each replica ([`FLOOR`]).
 //! Where fewer than some 500 n are executed in a T, clients that fill that with different requests at each backup make
-//! others wait for longer than 3/4 T, and below some 256 n for longer than T, which changes views: a cluster that slow
-//! needs a longer timeout.
+//! others wait for longer than 3/4 T, and below some 256 (n − 1) for longer than T, which changes views: a cluster that
+//! slow needs a longer timeout.
 
 use std::time::Duration;
 
